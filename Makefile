@@ -1,0 +1,72 @@
+# The commands of this repository. `make` alone runs `make test`; `make help` lists the rest.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+export PATH := $(abspath $(BIN)):$(PATH)
+PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+GENERATED := gen/gitpod_proto
+
+.DEFAULT_GOAL := test
+.PHONY: help demo test check lint types gen drift breaking dist clean
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.runtime ## start the service, create the three documented secrets, show what went over the wire
+	@$(BIN)/python tools/demo.py
+
+test: lint types ## lint, type-check and test everything
+	$(BIN)/python -m pytest
+
+check: lint types ## lint and type-check
+
+lint: $(VENV)/.dev build/proto/.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code proto
+
+types: $(VENV)/.dev
+	$(BIN)/mypy
+	$(BIN)/basedpyright
+
+gen: $(VENV)/.dev build/proto/.stamp ## generate gen/ from proto/
+	$(BIN)/buf generate
+
+drift: gen ## fail when gen/ is not what proto/ generates
+	@git diff --exit-code --stat -- gen || { echo "gen/ is stale: run make gen and commit it"; exit 1; }
+	@test -z "$$(git status --porcelain -- gen)" || { git status --short -- gen; exit 1; }
+
+breaking: $(VENV)/.dev build/proto/.stamp ## fail when proto/ breaks the contract of revision AGAINST (HEAD by default)
+	@rm -rf build/against && mkdir -p build/against/build
+	@git archive $(or $(AGAINST),HEAD) proto buf.yaml | tar -x -C build/against
+	@cp -R build/proto build/against/build/proto
+	$(BIN)/buf breaking --against build/against
+
+dist: $(VENV)/.dev ## build the wheel and the source distribution
+	$(BIN)/hatchling build
+
+clean: ## remove everything that make made
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+# protovalidate ships its schema only as a descriptor; buf needs the .proto file.
+build/proto/.stamp: $(VENV)/.dev tools/print_validate_proto.py
+	@$(BIN)/python tools/print_validate_proto.py build/proto
+	@touch $@
+
+$(VENV)/bin/python:
+	@echo "setting up $(VENV)"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints.txt
+	@echo "installing gitpod-connect[server]"
+	@$(PIP) install -c constraints.txt hatchling editables
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[server]'
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
+	@echo "installing the development tools"
+	@$(PIP) install -c constraints.txt -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,322 @@
+"""Parameters to request messages, response messages to results; nothing here does I/O.
+
+Each `*_request` takes the keywords of a call and returns the message, or raises `InvalidRequestError`
+with everything that is wrong. Each `*_response` turns the answer into what the caller gets.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from typing import Any, Literal, TypedDict, TypeVar, assert_never, cast
+
+import protovalidate
+from protobuf import Message, Oneof
+
+from gitpod import types
+from gitpod.errors import InvalidRequestError, Violation, violation
+from gitpod_proto.gitpod.v1 import pagination_pb, secret_pb
+
+M = TypeVar("M", bound=Message)
+Scope = (
+    Oneof[Literal["project_id"], str]
+    | Oneof[Literal["user_id"], str]
+    | Oneof[Literal["organization_id"], str]
+    | Oneof[Literal["service_account_id"], str]
+)
+Mount = (
+    Oneof[Literal["environment_variable"], bool]
+    | Oneof[Literal["file_path"], str]
+    | Oneof[Literal["container_registry_basic_auth_host"], str]
+    | Oneof[Literal["api_only"], bool]
+)
+SourceValue = Oneof[Literal["verbatim"], bool] | Oneof[Literal["oidc_jfrog"], secret_pb.Secret.OidcJFrog]
+
+
+class UntrustedResponseError(Exception):
+    """An answer that decodes but does not say what the contract promises."""
+
+
+class _Reader:
+    """Reads a mapping of parameters by name and type, and notes whatever does not fit."""
+
+    def __init__(self, params: object, allowed: type, path: str = "", problems: list[Violation] | None = None) -> None:
+        self.path = path
+        self.problems: list[Violation] = [] if problems is None else problems
+        self.read: dict[str, object] = {}
+        if is_dataclass(params) and not isinstance(params, type):
+            self.read = {field.name: getattr(params, field.name) for field in fields(params)}
+        elif isinstance(params, Mapping):
+            self.read = {str(name): value for name, value in cast("Mapping[object, object]", params).items()}
+        elif params is not None:
+            self.note("", "type", "must be a mapping")
+        known: Mapping[str, object] = allowed.__annotations__
+        for name in self.read:
+            if name not in known:
+                self.note(name, "unknown_field", f"is not a parameter; there are {', '.join(known)}")
+
+    def note(self, name: str, rule_id: str, message: str) -> None:
+        """Note one problem of the parameter `name`, or of the mapping itself."""
+        self.problems.append(Violation(".".join(filter(None, (self.path, name))), rule_id, message))
+
+    def text(self, name: str) -> str:
+        value = self.read.get(name)
+        return "" if value is None else self._text(name, value)
+
+    def texts(self, name: str) -> list[str]:
+        value = self.read.get(name)
+        if value is None:
+            return []
+        if isinstance(value, str) or not isinstance(value, Sequence):
+            self.note(name, "type", "must be a list of strings")
+            return []
+        return [self._text(f"{name}[{index}]", item) for index, item in enumerate(cast("Sequence[object]", value))]
+
+    def flag(self, name: str) -> bool:
+        value = self.read.get(name)
+        if value is None or isinstance(value, bool):
+            return bool(value)
+        self.note(name, "type", "must be True or False")
+        return False
+
+    def number(self, name: str) -> int:
+        value = self.read.get(name)
+        if value is None:
+            return 0
+        if isinstance(value, int) and not isinstance(value, bool) and -(2**31) <= value < 2**31:
+            return value
+        self.note(name, "type", "must be a whole number of 32 bits")
+        return 0
+
+    def nested(self, name: str, allowed: type) -> "_Reader":
+        return _Reader(self.read.get(name), allowed, ".".join(filter(None, (self.path, name))), self.problems)
+
+    def has(self, name: str) -> bool:
+        """Whether the parameter was given. None and False mean that it was left out."""
+        return self.read.get(name) not in (None, False)
+
+    def one_of(self, oneof: str, *names: str) -> None:
+        """Note a problem when more than one of these is given."""
+        given = [name for name in names if self.has(name)]
+        if len(given) > 1:
+            self.note(oneof, "oneof", f"takes only one of {', '.join(names)}; {' and '.join(given)} were given")
+
+    def _text(self, name: str, value: object) -> str:
+        if not isinstance(value, str):
+            self.note(name, "type", "must be a string")
+            return ""
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            self.note(name, "string.utf8", "must be valid Unicode, without lone surrogates")
+            return ""
+        return value
+
+    def checked(self, message: M) -> M:
+        """The message, when nothing was noted and the contract's own rules hold."""
+        problems = self.problems or [violation(found.proto) for found in protovalidate.collect_violations(message)]
+        if problems:
+            raise InvalidRequestError.of(problems)
+        return message
+
+
+def create_request(params: Mapping[str, Any]) -> secret_pb.CreateSecretRequest:
+    """The message of `secrets.create`."""
+    read = _Reader(params, types.SecretCreateParams)
+    message = secret_pb.CreateSecretRequest(
+        name=read.text("name"),
+        value=read.text("value"),
+        mount=_mount(read),
+        scope=_scope(read),
+        credential_proxy=_credential_proxy(read),
+        source=_source(read),
+    )
+    if project_id := read.text("project_id"):
+        # Deprecated in favour of `scope`, and still what the public reference documents.
+        message.project_id = project_id  # pyright: ignore[reportDeprecated]
+    return read.checked(message)
+
+
+def list_request(params: Mapping[str, Any]) -> secret_pb.ListSecretsRequest:
+    """The message of `secrets.list`."""
+    read = _Reader(params, types.SecretListParams)
+    page = read.nested("pagination", types.SecretListPagination)
+    chosen = read.nested("filter", types.SecretListFilter)
+    scope, project_ids = _scope(chosen), chosen.texts("project_ids")
+    message = secret_pb.ListSecretsRequest(
+        pagination=pagination_pb.PaginationRequest(
+            page_size=read.number("page_size") or page.number("page_size"),
+            token=read.text("token") or page.text("token"),
+        ),
+        filter=secret_pb.ListSecretsRequest.Filter(scope=scope) if scope or project_ids else None,
+    )
+    if project_ids and message.filter:
+        message.filter.project_ids = project_ids  # pyright: ignore[reportDeprecated] # as above
+    return read.checked(message)
+
+
+def next_page_request(request: secret_pb.ListSecretsRequest, token: str) -> secret_pb.ListSecretsRequest:
+    """The message for the page that `token` stands for."""
+    size = request.pagination.page_size if request.pagination else 0
+    page = pagination_pb.PaginationRequest(page_size=size, token=token)
+    return secret_pb.ListSecretsRequest(pagination=page, filter=request.filter)
+
+
+def get_value_request(params: Mapping[str, Any]) -> secret_pb.GetSecretValueRequest:
+    """The message of `secrets.get_value`."""
+    read = _Reader(params, types.SecretGetValueParams)
+    return read.checked(secret_pb.GetSecretValueRequest(secret_id=read.text("secret_id")))
+
+
+def update_value_request(params: Mapping[str, Any]) -> secret_pb.UpdateSecretValueRequest:
+    """The message of `secrets.update_value`."""
+    read = _Reader(params, types.SecretUpdateValueParams)
+    return read.checked(secret_pb.UpdateSecretValueRequest(secret_id=read.text("secret_id"), value=read.text("value")))
+
+
+def delete_request(params: Mapping[str, Any]) -> secret_pb.DeleteSecretRequest:
+    """The message of `secrets.delete`."""
+    read = _Reader(params, types.SecretDeleteParams)
+    return read.checked(secret_pb.DeleteSecretRequest(secret_id=read.text("secret_id")))
+
+
+def _mount(read: _Reader) -> Mount | None:
+    read.one_of("mount", "environment_variable", "file_path", "container_registry_basic_auth_host", "api_only")
+    if read.flag("environment_variable"):
+        return Oneof("environment_variable", True)
+    if read.has("file_path"):
+        return Oneof("file_path", read.text("file_path"))
+    if read.has("container_registry_basic_auth_host"):
+        return Oneof("container_registry_basic_auth_host", read.text("container_registry_basic_auth_host"))
+    if read.flag("api_only"):
+        return Oneof("api_only", True)
+    return None
+
+
+def _scope(parent: _Reader) -> secret_pb.SecretScope | None:
+    if not parent.has("scope"):
+        return None
+    read = parent.nested("scope", types.SecretScopeParam)
+    read.one_of("", "project_id", "user_id", "organization_id", "service_account_id")
+    value: Scope | None = None
+    if read.has("project_id"):
+        value = Oneof("project_id", read.text("project_id"))
+    elif read.has("user_id"):
+        value = Oneof("user_id", read.text("user_id"))
+    elif read.has("organization_id"):
+        value = Oneof("organization_id", read.text("organization_id"))
+    elif read.has("service_account_id"):
+        value = Oneof("service_account_id", read.text("service_account_id"))
+    return secret_pb.SecretScope(scope=value)
+
+
+def _credential_proxy(parent: _Reader) -> secret_pb.Secret.CredentialProxy | None:
+    if not parent.has("credential_proxy"):
+        return None
+    read = parent.nested("credential_proxy", types.CredentialProxyParam)
+    return secret_pb.Secret.CredentialProxy(target_hosts=read.texts("target_hosts"), header=read.text("header"))
+
+
+def _source(parent: _Reader) -> secret_pb.Secret.Source | None:
+    if not parent.has("source"):
+        return None
+    read = parent.nested("source", types.SourceParam)
+    read.one_of("", "verbatim", "oidc_jfrog")
+    value: SourceValue | None = None
+    if read.has("oidc_jfrog"):
+        jfrog = read.nested("oidc_jfrog", types.OidcJFrogParam)
+        value = Oneof(
+            "oidc_jfrog",
+            secret_pb.Secret.OidcJFrog(host=jfrog.text("host"), provider_name=jfrog.text("provider_name")),
+        )
+    elif read.flag("verbatim"):
+        value = Oneof("verbatim", True)
+    return secret_pb.Secret.Source(value=value)
+
+
+def create_response(message: secret_pb.CreateSecretResponse) -> types.SecretCreateResponse:
+    """What `secrets.create` returns."""
+    if message.secret is None:
+        raise UntrustedResponseError("the answer holds no secret")
+    return types.SecretCreateResponse(secret=secret(message.secret))
+
+
+def get_value_response(message: secret_pb.GetSecretValueResponse) -> types.SecretGetValueResponse:
+    """What `secrets.get_value` returns."""
+    return types.SecretGetValueResponse(value=message.value)
+
+
+def empty_response(message: Message) -> None:  # there is nothing in it
+    """What `secrets.update_value` and `secrets.delete` return."""
+
+
+def list_response(message: secret_pb.ListSecretsResponse) -> tuple[list[types.Secret], str | None]:
+    """The secrets of one page of `secrets.list`, and the token of the next page."""
+    return [
+        secret(item) for item in message.secrets
+    ], message.pagination.next_token or None if message.pagination else None
+
+
+def secret(message: secret_pb.Secret) -> types.Secret:
+    """One secret of an answer."""
+    if not message.id:
+        raise UntrustedResponseError("the answer holds a secret without an id")
+    proxy, creator = message.credential_proxy, message.creator
+    return types.Secret(
+        id=message.id,
+        name=message.name,
+        project_id=message.project_id or None,  # pyright: ignore[reportDeprecated] # documented, hence kept
+        scope=_scope_result(message.scope),
+        credential_proxy=proxy
+        and types.CredentialProxy(target_hosts=tuple(proxy.target_hosts), header=proxy.header or None),
+        source=message.source and _source_result(message.source),
+        creator=creator and types.Subject(id=creator.id or None, principal=f"PRINCIPAL_{creator.principal}"),
+        created_at=message.created_at and message.created_at.to_datetime(),
+        updated_at=message.updated_at and message.updated_at.to_datetime(),
+        **_mount_result(message.mount),
+    )
+
+
+class _MountResult(TypedDict, total=False):
+    environment_variable: bool
+    file_path: str
+    container_registry_basic_auth_host: str
+    api_only: bool
+
+
+def _mount_result(mount: Mount | None) -> _MountResult:
+    if mount is None:
+        return {}
+    if mount.field == "environment_variable":
+        return {"environment_variable": mount.value}
+    if mount.field == "file_path":
+        return {"file_path": mount.value}
+    if mount.field == "container_registry_basic_auth_host":
+        return {"container_registry_basic_auth_host": mount.value}
+    if mount.field == "api_only":
+        return {"api_only": mount.value}
+    assert_never(mount)
+
+
+def _scope_result(message: secret_pb.SecretScope | None) -> types.SecretScope | None:
+    if message is None or message.scope is None:
+        return None
+    scope = message.scope
+    if scope.field == "project_id":
+        return types.SecretScope(project_id=scope.value)
+    if scope.field == "user_id":
+        return types.SecretScope(user_id=scope.value)
+    if scope.field == "organization_id":
+        return types.SecretScope(organization_id=scope.value)
+    if scope.field == "service_account_id":
+        return types.SecretScope(service_account_id=scope.value)
+    assert_never(scope)
+
+
+def _source_result(message: secret_pb.Secret.Source) -> types.Source:
+    if message.value is None:
+        return types.Source()
+    if message.value.field == "verbatim":
+        return types.Source(verbatim=message.value.value)
+    if message.value.field == "oidc_jfrog":
+        jfrog = message.value.value
+        return types.Source(oidc_jfrog=types.OidcJFrog(host=jfrog.host, provider_name=jfrog.provider_name))
+    assert_never(message.value)

@@ -1,0 +1,292 @@
+"""The calls of `gitpod.v1.SecretService`, one short method each.
+
+Parameters become a message in `_params.py`, the message goes through the generated stub, `_retry.py` and
+`_transport.py`, and whatever it meets becomes an exception in `errors.py`.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar, Unpack
+
+from connectrpc.codec import proto_binary_codec, proto_json_codec
+from protobuf import Message
+from pyqwest import Client, SyncClient
+
+from gitpod import _params, types
+from gitpod._client import Options, headers, seconds
+from gitpod._retry import RetryInterceptor
+from gitpod._transport import Pool
+from gitpod._version import __version__
+from gitpod.errors import aclean, clean, translate
+from gitpod.pagination import AsyncPaginator, AsyncSecretsPage, SyncSecretsPage
+from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClient, SecretServiceClientSync
+from gitpod_proto.gitpod.v1.secret_pb import ListSecretsRequest
+
+T = TypeVar("T")
+RES = TypeVar("RES", bound=Message)
+Headers = Mapping[str, str]
+
+USER_AGENT = f"gitpod-connect-python/{__version__}"
+
+
+class _Secrets:
+    """What sync and async share: the options of the client, and how they become those of a call."""
+
+    def __init__(self, options: Options, pool: Pool) -> None:
+        self._options = options
+        self._stub_options: dict[str, Any] = {
+            "address": pool.address,
+            "codec": proto_json_codec() if options.codec == "json" else proto_binary_codec(),
+            # gzip makes a request of this size no smaller.
+            "send_compression": None,
+            "interceptors": [RetryInterceptor(options.max_retries)],
+        }
+
+    def _call_options(self, timeout: float | None, extra_headers: Headers | None) -> dict[str, Any]:
+        given = seconds(timeout) if timeout is not None else self._options.timeout
+        return {
+            "headers": {
+                "user-agent": USER_AGENT,
+                "authorization": f"Bearer {self._options.bearer_token}",
+                **self._options.default_headers,
+                **headers(extra_headers, "extra_headers"),
+            },
+            # Whole milliseconds, as connectrpc sends whatever it is given.
+            "timeout_ms": max(1, round(given * 1000)),
+        }
+
+    def _translated(self, error: Exception, request: Message) -> BaseException:
+        return translate(error, self._options.bearer_token, getattr(request, "value", ""))
+
+
+class Secrets(_Secrets):
+    """`Gitpod().secrets`.
+
+    Every method takes keywords only, and beside its own: `timeout`, the seconds that the call may take
+    in all (the client's by default), and `extra_headers`, sent beside the client's.
+
+    Every method raises `InvalidRequestError` for what the contract's rules refuse, before anything is
+    sent; then `APIStatusError` or the class of it for the status (`AuthenticationError` 401,
+    `PermissionDeniedError` 403, ...), `APIConnectionError`, `APITimeoutError` and
+    `APIResponseValidationError`. The error's `outcome` says whether the request was processed.
+    """
+
+    def __init__(self, options: Options, pool: Pool) -> None:
+        super().__init__(options, pool)
+        self._stub = SecretServiceClientSync(http_client=SyncClient(pool), **self._stub_options)
+
+    @clean
+    def create(
+        self,
+        *,
+        timeout: float | None = None,
+        extra_headers: Headers | None = None,
+        **params: Unpack[types.SecretCreateParams],
+    ) -> types.SecretCreateResponse:
+        """Store a new secret (CreateSecret).
+
+        A create is sent again only when the failure proves that it was not processed. After an error
+        whose `outcome` is `"unknown"` the secret may exist.
+
+        Args:
+            timeout: seconds for the whole call.
+            extra_headers: sent beside the client's.
+            **params: `name`, 3 to 127 letters, digits and underscores, unique in its scope;
+                `value`, at most 10240 characters; one mount: `environment_variable=True`,
+                `file_path="/absolute/path"`, `container_registry_basic_auth_host="https://…"` (the
+                value is then `username:password`) or `api_only=True`, where False is the same as
+                leaving it out; whose it is: `project_id`, or `scope` with one of `project_id`,
+                `user_id`, `organization_id`, `service_account_id`; `credential_proxy`; `source`.
+
+        Raises:
+            ConflictError: the name is taken in that scope.
+        """
+        request = _params.create_request(params)
+        return self._send(self._stub.create_secret, request, _params.create_response, timeout, extra_headers)
+
+    @clean
+    def list(
+        self,
+        *,
+        timeout: float | None = None,
+        extra_headers: Headers | None = None,
+        **params: Unpack[types.SecretListParams],
+    ) -> SyncSecretsPage:
+        """List secrets, oldest first and without their values (ListSecrets).
+
+        Iterate over the page for every secret from there on; further pages are fetched as needed.
+
+        Args:
+            timeout: seconds for each page.
+            extra_headers: sent beside the client's.
+            **params: `filter`, a mapping with `scope` (see `create`); `page_size`, 0 to 100, where 0
+                means 25; `token`, the `next_token` of an earlier page; or both of these in `pagination`.
+        """
+        return self._page(_params.list_request(params), timeout, extra_headers)
+
+    @clean
+    def get_value(
+        self,
+        *,
+        timeout: float | None = None,
+        extra_headers: Headers | None = None,
+        **params: Unpack[types.SecretGetValueParams],
+    ) -> types.SecretGetValueResponse:
+        """Read the value of the secret `secret_id`, a UUID (GetSecretValue).
+
+        Raises:
+            NotFoundError: there is no such secret.
+        """
+        request = _params.get_value_request(params)
+        return self._send(self._stub.get_secret_value, request, _params.get_value_response, timeout, extra_headers)
+
+    @clean
+    def update_value(
+        self,
+        *,
+        timeout: float | None = None,
+        extra_headers: Headers | None = None,
+        **params: Unpack[types.SecretUpdateValueParams],
+    ) -> None:
+        """Replace the value of the secret `secret_id` by `value`, 1 to 10240 characters (UpdateSecretValue).
+
+        Raises:
+            NotFoundError: there is no such secret.
+        """
+        request = _params.update_value_request(params)
+        self._send(self._stub.update_secret_value, request, _params.empty_response, timeout, extra_headers)
+
+    @clean
+    def delete(
+        self,
+        *,
+        timeout: float | None = None,
+        extra_headers: Headers | None = None,
+        **params: Unpack[types.SecretDeleteParams],
+    ) -> None:
+        """Remove the secret `secret_id` and its value for good (DeleteSecret).
+
+        Raises:
+            NotFoundError: there is no such secret.
+        """
+        request = _params.delete_request(params)
+        self._send(self._stub.delete_secret, request, _params.empty_response, timeout, extra_headers)
+
+    def _send(
+        self,
+        rpc: Callable[..., RES],
+        request: Message,
+        read: Callable[[RES], T],
+        timeout: float | None,
+        extra_headers: Headers | None,
+    ) -> T:
+        try:
+            return read(rpc(request, **self._call_options(timeout, extra_headers)))
+        except Exception as error:  # noqa: BLE001 # translate returns what it does not know
+            raise self._translated(error, request) from None
+
+    @clean
+    def _page(
+        self, request: ListSecretsRequest, timeout: float | None, extra_headers: Headers | None
+    ) -> SyncSecretsPage:
+        secrets, token = self._send(self._stub.list_secrets, request, _params.list_response, timeout, extra_headers)
+        return SyncSecretsPage(
+            secrets, token, lambda token: self._page(_params.next_page_request(request, token), timeout, extra_headers)
+        )
+
+
+class AsyncSecrets(_Secrets):
+    """`AsyncGitpod().secrets`: `Secrets`, awaited. `Secrets` documents parameters and errors."""
+
+    def __init__(self, options: Options, pool: Pool) -> None:
+        super().__init__(options, pool)
+        self._stub = SecretServiceClient(http_client=Client(pool), **self._stub_options)
+
+    @aclean
+    async def create(
+        self,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 # travels to the service as its deadline
+        extra_headers: Headers | None = None,
+        **params: Unpack[types.SecretCreateParams],
+    ) -> types.SecretCreateResponse:
+        """`Secrets.create`, awaited."""
+        request = _params.create_request(params)
+        return await self._send(self._stub.create_secret, request, _params.create_response, timeout, extra_headers)
+
+    @clean
+    def list(
+        self,
+        *,
+        timeout: float | None = None,
+        extra_headers: Headers | None = None,
+        **params: Unpack[types.SecretListParams],
+    ) -> AsyncPaginator:
+        """`Secrets.list`: await it for the first page, or `async for` over every secret."""
+        return self._pages(_params.list_request(params), timeout, extra_headers)
+
+    @aclean
+    async def get_value(
+        self,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 # as above
+        extra_headers: Headers | None = None,
+        **params: Unpack[types.SecretGetValueParams],
+    ) -> types.SecretGetValueResponse:
+        """`Secrets.get_value`, awaited."""
+        request = _params.get_value_request(params)
+        return await self._send(
+            self._stub.get_secret_value, request, _params.get_value_response, timeout, extra_headers
+        )
+
+    @aclean
+    async def update_value(
+        self,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 # as above
+        extra_headers: Headers | None = None,
+        **params: Unpack[types.SecretUpdateValueParams],
+    ) -> None:
+        """`Secrets.update_value`, awaited."""
+        request = _params.update_value_request(params)
+        await self._send(self._stub.update_secret_value, request, _params.empty_response, timeout, extra_headers)
+
+    @aclean
+    async def delete(
+        self,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 # as above
+        extra_headers: Headers | None = None,
+        **params: Unpack[types.SecretDeleteParams],
+    ) -> None:
+        """`Secrets.delete`, awaited."""
+        request = _params.delete_request(params)
+        await self._send(self._stub.delete_secret, request, _params.empty_response, timeout, extra_headers)
+
+    async def _send(
+        self,
+        rpc: Callable[..., Awaitable[RES]],
+        request: Message,
+        read: Callable[[RES], T],
+        timeout: float | None,  # noqa: ASYNC109 # as above
+        extra_headers: Headers | None,
+    ) -> T:
+        try:
+            return read(await rpc(request, **self._call_options(timeout, extra_headers)))
+        except Exception as error:  # noqa: BLE001 # translate returns what it does not know
+            raise self._translated(error, request) from None
+
+    def _pages(
+        self, request: ListSecretsRequest, timeout: float | None, extra_headers: Headers | None
+    ) -> AsyncPaginator:
+        @aclean
+        async def first() -> AsyncSecretsPage:
+            secrets, token = await self._send(
+                self._stub.list_secrets, request, _params.list_response, timeout, extra_headers
+            )
+            return AsyncSecretsPage(
+                secrets,
+                token,
+                lambda token: self._pages(_params.next_page_request(request, token), timeout, extra_headers),
+            )
+
+        return AsyncPaginator(first)

@@ -1,0 +1,87 @@
+"""Pages of secrets. Iterating over a page goes on to the pages after it, fetched as they are needed."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from gitpod.types import Secret
+
+__all__ = ["AsyncPaginator", "AsyncSecretsPage", "SecretsPagePagination", "SyncSecretsPage"]
+
+P = TypeVar("P")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretsPagePagination:
+    """Where the next page starts; None on the last page (`gitpod.v1.PaginationResponse`)."""
+
+    next_token: str | None = None
+
+
+class _Page(Generic[P]):
+    """One page: `secrets`, oldest first, and `pagination`. `P` is what fetching the next page gives."""
+
+    def __init__(self, secrets: list[Secret], next_token: str | None, fetch: Callable[[str], P]) -> None:
+        self.secrets = secrets
+        self.pagination = SecretsPagePagination(next_token=next_token)
+        self._fetch = fetch
+
+    def has_next_page(self) -> bool:
+        """Whether there are more secrets after this page."""
+        return self.pagination.next_token is not None
+
+    def get_next_page(self) -> P:
+        """Fetch the next page. Raises `RuntimeError` on the last one."""
+        if self.pagination.next_token is None:
+            raise RuntimeError("this is the last page; ask has_next_page() first")
+        return self._fetch(self.pagination.next_token)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(secrets={self.secrets!r}, pagination={self.pagination!r})"
+
+
+class SyncSecretsPage(_Page["SyncSecretsPage"]):
+    """A page of `Gitpod().secrets.list(...)`."""
+
+    def iter_pages(self) -> Iterator["SyncSecretsPage"]:
+        """This page and every page after it."""
+        page = self
+        yield page
+        while page.has_next_page():
+            page = page.get_next_page()
+            yield page
+
+    def __iter__(self) -> Iterator[Secret]:
+        for page in self.iter_pages():
+            yield from page.secrets
+
+
+class AsyncSecretsPage(_Page["AsyncPaginator"]):
+    """A page of `AsyncGitpod().secrets.list(...)`; `await page.get_next_page()` fetches the next."""
+
+    async def iter_pages(self) -> AsyncIterator["AsyncSecretsPage"]:
+        """This page and every page after it."""
+        page = self
+        yield page
+        while page.has_next_page():
+            page = await page.get_next_page()
+            yield page
+
+    async def __aiter__(self) -> AsyncIterator[Secret]:
+        async for page in self.iter_pages():
+            for secret in page.secrets:
+                yield secret
+
+
+class AsyncPaginator:
+    """A list that is not fetched yet: await it for its first page, or iterate over every secret of it."""
+
+    def __init__(self, first: Callable[[], Awaitable[AsyncSecretsPage]]) -> None:
+        self._first = first
+
+    def __await__(self) -> Generator[Any, Any, AsyncSecretsPage]:
+        return self._first().__await__()
+
+    async def __aiter__(self) -> AsyncIterator[Secret]:
+        async for secret in await self._first():
+            yield secret

@@ -1,0 +1,138 @@
+"""The wiring: a store, its key and the service behind one WSGI and one ASGI application.
+
+Connect and gRPC-Web, binary and JSON. Every request passes `Guard` and `Authenticate` before its body
+is read.
+"""
+
+import hmac
+import logging
+import traceback
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from hashlib import sha256
+from typing import Any
+
+from connectrpc.code import Code
+from connectrpc.codec import proto_binary_codec, proto_json_codec
+from connectrpc.errors import ConnectError
+from connectrpc.request import RequestContext
+
+from gitpod.server.errors import ServiceError
+from gitpod.server.keyring import Keyring, key_file, random_key
+from gitpod.server.service import CALLER, AsyncSecretService, Caller, SecretService
+from gitpod.server.store import Store, StoreBusyError
+from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
+from gitpod_proto.gitpod.v1.secret_connect import SecretServiceASGIApplication, SecretServiceWSGIApplication
+
+__all__ = ["Embedded", "ServiceError"]
+
+logger = logging.getLogger("gitpod.server")
+
+MAX_REQUEST_BYTES = 64 * 1024
+"""The largest body to read, decompressed."""
+
+Ctx = RequestContext[Any, Any]
+
+
+class Guard:
+    """Gives every answer a request id, and keeps what the runtime quotes of a request out of errors."""
+
+    def on_start_sync(self, ctx: Ctx, /) -> str:
+        """Name the request (connectrpc.interceptor.MetadataInterceptorSync)."""
+        request_id = str(uuid.uuid4())
+        ctx.response_headers["x-request-id"] = request_id
+        return request_id
+
+    def on_end_sync(self, token: str, ctx: Ctx, error: Exception | None, /) -> None:
+        """Replace an error that is not the service's own."""
+        if error is None or (isinstance(error, ConnectError) and error.__cause__ is None):
+            return
+        if isinstance(error, StoreBusyError):
+            raise ConnectError(Code.UNAVAILABLE, "the store is busy; nothing was written")
+        if isinstance(error, ConnectError) and error.code is not Code.INTERNAL:
+            # The runtime could not decode the body, and its message quotes it.
+            raise ConnectError(error.code, "the request's body is not a valid message")
+        # Where it happened, without the message, which may quote a value.
+        frames = "".join(traceback.format_tb(error.__traceback__))
+        logger.error("request %s: %s: %s\n%s", token, ctx.method.name, type(error).__name__, frames)
+        raise ConnectError(Code.INTERNAL, f"internal error; the service's log has request {token}")
+
+    async def on_start(self, ctx: Ctx, /) -> str:
+        """`on_start_sync` for connectrpc.interceptor.MetadataInterceptor."""
+        return self.on_start_sync(ctx)
+
+    async def on_end(self, token: str, ctx: Ctx, error: Exception | None, /) -> None:
+        """`on_end_sync` for connectrpc.interceptor.MetadataInterceptor."""
+        self.on_end_sync(token, ctx, error)
+
+
+class Authenticate:
+    """Finds out who calls. Without a token of its own (in process) it takes whatever it is given."""
+
+    def __init__(self, caller: Caller, token: str | None) -> None:
+        self._caller = caller
+        self._digest = sha256(token.encode()).digest() if token else None
+
+    def on_start_sync(self, ctx: Ctx, /) -> None:
+        """Refuse a request without the right token (connectrpc.interceptor.MetadataInterceptorSync)."""
+        if self._digest is not None:
+            scheme, _, given = ctx.request_headers.get("authorization", "").partition(" ")
+            if scheme.lower() != "bearer" or not given:
+                raise ConnectError(Code.UNAUTHENTICATED, "authorization: a bearer token is required")
+            if not hmac.compare_digest(sha256(given.strip().encode()).digest(), self._digest):
+                raise ConnectError(Code.UNAUTHENTICATED, "authorization: the bearer token is not known")
+        CALLER.set(self._caller)
+
+    def on_end_sync(self, token: None, ctx: Ctx, error: Exception | None, /) -> None:
+        """Nothing to do."""
+
+    async def on_start(self, ctx: Ctx, /) -> None:
+        """`on_start_sync` for connectrpc.interceptor.MetadataInterceptor."""
+        self.on_start_sync(ctx)
+
+    async def on_end(self, token: None, ctx: Ctx, error: Exception | None, /) -> None:
+        """Nothing to do."""
+
+
+class Embedded:
+    """A running service: `wsgi` and `asgi` are its applications.
+
+    Args:
+        url: `sqlite:///path/to/file.db`, whose key is kept beside it in `file.db.key`; or `sqlite://`
+            for a store in memory, which is gone with this object.
+        token: the bearer token that requests must carry; any will do when it is None.
+
+    Raises:
+        ServiceError: the store cannot be opened, or its key is missing or not its own.
+    """
+
+    def __init__(self, url: str, token: str | None = None) -> None:
+        self._store = Store(url)
+        organization = self._store.organization()
+        path = self._store.path
+        if path is None:
+            kek = random_key()
+        else:
+            # Only a store that holds nothing yet may be given a new key.
+            is_new = not self._store.data_keys(organization.id)
+            kek = key_file(path.with_name(f"{path.name}.key"), create=is_new)
+        keys = self._store.data_keys(organization.id, lambda: Keyring.new_key(kek, organization.id))
+        service = SecretService(self._store, Keyring(kek, keys))
+        owner = Subject(id=organization.owner_id, principal=Principal.USER)
+        interceptors = [Guard(), Authenticate(Caller(organization_id=organization.id, subject=owner), token)]
+        options: dict[str, Any] = {
+            "interceptors": interceptors,
+            "read_max_bytes": MAX_REQUEST_BYTES,
+            # Compressing what holds a secret tells its length to whoever watches.
+            "compressions": (),
+            # Refuses unknown fields and two members of one oneof.
+            "codecs": [proto_binary_codec(), proto_json_codec(ignore_unknown_fields=False)],
+        }
+        self.wsgi = SecretServiceWSGIApplication(service, **options)
+        self.asgi = SecretServiceASGIApplication(AsyncSecretService(service), **options)
+        self.executor = ThreadPoolExecutor(thread_name_prefix="gitpod-embedded")
+
+    def close(self) -> None:
+        """Finish what is under way and close the store. Safe to repeat."""
+        self.executor.shutdown()
+        self._store.close()

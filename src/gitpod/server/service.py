@@ -1,0 +1,255 @@
+"""The rules of `gitpod.v1.SecretService`: five handlers over a store and a keyring, no SQL and no HTTP."""
+
+import uuid
+from asyncio import to_thread
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import protovalidate
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError
+from connectrpc.request import RequestContext
+from protobuf import Message, Oneof
+from protobuf.wkt import Timestamp
+from protovalidate import FieldPathElementPb, FieldPathPb, ViolationPb, ViolationsPb
+
+from gitpod.server.keyring import Keyring, SealError, belongs
+from gitpod.server.store import Position, Store, StoredSecret
+from gitpod_proto.gitpod.v1 import secret_connect
+from gitpod_proto.gitpod.v1.identity_pb import Subject
+from gitpod_proto.gitpod.v1.pagination_pb import PaginationResponse
+from gitpod_proto.gitpod.v1.secret_pb import (
+    CreateSecretRequest,
+    CreateSecretResponse,
+    DeleteSecretRequest,
+    DeleteSecretResponse,
+    GetSecretValueRequest,
+    GetSecretValueResponse,
+    ListSecretsRequest,
+    ListSecretsResponse,
+    Secret,
+    SecretScope,
+    UpdateSecretValueRequest,
+    UpdateSecretValueResponse,
+)
+
+Ctx = RequestContext[Any, Any]
+"""What connectrpc knows of a request."""
+
+DEFAULT_PAGE_SIZE = 25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Whoever makes a call, as authentication found out."""
+
+    organization_id: str
+    subject: Subject
+
+
+CALLER: ContextVar[Caller] = ContextVar("gitpod_caller")
+"""Set before a handler runs."""
+
+
+class SecretService(secret_connect.SecretServiceSync):
+    """The RPCs, called from many threads at once."""
+
+    def __init__(self, store: Store, keyring: Keyring) -> None:
+        self._store = store
+        self._keyring = keyring
+
+    def create_secret(self, request: CreateSecretRequest, ctx: Ctx, /) -> CreateSecretResponse:  # noqa: ARG002
+        """CreateSecret. ALREADY_EXISTS when the name is taken in the scope."""
+        check(request)
+        caller, scope = CALLER.get(), _scope_of(request)
+        kind, scope_id = _owner(scope)
+        secret = Secret(
+            id=str(uuid.uuid4()),
+            name=request.name,
+            scope=scope,
+            creator=caller.subject,
+            mount=request.mount,
+            credential_proxy=request.credential_proxy,
+            source=request.source,
+        )
+        if kind == "project_id":
+            secret.project_id = scope_id  # pyright: ignore[reportDeprecated] # echoed, as the reference shows
+        # The rules for what goes out are stricter than those for what comes in.
+        check(secret)
+        stored = self._store.add(
+            StoredSecret(
+                organization_id=caller.organization_id,
+                id=secret.id,
+                scope_kind=kind,
+                scope_id=scope_id,
+                name=secret.name,
+                created_at=0,
+                updated_at=0,
+                record=secret.to_binary(),
+                sealed=self._keyring.seal(request.value, belongs(caller.organization_id, kind, scope_id, secret.id)),
+            )
+        )
+        if stored is None:
+            raise ConnectError(Code.ALREADY_EXISTS, "name: is taken in this scope")
+        return CreateSecretResponse(secret=_message(stored))
+
+    def update_secret_value(self, request: UpdateSecretValueRequest, ctx: Ctx, /) -> UpdateSecretValueResponse:  # noqa: ARG002
+        """UpdateSecretValue. NOT_FOUND when there is no such secret."""
+        check(request)
+        stored = self._find(request.secret_id)
+        sealed = self._keyring.seal(request.value, _belongs(stored))
+        if not self._store.replace_value(stored.organization_id, stored.id, sealed):
+            raise _not_found()
+        return UpdateSecretValueResponse()
+
+    def list_secrets(self, request: ListSecretsRequest, ctx: Ctx, /) -> ListSecretsResponse:  # noqa: ARG002
+        """ListSecrets, a keyset page in creation order."""
+        check(request)
+        wanted, token = DEFAULT_PAGE_SIZE, ""
+        if request.pagination:
+            wanted, token = request.pagination.page_size or wanted, request.pagination.token
+        # One more than asked for tells whether there is a next page.
+        found = self._store.page(CALLER.get().organization_id, _scopes(request.filter), _position(token), wanted + 1)
+        page = found[:wanted]
+        next_token = _token(page[-1]) if len(found) > wanted else ""
+        return ListSecretsResponse(
+            pagination=PaginationResponse(next_token=next_token), secrets=[_message(stored) for stored in page]
+        )
+
+    def delete_secret(self, request: DeleteSecretRequest, ctx: Ctx, /) -> DeleteSecretResponse:  # noqa: ARG002
+        """DeleteSecret. NOT_FOUND when there is no such secret."""
+        check(request)
+        if not self._store.remove(CALLER.get().organization_id, request.secret_id.lower()):
+            raise _not_found()
+        return DeleteSecretResponse()
+
+    def get_secret_value(self, request: GetSecretValueRequest, ctx: Ctx, /) -> GetSecretValueResponse:
+        """GetSecretValue. NOT_FOUND when there is no such secret; DATA_LOSS when its value does not open."""
+        check(request)
+        stored = self._find(request.secret_id)
+        try:
+            value = self._keyring.open(stored.sealed, _belongs(stored))
+        except SealError:
+            raise ConnectError(Code.DATA_LOSS, "the value was altered, or sealed for another secret") from None
+        ctx.response_headers["cache-control"] = "no-store"
+        return GetSecretValueResponse(value=value)
+
+    def _find(self, secret_id: str) -> StoredSecret:
+        stored = self._store.find(CALLER.get().organization_id, secret_id.lower())
+        if stored is None:
+            raise _not_found()
+        return stored
+
+
+class AsyncSecretService(secret_connect.SecretService):
+    """The same handlers for an event loop, each call in a thread: the store waits for disks."""
+
+    def __init__(self, service: SecretService) -> None:
+        self._service = service
+
+    async def create_secret(self, request: CreateSecretRequest, ctx: Ctx, /) -> CreateSecretResponse:
+        """CreateSecret."""
+        return await to_thread(self._service.create_secret, request, ctx)
+
+    async def update_secret_value(self, request: UpdateSecretValueRequest, ctx: Ctx, /) -> UpdateSecretValueResponse:
+        """UpdateSecretValue."""
+        return await to_thread(self._service.update_secret_value, request, ctx)
+
+    async def list_secrets(self, request: ListSecretsRequest, ctx: Ctx, /) -> ListSecretsResponse:
+        """ListSecrets."""
+        return await to_thread(self._service.list_secrets, request, ctx)
+
+    async def delete_secret(self, request: DeleteSecretRequest, ctx: Ctx, /) -> DeleteSecretResponse:
+        """DeleteSecret."""
+        return await to_thread(self._service.delete_secret, request, ctx)
+
+    async def get_secret_value(self, request: GetSecretValueRequest, ctx: Ctx, /) -> GetSecretValueResponse:
+        """GetSecretValue."""
+        return await to_thread(self._service.get_secret_value, request, ctx)
+
+
+def check(message: Message) -> None:
+    """Raise INVALID_ARGUMENT with every violation of the contract's rules as a detail."""
+    found = [violation.proto for violation in protovalidate.collect_violations(message)]
+    if found:
+        raise _invalid(found)
+
+
+def _invalid(violations: list[ViolationPb]) -> ConnectError:
+    names = [".".join(element.field_name for element in found.field.elements) for found in violations if found.field]
+    text = "; ".join(f"{name}: {found.message}" for name, found in zip(names, violations, strict=True))
+    return ConnectError(Code.INVALID_ARGUMENT, text, [ViolationsPb(violations=violations)])
+
+
+def _violation(rule_id: str, message: str, *path: str) -> ConnectError:
+    """The error for a rule that the contract has in words only."""
+    elements = [FieldPathElementPb(field_name=name) for name in path]
+    return _invalid([ViolationPb(field=FieldPathPb(elements=elements), rule_id=rule_id, message=message)])
+
+
+def _not_found() -> ConnectError:
+    return ConnectError(Code.NOT_FOUND, "secret_id: there is no such secret")
+
+
+def _scope_of(request: CreateSecretRequest) -> SecretScope:
+    """Whose the new secret is; `project_id` stands in for a scope."""
+    project_id = request.project_id.lower()  # pyright: ignore[reportDeprecated] # what the reference documents
+    if request.scope and request.scope.scope:
+        scope = _lower(request.scope)
+        if project_id and _owner(scope) != ("project_id", project_id):
+            raise _violation("scope_agrees", "contradicts scope; leave it out", "project_id")
+        return scope
+    if not project_id:
+        raise _violation("required", "is required, or project_id in its place", "scope")
+    return SecretScope(scope=Oneof("project_id", project_id))
+
+
+def _lower(scope: SecretScope) -> SecretScope:
+    """The scope with its id in lower case: UUIDs differ by their digits alone (RFC 9562 section 4)."""
+    kind, scope_id = _owner(scope)
+    return SecretScope(scope=Oneof(kind, scope_id.lower()))  # type: ignore[arg-type]  # the member it had
+
+
+def _owner(scope: SecretScope) -> tuple[str, str]:
+    """The member of the scope that is set, and its id."""
+    if scope.scope is None:
+        raise _violation("required", "needs one of project_id, user_id, organization_id, service_account_id", "scope")
+    return scope.scope.field, scope.scope.value
+
+
+def _scopes(chosen: ListSecretsRequest.Filter | None) -> list[tuple[str, str]] | None:
+    """The scopes that a filter keeps; None keeps all."""
+    if chosen is None:
+        return None
+    projects = [("project_id", project_id.lower()) for project_id in chosen.project_ids]  # pyright: ignore[reportDeprecated]
+    if chosen.scope is None:
+        return projects or None
+    scope = _owner(_lower(chosen.scope))
+    return [scope] if not projects or scope in projects else []
+
+
+def _belongs(stored: StoredSecret) -> bytes:
+    return belongs(stored.organization_id, stored.scope_kind, stored.scope_id, stored.id)
+
+
+def _message(stored: StoredSecret) -> Secret:
+    secret = Secret.from_binary(stored.record)
+    secret.created_at = Timestamp.from_nanos(stored.created_at * 1000)
+    secret.updated_at = Timestamp.from_nanos(stored.updated_at * 1000)
+    return secret
+
+
+def _token(last: StoredSecret) -> str:
+    return urlsafe_b64encode(f"{last.created_at}.{last.id}".encode()).decode()
+
+
+def _position(token: str) -> Position | None:
+    if not token:
+        return None
+    try:
+        created_at, _, secret_id = urlsafe_b64decode(token).decode().partition(".")
+        return Position(int(created_at), str(uuid.UUID(secret_id)))
+    except ValueError:
+        raise _violation("token", "is not one that this service gave", "pagination", "token") from None
