@@ -112,7 +112,9 @@ class _Reader:
 
     def checked(self, message: M) -> M:
         """The message, when nothing was noted and the contract's own rules hold."""
-        problems = self.problems or [violation(found.proto) for found in protovalidate.collect_violations(message)]
+        noted = {problem.field for problem in self.problems}
+        found = [violation(broken.proto) for broken in protovalidate.collect_violations(message)]
+        problems = self.problems + [problem for problem in found if problem.field not in noted]
         if problems:
             raise InvalidRequestError.of(problems)
         return message

@@ -167,9 +167,9 @@ class Pool:
             "enable_otel": False,
         }
         if self.base_url.startswith("http:"):
-            # HTTP_PROXY would be handed the token and the value in clear. An explicit proxy that matches
-            # no host is how pyqwest is told to leave the environment's alone; https tunnels, and keeps it.
-            options["proxy"] = Proxy("http://127.0.0.1:9", no_proxy="*")
+            # HTTP_PROXY would be handed the token and the value in clear. Any explicit proxy makes pyqwest
+            # ignore the environment's; this one is for https requests, of which there are none.
+            options["proxy"] = Proxy("http://127.0.0.1:9", scheme="https")
         return options
 
 

@@ -15,6 +15,7 @@
 None of them ever holds a secret's value or a token. All of them can be pickled and copied.
 """
 
+import re
 from functools import wraps
 
 TYPE_CHECKING = False
@@ -29,6 +30,11 @@ if TYPE_CHECKING:
     P = ParamSpec("P")
     T = TypeVar("T")
     Outcome: TypeAlias = Literal["not_sent", "rejected", "unknown"]
+
+
+MASK = "**********"
+LONG = 8
+"""Characters from which on a text is masked wherever it occurs."""
 
 
 class GitpodError(Exception):
@@ -199,7 +205,9 @@ def translate(error: Exception, *hidden: str) -> BaseException:
         return cause
     kind, message = _kind(error)
     for text in filter(None, hidden):
-        message = message.replace(text, "**********")
+        # A short value may be part of any word, and masking that would only spoil the message.
+        pattern = re.escape(text) if len(text) >= LONG else rf"(?<!\w){re.escape(text)}(?!\w)"
+        message = re.sub(pattern, MASK, message)
     if error.outcome == "unknown":
         message += " (it is not known whether the request was processed)"
     return kind(

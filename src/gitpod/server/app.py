@@ -8,9 +8,11 @@ import hmac
 import logging
 import traceback
 import uuid
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from connectrpc.code import Code
 from connectrpc.codec import proto_binary_codec, proto_json_codec
@@ -32,6 +34,8 @@ MAX_REQUEST_BYTES = 64 * 1024
 """The largest body to read, decompressed."""
 
 Ctx = RequestContext[Any, Any]
+Scope = MutableMapping[str, Any]
+ASGIApplication = Callable[[Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
 
 
 class Guard:
@@ -94,6 +98,30 @@ class Authenticate:
         """Nothing to do."""
 
 
+ACCEPTED_ENCODINGS = ("accept-encoding", "connect-accept-encoding", "grpc-accept-encoding")
+"""The headers by which a client asks for compressed answers. They are dropped: how well an answer that
+holds a secret compresses says something about it (CRIME, BREACH). Compressed requests are welcome."""
+
+
+def _plain_wsgi(app: WSGIApplication) -> WSGIApplication:
+    dropped = {f"HTTP_{name.upper().replace('-', '_')}" for name in ACCEPTED_ENCODINGS}
+
+    def plain(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        return app({key: value for key, value in environ.items() if key not in dropped}, start_response)
+
+    return plain
+
+
+def _plain_asgi(app: ASGIApplication) -> ASGIApplication:
+    dropped = {name.encode() for name in ACCEPTED_ENCODINGS}
+
+    async def plain(scope: Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+        kept = [header for header in scope["headers"] if header[0].lower() not in dropped]
+        await app({**scope, "headers": kept}, receive, send)
+
+    return plain
+
+
 class Embedded:
     """A running service: `wsgi` and `asgi` are its applications.
 
@@ -123,13 +151,11 @@ class Embedded:
         options: dict[str, Any] = {
             "interceptors": interceptors,
             "read_max_bytes": MAX_REQUEST_BYTES,
-            # Compressing what holds a secret tells its length to whoever watches.
-            "compressions": (),
             # Refuses unknown fields and two members of one oneof.
             "codecs": [proto_binary_codec(), proto_json_codec(ignore_unknown_fields=False)],
         }
-        self.wsgi = SecretServiceWSGIApplication(service, **options)
-        self.asgi = SecretServiceASGIApplication(AsyncSecretService(service), **options)
+        self.wsgi = _plain_wsgi(SecretServiceWSGIApplication(service, **options))
+        self.asgi = _plain_asgi(SecretServiceASGIApplication(AsyncSecretService(service), **options))
         self.executor = ThreadPoolExecutor(thread_name_prefix="gitpod-embedded")
 
     def close(self) -> None:

@@ -1,6 +1,8 @@
 """The service on a socket, under uvicorn."""
 
+import signal
 import socket
+import sys
 from collections.abc import Callable
 
 import uvicorn
@@ -22,6 +24,8 @@ def run(store: str, host: str, port: int, token: str, *, announce: Callable[[str
         ServiceError: the store cannot be opened, or the address cannot be listened on.
     """
     service = Embedded(store, token)
+    # uvicorn raises what stopped it once more when it has shut down, and that is no failure.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     try:
         with _listen(host, port) as listener:
             host, port = listener.getsockname()[:2]
@@ -36,7 +40,6 @@ def run(store: str, host: str, port: int, token: str, *, announce: Callable[[str
             )
             uvicorn.Server(config).run(sockets=[listener])
     except KeyboardInterrupt:
-        # uvicorn has shut down by now, and raises what stopped it once more.
         return
     finally:
         service.close()

@@ -1,0 +1,152 @@
+"""One body of tests over every flavour: sync and async, binary and JSON, in process and over a socket."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Awaitable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import pytest
+
+from gitpod import AsyncGitpod, Gitpod
+from gitpod.pagination import AsyncPaginator
+from gitpod.types import Secret, SecretCreateResponse, SecretGetValueResponse
+
+pytest_plugins = ["gitpod.testing"]
+
+T = TypeVar("T")
+Codec = Literal["binary", "json"]
+TOKEN = "t0ken-for-tests"
+ROOT = Path(__file__).parent.parent
+
+
+@dataclass
+class Service:
+    """A served store: the process, where it listens, and the file it keeps."""
+
+    process: subprocess.Popen[str]
+    url: str
+    path: Path
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Signal the process and wait for its exit status."""
+        self.process.send_signal(how)
+        self.process.communicate(timeout=30)
+        return self.process.returncode
+
+
+def serve(path: Path, *arguments: str, port: int = 0) -> Service:
+    """Run `gitpod-secrets serve` on a file, and return once it listens."""
+    command = [sys.executable, "-c", "from gitpod.cli import main; main()", "serve", "--store", f"sqlite:///{path}"]
+    process = subprocess.Popen(
+        [*command, "--port", str(port), *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=os.environ | {"GITPOD_API_KEY": TOKEN},
+    )
+    assert process.stdout
+    line = process.stdout.readline()
+    assert line.startswith("export GITPOD_BASE_URL="), process.communicate()
+    return Service(process, line.split("=", 1)[1].strip(), path)
+
+
+@pytest.fixture(scope="session")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """One served store for every test that does not stop it; tests keep to projects of their own."""
+    served = serve(tmp_path_factory.mktemp("service") / "secrets.db")
+    yield served
+    assert served.stop() == 0
+
+
+@pytest.fixture
+def project() -> str:
+    """A project that no other test uses."""
+    return str(uuid.uuid4())
+
+
+class Caller:
+    """A client of either kind, called the same way."""
+
+    def __init__(self, client: Gitpod | AsyncGitpod, runner: asyncio.Runner) -> None:
+        self.client = client
+        self._runner = runner
+
+    def run(self, result: T | Awaitable[T]) -> T:
+        """The result of a call, awaited where it has to be."""
+        if not isinstance(result, Awaitable):
+            return result
+
+        async def awaited() -> T:
+            return await result
+
+        return self._runner.run(awaited())
+
+    def create(self, **params: Any) -> SecretCreateResponse:
+        return self.run(self.client.secrets.create(**params))
+
+    def get_value(self, **params: Any) -> SecretGetValueResponse:
+        return self.run(self.client.secrets.get_value(**params))
+
+    def update_value(self, **params: Any) -> None:
+        return self.run(self.client.secrets.update_value(**params))
+
+    def delete(self, **params: Any) -> None:
+        return self.run(self.client.secrets.delete(**params))
+
+    def list(self, **params: Any) -> list[Secret]:
+        """Every secret of a list, of all its pages."""
+        found = self.client.secrets.list(**params)
+        if not isinstance(found, AsyncPaginator):
+            return list(found)
+
+        async def collect() -> list[Secret]:
+            return [secret async for secret in found]
+
+        return self._runner.run(collect())
+
+    def close(self) -> None:
+        self.run(self.client.close())
+
+
+@pytest.fixture(params=["sync", "async"])
+def kind(request: pytest.FixtureRequest) -> type[Gitpod] | type[AsyncGitpod]:
+    """The class of client."""
+    return Gitpod if request.param == "sync" else AsyncGitpod
+
+
+@pytest.fixture(params=["binary", "json"])
+def codec(request: pytest.FixtureRequest) -> Codec:
+    """The codec."""
+    return "json" if request.param == "json" else "binary"
+
+
+@pytest.fixture(params=["in-process", "socket"])
+def base_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where the service is: in this process, or behind a socket."""
+    if request.param == "in-process":
+        return f"sqlite:///{tmp_path}/secrets.db"
+    served: Service = request.getfixturevalue("service")
+    return served.url
+
+
+@pytest.fixture
+def runner() -> Iterator[asyncio.Runner]:
+    """An event loop for the test."""
+    with asyncio.Runner() as runner:
+        yield runner
+
+
+@pytest.fixture
+def client(
+    kind: type[Gitpod] | type[AsyncGitpod], codec: Codec, base_url: str, runner: asyncio.Runner
+) -> Iterator[Caller]:
+    """A client of every flavour in turn."""
+    caller = Caller(kind(bearer_token=TOKEN, base_url=base_url, codec=codec), runner)
+    yield caller
+    caller.close()

@@ -1,0 +1,181 @@
+"""The other calls, in every flavour, and what the service refuses by itself."""
+
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from conftest import TOKEN, Caller, Service
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError
+from protobuf import Oneof
+from protovalidate import ViolationsPb
+from pyqwest import SyncClient, SyncHTTPTransport
+
+import gitpod
+from gitpod_proto.gitpod.v1.pagination_pb import PaginationRequest
+from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClientSync
+from gitpod_proto.gitpod.v1.secret_pb import (
+    CreateSecretRequest,
+    GetSecretValueRequest,
+    ListSecretsRequest,
+    SecretScope,
+    UpdateSecretValueRequest,
+)
+
+HEADERS = {"authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture
+def stub(service: Service) -> Iterator[SecretServiceClientSync]:
+    """The generated stub alone, which checks nothing before it sends."""
+    with SyncHTTPTransport() as transport:
+        yield SecretServiceClientSync(service.url, http_client=SyncClient(transport), timeout_ms=10_000)
+
+
+def test_a_value_is_replaced(client: Caller, project: str) -> None:
+    """The value changes, and `updated_at` with it; the rest stays."""
+    made = client.create(name="ROTATED", value="old", project_id=project, environment_variable=True).secret
+    client.update_value(secret_id=made.id, value="new")
+    assert client.get_value(secret_id=made.id).value == "new"
+    [found] = client.list(filter={"scope": {"project_id": project}})
+    assert found.created_at == made.created_at
+    assert found.updated_at
+    assert made.updated_at
+    assert found.updated_at > made.updated_at
+
+
+def test_a_deleted_secret_is_gone(client: Caller, project: str) -> None:
+    """Its id is unknown, its name is free."""
+    made = client.create(name="GONE", value="v", project_id=project, api_only=True).secret
+    client.delete(secret_id=made.id)
+    assert client.list(filter={"scope": {"project_id": project}}) == []
+    with pytest.raises(gitpod.NotFoundError):
+        client.delete(secret_id=made.id)
+    client.create(name="GONE", value="v", project_id=project, api_only=True)
+
+
+def test_unknown_ids_are_not_found(client: Caller) -> None:
+    """By every call that takes one."""
+    unknown = str(uuid.uuid4())
+    for call, more in ((client.get_value, {}), (client.update_value, {"value": "v"}), (client.delete, {})):
+        with pytest.raises(gitpod.NotFoundError) as caught:
+            call(secret_id=unknown, **more)
+        assert (caught.value.code, caught.value.outcome) == ("not_found", "rejected")
+
+
+def test_pages_hold_every_secret_once_in_creation_order(client: Caller, project: str) -> None:
+    """However small the page, and while secrets are added behind it."""
+    made = [
+        client.create(name=f"NUM{index}", value="v", project_id=project, api_only=True).secret for index in range(7)
+    ]
+    scope = {"project_id": project}
+    for size in (1, 3, 7, 100):
+        assert client.list(filter={"scope": scope}, page_size=size) == made
+    page = client.run(client.client.secrets.list(filter={"scope": scope}, pagination={"page_size": 5}))
+    assert page.secrets == made[:5]
+    assert page.has_next_page()
+    late = client.create(name="LATE", value="v", project_id=project, api_only=True).secret
+    rest = client.run(page.get_next_page())
+    assert rest.secrets == [*made[5:], late]
+    assert not rest.has_next_page()
+    with pytest.raises(RuntimeError, match="last page"):
+        rest.get_next_page()
+    token = page.pagination.next_token
+    assert client.list(filter={"scope": scope}, token=token) == rest.secrets
+
+
+def test_filters_keep_their_scopes(client: Caller, project: str) -> None:
+    """One scope, several projects, or the projects that a scope leaves."""
+    other = str(uuid.uuid4())
+    mine = client.create(name="MINE", value="v", project_id=project, api_only=True).secret
+    users = client.create(name="USERS", value="v", scope={"user_id": project}, api_only=True).secret
+    others = client.create(name="OTHERS", value="v", project_id=other, api_only=True).secret
+    assert client.list(filter={"scope": {"user_id": project}}) == [users]
+    assert client.list(filter={"project_ids": [other, project]}) == [mine, others]
+    assert client.list(filter={"project_ids": [other], "scope": {"project_id": project}}) == []
+    everything = client.list(page_size=100)
+    assert [secret for secret in everything if secret in (mine, users, others)] == [mine, users, others]
+
+
+def test_a_list_holds_no_values(stub: SecretServiceClientSync, project: str) -> None:
+    """Not in any field of the message, known or not."""
+    scope = SecretScope(scope=Oneof("project_id", project))
+    value = f"canary-{project}"
+    stub.create_secret(
+        CreateSecretRequest(name="LISTED", value=value, scope=scope, mount=Oneof("api_only", True)), headers=HEADERS
+    )
+    answer = stub.list_secrets(ListSecretsRequest(filter=ListSecretsRequest.Filter(scope=scope)), headers=HEADERS)
+    assert len(answer.secrets) == 1
+    assert value.encode() not in answer.to_binary()
+
+
+SCOPE = SecretScope(scope=Oneof("project_id", "b0e12f6c-4c67-429d-a4a6-d9838b5da047"))
+API_ONLY = Oneof("api_only", True)
+
+
+@pytest.mark.parametrize(
+    ("request_", "field", "rule_id"),
+    [
+        (CreateSecretRequest(name="A!", scope=SCOPE, mount=API_ONLY), "name", "string.min_len"),
+        (CreateSecretRequest(name="NAME", scope=SCOPE), "mount", "required"),
+        (CreateSecretRequest(name="NAME", scope=SCOPE, mount=Oneof("file_path", "a")), "file_path", "absolute_path"),
+        (CreateSecretRequest(name="NAME", mount=API_ONLY), "scope", "required"),
+        (CreateSecretRequest(name="NAME", mount=API_ONLY, scope=SecretScope()), "scope", "required"),
+        (
+            CreateSecretRequest(name="NAME", scope=SCOPE, mount=Oneof("container_registry_basic_auth_host", "a b")),
+            "container_registry_basic_auth_host",
+            "string.uri",
+        ),
+    ],
+)
+def test_the_service_checks_by_the_same_rules(
+    stub: SecretServiceClientSync, request_: CreateSecretRequest, field: str, rule_id: str
+) -> None:
+    """INVALID_ARGUMENT, with the violations as error details."""
+    with pytest.raises(ConnectError) as caught:
+        stub.create_secret(request_, headers=HEADERS)
+    assert caught.value.code is Code.INVALID_ARGUMENT
+    [detail] = caught.value.details
+    violations = detail.value(ViolationsPb)
+    assert violations
+    first = violations.violations[0]
+    assert first.field
+    assert (".".join(element.field_name for element in first.field.elements), first.rule_id) == (field, rule_id)
+
+
+def test_a_project_that_contradicts_the_scope_is_refused(client: Caller, project: str) -> None:
+    """The two are one thing said twice; when they differ, neither is guessed to be right."""
+    with pytest.raises(gitpod.BadRequestError, match="project_id: contradicts scope") as caught:
+        client.create(name="NAME", value="v", project_id=project, scope={"user_id": project}, api_only=True)
+    assert [(found.field, found.rule_id) for found in caught.value.violations] == [("project_id", "scope_agrees")]
+    client.create(name="NAME", value="v", project_id=project, scope={"project_id": project}, api_only=True)
+
+
+def test_a_project_that_is_no_uuid_is_refused_by_the_service(client: Caller) -> None:
+    """The contract has no rule for it, so the answer names it."""
+    with pytest.raises(gitpod.BadRequestError) as caught:
+        client.create(name="NAME", value="v", project_id="my-project", api_only=True)
+    assert "project_id" in [found.field for found in caught.value.violations]
+
+
+def test_a_made_up_page_token_is_refused(client: Caller) -> None:
+    """And named."""
+    with pytest.raises(gitpod.BadRequestError, match=r"pagination\.token: is not one that this service gave"):
+        client.list(token="bm9uc2Vuc2U=")
+
+
+@pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x"])
+def test_a_socket_needs_the_bearer_token(stub: SecretServiceClientSync, authorization: str | None) -> None:
+    """Every call is UNAUTHENTICATED without it, whatever else is wrong with it."""
+    headers = {} if authorization is None else {"authorization": authorization}
+    unknown = str(uuid.uuid4())
+    calls = [
+        lambda: stub.create_secret(CreateSecretRequest(), headers=headers),
+        lambda: stub.update_secret_value(UpdateSecretValueRequest(secret_id=unknown, value="v"), headers=headers),
+        lambda: stub.get_secret_value(GetSecretValueRequest(secret_id=unknown), headers=headers),
+        lambda: stub.list_secrets(ListSecretsRequest(pagination=PaginationRequest(page_size=1)), headers=headers),
+    ]
+    for call in calls:
+        with pytest.raises(ConnectError) as caught:
+            call()
+        assert caught.value.code is Code.UNAUTHENTICATED
