@@ -135,7 +135,8 @@ class _Client:
         return copy
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}(base_url={self.base_url!r})"
+        # A constructor that fails leaves a client without a pool, which a traceback may still show.
+        return f"{type(self).__name__}(base_url={self.base_url!r})" if hasattr(self, "_pool") else type(self).__name__
 
 
 class Gitpod(_Client):

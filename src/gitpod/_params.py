@@ -6,10 +6,12 @@ with everything that is wrong. Each `*_response` turns the answer into what the 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from datetime import datetime
 from typing import Any, Literal, TypedDict, TypeVar, assert_never, cast
 
 import protovalidate
 from protobuf import Message, Oneof
+from protobuf.wkt import Timestamp
 
 from gitpod import types
 from gitpod.errors import InvalidRequestError, Violation, violation
@@ -271,10 +273,17 @@ def secret(message: secret_pb.Secret) -> types.Secret:
         and types.CredentialProxy(target_hosts=tuple(proxy.target_hosts), header=proxy.header or None),
         source=message.source and _source_result(message.source),
         creator=creator and types.Subject(id=creator.id or None, principal=f"PRINCIPAL_{creator.principal}"),
-        created_at=message.created_at and message.created_at.to_datetime(),
-        updated_at=message.updated_at and message.updated_at.to_datetime(),
+        created_at=_time(message.created_at),
+        updated_at=_time(message.updated_at),
         **_mount_result(message.mount),
     )
+
+
+def _time(message: Timestamp | None) -> datetime | None:
+    try:
+        return message and message.to_datetime()
+    except OverflowError:
+        raise UntrustedResponseError("the answer holds a time that is out of range") from None
 
 
 class _MountResult(TypedDict, total=False):

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 
 MASK = "**********"
+UNKNOWN = " (it is not known whether the request was processed)"
 LONG = 8
 """Characters from which on a text is masked wherever it occurs."""
 
@@ -197,7 +198,7 @@ def translate(error: Exception, *hidden: str) -> BaseException:
     from gitpod._retry import Failure
 
     if isinstance(error, UntrustedResponseError):
-        return APIResponseValidationError(str(error))
+        return APIResponseValidationError(f"{error}{UNKNOWN}", attempts=1, status_code=200)
     if not isinstance(error, Failure):
         return error
     cause = error.error.__cause__
@@ -209,7 +210,7 @@ def translate(error: Exception, *hidden: str) -> BaseException:
         pattern = re.escape(text) if len(text) >= LONG else rf"(?<!\w){re.escape(text)}(?!\w)"
         message = re.sub(pattern, MASK, message)
     if error.outcome == "unknown":
-        message += " (it is not known whether the request was processed)"
+        message += UNKNOWN
     return kind(
         f"{error.error.code.value}: {message}",
         code=error.error.code.value,

@@ -1,0 +1,278 @@
+"""The options of a client: where they come from, what is refused, and what a copy shares."""
+
+import asyncio
+import copy
+import gc
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from conftest import TOKEN, Caller, Service
+from peer import Peer
+
+import gitpod
+from gitpod import APIError, AsyncGitpod, ConflictError, Gitpod, GitpodError, InvalidRequestError, Violation
+
+BOTH = pytest.mark.parametrize("kind_of", [Gitpod, AsyncGitpod])
+
+
+@pytest.fixture(autouse=True)
+def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No option from the environment that the tests run in."""
+    for name in ("GITPOD_API_KEY", "GITPOD_BASE_URL", "GITPOD_ALLOW_PLAINTEXT"):
+        monkeypatch.delenv(name, raising=False)
+
+
+@BOTH
+@pytest.mark.parametrize("value", [None, ""])
+def test_a_missing_token_names_the_variable(
+    kind_of: type[Gitpod | AsyncGitpod], monkeypatch: pytest.MonkeyPatch, value: str | None
+) -> None:
+    """In the constructor, not at the first call."""
+    if value is not None:
+        monkeypatch.setenv("GITPOD_API_KEY", value)
+    with pytest.raises(GitpodError, match="bearer_token: missing.*GITPOD_API_KEY"):
+        kind_of(bearer_token=os.environ.get("GITPOD_API_KEY"))
+
+
+@BOTH
+def test_the_environment_gives_token_and_url(
+    kind_of: type[Gitpod | AsyncGitpod], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And an argument wins over it; without either, the hosted service is called."""
+    monkeypatch.setenv("GITPOD_API_KEY", "from-the-environment")
+    assert kind_of().base_url == "https://app.ona.com/api"
+    monkeypatch.setenv("GITPOD_BASE_URL", "https://secrets.example.com/api/")
+    assert kind_of().base_url == "https://secrets.example.com/api"
+    assert kind_of(base_url="https://other.example.com").base_url == "https://other.example.com"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"bearer_token": "line\n"}, "bearer_token: must be printable ASCII"),
+        ({"bearer_token": "tökén"}, "bearer_token: must be printable ASCII"),
+        ({"base_url": "ftp://host"}, "base_url: must start with https://, http:// or sqlite:"),
+        ({"base_url": "host"}, "base_url: must start with"),
+        ({"base_url": "https://"}, "base_url: must start with"),
+        ({"base_url": "https://host:port"}, "base_url: is not a valid URL"),
+        ({"base_url": "https://user:hunter2@host"}, "base_url: must not hold a user name or password"),
+        ({"base_url": "https://host/?q=1"}, "base_url: must not hold a query"),
+        ({"base_url": "https://ho st"}, "base_url: must not hold"),
+        ({"base_url": "http://secrets.example.com"}, "base_url: http:// would show the token"),
+        ({"base_url": "http://10.0.0.1"}, "base_url: http:// would show the token"),
+        ({"timeout": 0}, "timeout: must be a number of seconds"),
+        ({"timeout": -1}, "timeout: must be a number of seconds"),
+        ({"timeout": float("nan")}, "timeout: must be a number of seconds"),
+        ({"timeout": float("inf")}, "timeout: must be a number of seconds"),
+        ({"timeout": 10_000_000}, "timeout: must be a number of seconds"),
+        ({"timeout": "60"}, "timeout: must be a number of seconds"),
+        ({"max_retries": -1}, "max_retries: must be a whole number"),
+        ({"max_retries": 1.5}, "max_retries: must be a whole number"),
+        ({"codec": "xml"}, 'codec: must be "binary" or "json"'),
+        ({"default_headers": {"a b": "c"}}, "default_headers: a header's name"),
+        ({"default_headers": {"a": "hunter2\r\nx: y"}}, "default_headers: the value of 'a'"),
+    ],
+)
+def test_a_bad_option_is_named(options: dict[str, Any], message: str) -> None:
+    """In the constructor, and without what was given."""
+    with pytest.raises(GitpodError) as caught:
+        Gitpod(**{"bearer_token": TOKEN, **options})
+    assert str(caught.value).startswith(message)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("url", ["http://localhost:1", "http://127.0.0.1", "http://127.1.2.3", "http://[::1]:8080"])
+def test_plain_http_is_for_this_machine(url: str) -> None:
+    """Loopback needs no permission; anything else does."""
+    assert Gitpod(bearer_token=TOKEN, base_url=url).base_url == url
+
+
+def test_plain_http_elsewhere_must_be_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the option or by the environment."""
+    assert Gitpod(bearer_token=TOKEN, base_url="http://secrets", allow_plaintext=True).base_url == "http://secrets"
+    monkeypatch.setenv("GITPOD_ALLOW_PLAINTEXT", "1")
+    assert Gitpod(bearer_token=TOKEN, base_url="http://secrets").base_url == "http://secrets"
+
+
+def test_a_copy_shares_the_connections() -> None:
+    """It sees the same service, has its own options, and is closed with the original."""
+    with Gitpod(bearer_token=TOKEN, base_url="sqlite://") as client:
+        copied = client.with_options(codec="json", timeout=5, max_retries=0)
+        secret = copied.secrets.create(
+            name="SHARED", value="v", scope={"user_id": "b0e12f6c-4c67-429d-a4a6-d9838b5da047"}, api_only=True
+        ).secret
+        assert list(client.secrets.list()) == [secret]
+    with pytest.raises(GitpodError, match="the client is closed"):
+        copied.secrets.list()
+
+
+def test_a_copy_checks_its_options() -> None:
+    """Like the constructor, and it can be moved to no other service."""
+    client = Gitpod(bearer_token=TOKEN)
+    with pytest.raises(GitpodError, match="timeout: must be"):
+        client.with_options(timeout=0)
+    with pytest.raises(GitpodError, match="with_options: base_url: is not an option"):
+        client.with_options(**{"base_url": "https://elsewhere.example.com"})  # type: ignore[arg-type]
+
+
+def test_headers_are_sent(service: Service) -> None:
+    """Those of the client and those of the call; the call's win."""
+    with Gitpod(bearer_token="wrong", base_url=service.url, default_headers={"X-Team": "a"}) as client:
+        with pytest.raises(gitpod.AuthenticationError):
+            client.secrets.list()
+        client.secrets.list(extra_headers={"Authorization": f"Bearer {TOKEN}"})
+        with pytest.raises(GitpodError, match="extra_headers: the value of 'x-a'"):
+            client.secrets.list(extra_headers={"x-a": "b\n"})
+
+
+def test_one_client_serves_many_threads(service: Service, project: str) -> None:
+    """32 of them, each creating and reading its own."""
+    failures: list[BaseException] = []
+
+    def work(client: Gitpod, number: int) -> None:
+        try:
+            made = client.secrets.create(name=f"THREAD_{number}", value=f"v{number}", project_id=project, api_only=True)
+            assert client.secrets.get_value(secret_id=made.secret.id).value == f"v{number}"
+        except BaseException as error:  # noqa: BLE001 # told to the main thread
+            failures.append(error)
+
+    with Gitpod(bearer_token=TOKEN, base_url=service.url) as client:
+        threads = [threading.Thread(target=work, args=(client, number)) for number in range(32)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert failures == []
+        assert len(list(client.secrets.list(filter={"scope": {"project_id": project}}))) == 32
+
+
+def test_one_client_serves_successive_loops(service: Service) -> None:
+    """An async client outlives the event loop of its first call."""
+    client = AsyncGitpod(bearer_token=TOKEN, base_url=service.url)
+
+    async def ask() -> int:
+        return len((await client.secrets.list(page_size=1)).secrets)
+
+    assert [asyncio.run(ask()) for _ in range(3)]
+
+
+def test_cancelling_a_task_cancels_it() -> None:
+    """Not an error of ours: `task.cancelled()` is True, `asyncio.timeout` raises TimeoutError."""
+
+    silent = Peer(lambda connection, _: time.sleep(1))
+
+    async def scenario() -> None:
+        async with AsyncGitpod(bearer_token=TOKEN, base_url=silent.url) as client:
+            task = asyncio.create_task(client.secrets.delete(secret_id="b0e12f6c-4c67-429d-a4a6-d9838b5da047"))
+            while not silent.requests:
+                await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            assert task.cancelled()
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.1):
+                    await client.secrets.list()
+
+    asyncio.run(scenario())
+    silent.close()
+
+
+def test_errors_pickle_and_copy() -> None:
+    """With everything that they know."""
+    violation = Violation("name", "string.min_len", "must be at least 3 characters")
+    errors: list[APIError] = [
+        ConflictError("taken", code="already_exists", outcome="rejected", attempts=2, status_code=409, request_id="r"),
+        InvalidRequestError.of([violation]),
+    ]
+    for error in errors:
+        for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):  # noqa: S301 # ours
+            assert type(twin) is type(error)
+            assert (str(twin), vars(twin)) == (str(error), vars(error))
+
+
+PROGRAM = """
+import os, sys, signal
+from gitpod import Gitpod, APIConnectionError
+client = Gitpod()
+if sys.argv[1] == "used":
+    client.secrets.list()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    try:
+        client.secrets.list()
+        os._exit(10)
+    except APIConnectionError as error:
+        os._exit(11 if "forked" in str(error) and error.outcome == "not_sent" else 12)
+status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+client.secrets.list()
+sys.exit(status)
+"""
+
+
+@pytest.mark.parametrize(
+    ("where", "when", "status"),
+    [("socket", "unused", 10), ("socket", "used", 11), ("embedded", "unused", 10), ("embedded", "used", 10)],
+)
+def test_a_fork_never_hangs(service: Service, tmp_path: Path, where: str, when: str, status: int) -> None:
+    """A client that was not used yet works in a forked child; one that was says so, or works when embedded."""
+    url = service.url if where == "socket" else f"sqlite:///{tmp_path}/forked.db"
+    environment = os.environ | {"GITPOD_API_KEY": TOKEN, "GITPOD_BASE_URL": url}
+    done = subprocess.run([sys.executable, "-c", PROGRAM, when], env=environment, timeout=60, check=False)
+    assert done.returncode == status
+    assert done.returncode != -signal.SIGALRM
+
+
+def test_short_async_programs_exit_cleanly(service: Service) -> None:
+    """Fifty in a row; without care some are aborted by a thread that wakes a finalized interpreter."""
+    program = (
+        "import asyncio\nfrom gitpod import AsyncGitpod\n"
+        "async def main():\n    await AsyncGitpod().secrets.list(page_size=1)\nasyncio.run(main())\n"
+    )
+    environment = os.environ | {"GITPOD_API_KEY": TOKEN, "GITPOD_BASE_URL": service.url}
+    statuses = [
+        subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode for _ in range(50)
+    ]
+    assert statuses == [0] * 50
+
+
+def test_a_dropped_client_closes_its_files(tmp_path: Path) -> None:
+    """Nothing is left open by a client that was never closed."""
+
+    def open_files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    def use() -> None:
+        Gitpod(bearer_token=TOKEN, base_url=f"sqlite:///{tmp_path}/dropped.db").secrets.list()
+
+    use()
+    before = open_files()
+    for _ in range(20):
+        use()
+    for _ in range(50):
+        # The worker threads that hold the last of them end a moment later.
+        if gc.collect() == 0 and open_files() <= before:
+            break
+        time.sleep(0.1)
+    assert open_files() <= before
+
+
+def test_a_client_shows_no_token(client: Caller) -> None:
+    """Neither does a copy, nor what hangs on it."""
+    shown = (
+        repr(client.client)
+        + repr(client.client.secrets)
+        + repr(vars(client.client))
+        + repr(vars(client.client.secrets))
+    )
+    assert TOKEN not in shown
+    assert client.client.base_url in repr(client.client)
