@@ -9,7 +9,7 @@ import uuid
 from collections.abc import Awaitable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, cast
 
 import pytest
 
@@ -109,6 +109,10 @@ class Caller:
             return [secret async for secret in found]
 
         return self._runner.run(collect())
+
+    def page(self, **params: Any) -> Any:
+        """The first page of a list, of either kind."""
+        return self.run(cast("Awaitable[Any]", self.client.secrets.list(**params)))
 
     def close(self) -> None:
         self.run(self.client.close())

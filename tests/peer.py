@@ -2,6 +2,7 @@
 
 import socket
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -20,6 +21,11 @@ class Peer:
         self.port: int = self._listener.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         threading.Thread(target=self._accept, daemon=True).start()
+
+    def wait(self) -> None:
+        """Wait until a request was read."""
+        while not self.requests:
+            time.sleep(0.01)
 
     def close(self) -> None:
         self._listener.close()
@@ -70,8 +76,22 @@ def answer(status: int, body: bytes = b"", *headers: str, content_type: str = "a
 def in_turn(*scripts: Script) -> Script:
     """A script that answers the first request by the first, and so on; the last one stays."""
     left = list(scripts)
-    return lambda connection, request: (left.pop(0) if len(left) > 1 else left[0])(connection, request)
+
+    def script(connection: socket.socket, request: bytes) -> None:
+        chosen = left.pop(0) if len(left) > 1 else left[0]
+        chosen(connection, request)
+
+    return script
 
 
 def hang_up(_connection: socket.socket, _request: bytes) -> None:
     """Read the request, and close without an answer."""
+
+
+def stall(seconds: float) -> Script:
+    """A script that reads the request, and says nothing for so long."""
+
+    def script(_connection: socket.socket, _request: bytes) -> None:
+        time.sleep(seconds)
+
+    return script

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 from conftest import TOKEN, Caller, Service
-from peer import Peer
+from peer import Peer, stall
 
 import gitpod
 from gitpod import APIError, AsyncGitpod, ConflictError, Gitpod, GitpodError, InvalidRequestError, Violation
@@ -38,7 +38,7 @@ def test_a_missing_token_names_the_variable(
     """In the constructor, not at the first call."""
     if value is not None:
         monkeypatch.setenv("GITPOD_API_KEY", value)
-    with pytest.raises(GitpodError, match="bearer_token: missing.*GITPOD_API_KEY"):
+    with pytest.raises(GitpodError, match=r"bearer_token: missing.*GITPOD_API_KEY"):
         kind_of(bearer_token=os.environ.get("GITPOD_API_KEY"))
 
 
@@ -120,7 +120,7 @@ def test_a_copy_checks_its_options() -> None:
     with pytest.raises(GitpodError, match="timeout: must be"):
         client.with_options(timeout=0)
     with pytest.raises(GitpodError, match="with_options: base_url: is not an option"):
-        client.with_options(**{"base_url": "https://elsewhere.example.com"})  # type: ignore[arg-type]
+        client.with_options(base_url="https://elsewhere.example.com")  # type: ignore[call-arg]
 
 
 def test_headers_are_sent(service: Service) -> None:
@@ -166,14 +166,12 @@ def test_one_client_serves_successive_loops(service: Service) -> None:
 
 def test_cancelling_a_task_cancels_it() -> None:
     """Not an error of ours: `task.cancelled()` is True, `asyncio.timeout` raises TimeoutError."""
-
-    silent = Peer(lambda connection, _: time.sleep(1))
+    silent = Peer(stall(1))
 
     async def scenario() -> None:
         async with AsyncGitpod(bearer_token=TOKEN, base_url=silent.url) as client:
             task = asyncio.create_task(client.secrets.delete(secret_id="b0e12f6c-4c67-429d-a4a6-d9838b5da047"))
-            while not silent.requests:
-                await asyncio.sleep(0.01)
+            await asyncio.to_thread(silent.wait)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
                 await task

@@ -3,13 +3,12 @@
 import gzip
 import json
 import socket
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from conftest import TOKEN, Caller, Codec
-from peer import Peer, Script, answer, hang_up, in_turn
+from peer import Peer, Script, answer, hang_up, in_turn, stall
 
 import gitpod
 from gitpod import AsyncGitpod, Gitpod, _retry
@@ -90,7 +89,7 @@ FAULTS: list[tuple[Script, type[gitpod.APIError], str, str, int]] = [
 
 
 @pytest.mark.parametrize(("script", "kind_of", "code", "outcome", "sent"), FAULTS)
-def test_each_fault_has_its_error(  # noqa: PLR0913, PLR0917 # a table
+def test_each_fault_has_its_error(  # a table
     connect: Connect,
     peer: Callable[[Script], Peer],
     script: Script,
@@ -216,7 +215,7 @@ def test_an_endless_answer_is_cut_off(connect: Connect, peer: Callable[[Script],
 
 def test_the_deadline_holds(connect: Connect, peer: Callable[[Script], Peer]) -> None:
     """A service that never answers costs the timeout, and the outcome is unknown."""
-    there = peer(lambda connection, _: time.sleep(5))
+    there = peer(stall(5))
     with pytest.raises(gitpod.APITimeoutError) as caught:
         connect(there.url).create(**PARAMS, timeout=0.2)
     assert (caught.value.outcome, len(there.requests)) == ("unknown", 1)

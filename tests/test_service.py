@@ -1,7 +1,8 @@
 """The other calls, in every flavour, and what the service refuses by itself."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Literal
 
 import pytest
 from conftest import TOKEN, Caller, Service
@@ -22,6 +23,9 @@ from gitpod_proto.gitpod.v1.secret_pb import (
     UpdateSecretValueRequest,
 )
 
+ProjectId = Oneof[Literal["project_id"], str]
+SCOPE = SecretScope(scope=ProjectId("project_id", "b0e12f6c-4c67-429d-a4a6-d9838b5da047"))
+API_ONLY = Oneof[Literal["api_only"], bool]("api_only", True)
 HEADERS = {"authorization": f"Bearer {TOKEN}"}
 
 
@@ -71,7 +75,7 @@ def test_pages_hold_every_secret_once_in_creation_order(client: Caller, project:
     scope = {"project_id": project}
     for size in (1, 3, 7, 100):
         assert client.list(filter={"scope": scope}, page_size=size) == made
-    page = client.run(client.client.secrets.list(filter={"scope": scope}, pagination={"page_size": 5}))
+    page = client.page(filter={"scope": scope}, pagination={"page_size": 5})
     assert page.secrets == made[:5]
     assert page.has_next_page()
     late = client.create(name="LATE", value="v", project_id=project, api_only=True).secret
@@ -99,18 +103,12 @@ def test_filters_keep_their_scopes(client: Caller, project: str) -> None:
 
 def test_a_list_holds_no_values(stub: SecretServiceClientSync, project: str) -> None:
     """Not in any field of the message, known or not."""
-    scope = SecretScope(scope=Oneof("project_id", project))
+    scope = SecretScope(scope=ProjectId("project_id", project))
     value = f"canary-{project}"
-    stub.create_secret(
-        CreateSecretRequest(name="LISTED", value=value, scope=scope, mount=Oneof("api_only", True)), headers=HEADERS
-    )
+    stub.create_secret(CreateSecretRequest(name="LISTED", value=value, scope=scope, mount=API_ONLY), headers=HEADERS)
     answer = stub.list_secrets(ListSecretsRequest(filter=ListSecretsRequest.Filter(scope=scope)), headers=HEADERS)
     assert len(answer.secrets) == 1
     assert value.encode() not in answer.to_binary()
-
-
-SCOPE = SecretScope(scope=Oneof("project_id", "b0e12f6c-4c67-429d-a4a6-d9838b5da047"))
-API_ONLY = Oneof("api_only", True)
 
 
 @pytest.mark.parametrize(
@@ -169,7 +167,7 @@ def test_a_socket_needs_the_bearer_token(stub: SecretServiceClientSync, authoriz
     """Every call is UNAUTHENTICATED without it, whatever else is wrong with it."""
     headers = {} if authorization is None else {"authorization": authorization}
     unknown = str(uuid.uuid4())
-    calls = [
+    calls: list[Callable[[], object]] = [
         lambda: stub.create_secret(CreateSecretRequest(), headers=headers),
         lambda: stub.update_secret_value(UpdateSecretValueRequest(secret_id=unknown, value="v"), headers=headers),
         lambda: stub.get_secret_value(GetSecretValueRequest(secret_id=unknown), headers=headers),

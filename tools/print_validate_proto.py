@@ -62,8 +62,8 @@ def main(root: Path) -> None:
     proto = FILE.proto
     lines = ['syntax = "proto2";', f"package {proto.package};"]
     lines += [f'import "{name}";' for name in proto.dependency]
-    for e in proto.extension:
-        lines += [f"extend {e.extendee} {{", field(e), "}"]
+    for extension in proto.extension:
+        lines += [f"extend {extension.extendee} {{", field(extension), "}"]
     for m in proto.message_type:
         lines += message(m)
     for e in proto.enum_type:

@@ -52,15 +52,16 @@ __all__ = [
 _HOMES = {"AsyncGitpod": "_client", "Gitpod": "_client", "__version__": "_version"}
 
 
-def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # Loaded here and not above, so that `import gitpod` stays cheap.
-    from importlib import import_module
+if not TYPE_CHECKING:
+    # A type checker would take any name for one of ours.
+    def __getattr__(name: str) -> object:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from importlib import import_module
 
-    value: object = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
-    globals()[name] = value
-    return value
+        value: object = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+        globals()[name] = value
+        return value
 
 
 def __dir__() -> list[str]:

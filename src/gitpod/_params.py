@@ -18,19 +18,19 @@ from gitpod.errors import InvalidRequestError, Violation, violation
 from gitpod_proto.gitpod.v1 import pagination_pb, secret_pb
 
 M = TypeVar("M", bound=Message)
-Scope = (
-    Oneof[Literal["project_id"], str]
-    | Oneof[Literal["user_id"], str]
-    | Oneof[Literal["organization_id"], str]
-    | Oneof[Literal["service_account_id"], str]
-)
-Mount = (
-    Oneof[Literal["environment_variable"], bool]
-    | Oneof[Literal["file_path"], str]
-    | Oneof[Literal["container_registry_basic_auth_host"], str]
-    | Oneof[Literal["api_only"], bool]
-)
-SourceValue = Oneof[Literal["verbatim"], bool] | Oneof[Literal["oidc_jfrog"], secret_pb.Secret.OidcJFrog]
+# A oneof's member, by name and type. Named, as mypy does not infer the one that a union calls for.
+EnvironmentVariable = Oneof[Literal["environment_variable"], bool]
+FilePath = Oneof[Literal["file_path"], str]
+RegistryHost = Oneof[Literal["container_registry_basic_auth_host"], str]
+ApiOnly = Oneof[Literal["api_only"], bool]
+Mount = EnvironmentVariable | FilePath | RegistryHost | ApiOnly
+ProjectId = Oneof[Literal["project_id"], str]
+UserId = Oneof[Literal["user_id"], str]
+OrganizationId = Oneof[Literal["organization_id"], str]
+ServiceAccountId = Oneof[Literal["service_account_id"], str]
+Scope = ProjectId | UserId | OrganizationId | ServiceAccountId
+Verbatim = Oneof[Literal["verbatim"], bool]
+FromJFrog = Oneof[Literal["oidc_jfrog"], secret_pb.Secret.OidcJFrog]
 
 
 class UntrustedResponseError(Exception):
@@ -185,13 +185,13 @@ def delete_request(params: Mapping[str, Any]) -> secret_pb.DeleteSecretRequest:
 def _mount(read: _Reader) -> Mount | None:
     read.one_of("mount", "environment_variable", "file_path", "container_registry_basic_auth_host", "api_only")
     if read.flag("environment_variable"):
-        return Oneof("environment_variable", True)
+        return EnvironmentVariable("environment_variable", True)
     if read.has("file_path"):
-        return Oneof("file_path", read.text("file_path"))
+        return FilePath("file_path", read.text("file_path"))
     if read.has("container_registry_basic_auth_host"):
-        return Oneof("container_registry_basic_auth_host", read.text("container_registry_basic_auth_host"))
+        return RegistryHost("container_registry_basic_auth_host", read.text("container_registry_basic_auth_host"))
     if read.flag("api_only"):
-        return Oneof("api_only", True)
+        return ApiOnly("api_only", True)
     return None
 
 
@@ -202,13 +202,13 @@ def _scope(parent: _Reader) -> secret_pb.SecretScope | None:
     read.one_of("", "project_id", "user_id", "organization_id", "service_account_id")
     value: Scope | None = None
     if read.has("project_id"):
-        value = Oneof("project_id", read.text("project_id"))
+        value = ProjectId("project_id", read.text("project_id"))
     elif read.has("user_id"):
-        value = Oneof("user_id", read.text("user_id"))
+        value = UserId("user_id", read.text("user_id"))
     elif read.has("organization_id"):
-        value = Oneof("organization_id", read.text("organization_id"))
+        value = OrganizationId("organization_id", read.text("organization_id"))
     elif read.has("service_account_id"):
-        value = Oneof("service_account_id", read.text("service_account_id"))
+        value = ServiceAccountId("service_account_id", read.text("service_account_id"))
     return secret_pb.SecretScope(scope=value)
 
 
@@ -224,15 +224,15 @@ def _source(parent: _Reader) -> secret_pb.Secret.Source | None:
         return None
     read = parent.nested("source", types.SourceParam)
     read.one_of("", "verbatim", "oidc_jfrog")
-    value: SourceValue | None = None
+    value: Verbatim | FromJFrog | None = None
     if read.has("oidc_jfrog"):
         jfrog = read.nested("oidc_jfrog", types.OidcJFrogParam)
-        value = Oneof(
+        value = FromJFrog(
             "oidc_jfrog",
             secret_pb.Secret.OidcJFrog(host=jfrog.text("host"), provider_name=jfrog.text("provider_name")),
         )
     elif read.flag("verbatim"):
-        value = Oneof("verbatim", True)
+        value = Verbatim("verbatim", True)
     return secret_pb.Secret.Source(value=value)
 
 
@@ -269,10 +269,11 @@ def secret(message: secret_pb.Secret) -> types.Secret:
         name=message.name,
         project_id=message.project_id or None,  # pyright: ignore[reportDeprecated] # documented, hence kept
         scope=_scope_result(message.scope),
-        credential_proxy=proxy
-        and types.CredentialProxy(target_hosts=tuple(proxy.target_hosts), header=proxy.header or None),
-        source=message.source and _source_result(message.source),
-        creator=creator and types.Subject(id=creator.id or None, principal=f"PRINCIPAL_{creator.principal}"),
+        credential_proxy=types.CredentialProxy(target_hosts=tuple(proxy.target_hosts), header=proxy.header or None)
+        if proxy
+        else None,
+        source=_source_result(message.source) if message.source else None,
+        creator=types.Subject(id=creator.id or None, principal=f"PRINCIPAL_{creator.principal}") if creator else None,
         created_at=_time(message.created_at),
         updated_at=_time(message.updated_at),
         **_mount_result(message.mount),
@@ -281,7 +282,7 @@ def secret(message: secret_pb.Secret) -> types.Secret:
 
 def _time(message: Timestamp | None) -> datetime | None:
     try:
-        return message and message.to_datetime()
+        return message.to_datetime() if message else None
     except OverflowError:
         raise UntrustedResponseError("the answer holds a time that is out of range") from None
 

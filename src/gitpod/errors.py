@@ -20,8 +20,8 @@ from functools import wraps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable
-    from typing import Literal, ParamSpec, TypeAlias, TypeVar
+    from collections.abc import Callable, Coroutine, Iterable
+    from typing import Any, Literal, ParamSpec, TypeAlias, TypeVar
 
     from protovalidate import ViolationPb
 
@@ -279,7 +279,7 @@ def clean(method: "Callable[P, T]") -> "Callable[P, T]":
     return call
 
 
-def aclean(method: "Callable[P, Awaitable[T]]") -> "Callable[P, Awaitable[T]]":
+def aclean(method: "Callable[P, Coroutine[Any, Any, T]]") -> "Callable[P, Coroutine[Any, Any, T]]":
     """`clean` for a coroutine."""
 
     @wraps(method)

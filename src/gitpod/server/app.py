@@ -15,7 +15,7 @@ from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from connectrpc.code import Code
-from connectrpc.codec import proto_binary_codec, proto_json_codec
+from connectrpc.codec import proto_binary_codec
 from connectrpc.errors import ConnectError
 from connectrpc.request import RequestContext
 
@@ -23,6 +23,7 @@ from gitpod.server.errors import ServiceError
 from gitpod.server.keyring import Keyring, key_file, random_key
 from gitpod.server.service import CALLER, AsyncSecretService, Caller, SecretService
 from gitpod.server.store import Store, StoreBusyError
+from gitpod.server.strict_json import StrictJSONCodec
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceASGIApplication, SecretServiceWSGIApplication
 
@@ -115,7 +116,9 @@ def _plain_wsgi(app: WSGIApplication) -> WSGIApplication:
 def _plain_asgi(app: ASGIApplication) -> ASGIApplication:
     dropped = {name.encode() for name in ACCEPTED_ENCODINGS}
 
-    async def plain(scope: Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
+    async def plain(
+        scope: Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
+    ) -> None:
         kept = [header for header in scope["headers"] if header[0].lower() not in dropped]
         await app({**scope, "headers": kept}, receive, send)
 
@@ -151,8 +154,7 @@ class Embedded:
         options: dict[str, Any] = {
             "interceptors": interceptors,
             "read_max_bytes": MAX_REQUEST_BYTES,
-            # Refuses unknown fields and two members of one oneof.
-            "codecs": [proto_binary_codec(), proto_json_codec(ignore_unknown_fields=False)],
+            "codecs": [proto_binary_codec(), StrictJSONCodec()],
         }
         self.wsgi = _plain_wsgi(SecretServiceWSGIApplication(service, **options))
         self.asgi = _plain_asgi(SecretServiceASGIApplication(AsyncSecretService(service), **options))

@@ -25,7 +25,7 @@ def run(store: str, host: str, port: int, token: str, *, announce: Callable[[str
     """
     service = Embedded(store, token)
     # uvicorn raises what stopped it once more when it has shut down, and that is no failure.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
+    signal.signal(signal.SIGTERM, _stop)
     try:
         with _listen(host, port) as listener:
             host, port = listener.getsockname()[:2]
@@ -52,3 +52,7 @@ def _listen(host: str, port: int) -> socket.socket:
     except OSError as error:
         raise ServiceError(f"cannot listen on {host} port {port}: {error.strerror}") from None
     return listener
+
+
+def _stop(_signal: int, _frame: object) -> None:
+    sys.exit(0)

@@ -5,7 +5,7 @@ from asyncio import to_thread
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import protovalidate
 from connectrpc.code import Code
@@ -203,7 +203,7 @@ def _scope_of(request: CreateSecretRequest) -> SecretScope:
         return scope
     if not project_id:
         raise _violation("required", "is required, or project_id in its place", "scope")
-    return SecretScope(scope=Oneof("project_id", project_id))
+    return SecretScope(scope=Oneof[Literal["project_id"], str]("project_id", project_id))
 
 
 def _lower(scope: SecretScope) -> SecretScope:

@@ -1,0 +1,55 @@
+"""JSON that means one thing: the proto3 JSON mapping, refusing what parsers understand differently.
+
+protobuf-py takes the last of two members of a oneof and of two equal keys, where the mapping's
+specification says that a parser should fail. A proxy that looks at the first would see another secret
+than the one that is stored.
+"""
+
+import json
+from typing import Any, TypeVar, cast
+
+from connectrpc.codec import Codec
+from protobuf import DescFieldValueMessage, DescMessage, Message, message_from_json_value
+
+M = TypeVar("M", bound=Message)
+
+
+class StrictJSONCodec(Codec[Message, Any]):
+    """`connectrpc.codec.proto_json_codec`, without ambiguity. No message of the contract holds an `Any`."""
+
+    def name(self) -> str:
+        """The codec's part of the content type."""
+        return "json"
+
+    def encode(self, message: Message) -> bytes:
+        """The message as JSON."""
+        return message.to_json().encode()
+
+    def decode(self, data: bytes | bytearray, message_class: type[M]) -> M:
+        """The message, or ValueError for JSON that is malformed, unknown or ambiguous."""
+        value = json.loads(data, object_pairs_hook=_unique)
+        _check_oneofs(message_class.desc(), value)
+        return message_from_json_value(message_class, value)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("an object has a key twice")
+    return found
+
+
+def _check_oneofs(desc: DescMessage, value: object) -> None:
+    if isinstance(value, list):
+        for item in cast("list[object]", value):
+            _check_oneofs(desc, item)
+    if not isinstance(value, dict):
+        return
+    members = cast("dict[str, object]", value)
+    given = [field for field in desc.fields for key in {field.json_name, field.name} if members.get(key) is not None]
+    oneofs = {field.name: oneof.name for oneof in desc.oneofs for field in oneof.fields}
+    if len({oneofs.get(field.name, field.name) for field in given}) < len(given):
+        raise ValueError("a field or a oneof is set twice")
+    for field in given:
+        if isinstance(field.value, DescFieldValueMessage):
+            _check_oneofs(field.value.message, members.get(field.json_name, members.get(field.name)))
