@@ -1,0 +1,21 @@
+"""Many secrets at once: the client for asyncio."""
+
+import asyncio
+
+from gitpod import AsyncGitpod
+
+PROJECT = "7c1a3b52-6f0e-4d0c-9a55-2f6f1f1e8a10"
+
+
+async def main() -> None:
+    async with AsyncGitpod() as client:
+        await asyncio.gather(
+            *(
+                client.secrets.create(name=f"WORKER_{n}", value=f"token-{n}", project_id=PROJECT, api_only=True)
+                for n in range(10)
+            )
+        )
+        print([secret.name async for secret in client.secrets.list(filter={"scope": {"project_id": PROJECT}})])
+
+
+asyncio.run(main())

@@ -1,0 +1,106 @@
+"""What the README and the examples show is run as a reader would run it."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import ROOT, TOKEN, Service
+
+README = (ROOT / "README.md").read_text()
+CALL = """client = Gitpod(
+    bearer_token=os.environ.get("GITPOD_API_KEY"),  # This is the default and can be omitted
+)
+secret = client.secrets.create(
+    environment_variable=True,
+    name="DATABASE_URL",
+    project_id="b0e12f6c-4c67-429d-a4a6-d9838b5da047",
+    value="postgresql://user:pass@localhost:5432/db",
+)
+print(secret.secret)
+"""
+
+
+def blocks(language: str) -> list[str]:
+    """The README's code blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def run(*command: str, cwd: Path | None = None, **environment: str) -> str:
+    """Run a command, and return what it printed."""
+    environment = {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "GITPOD_API_KEY": TOKEN,
+        **environment,
+    }
+    done = subprocess.run(
+        command, cwd=cwd, env={**os.environ, **environment}, capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_snippet_is_the_documented_one() -> None:
+    """To the letter, in the README and in examples/."""
+    snippet = f"import os\nfrom gitpod import Gitpod\n{CALL}"
+    assert (ROOT / "examples/snippet.py").read_text() == snippet
+    assert blocks("python") == [snippet]
+
+
+@pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
+def test_every_example_runs(example: str, tmp_path: Path) -> None:
+    """Against a store of its own, and prints something."""
+    assert run(sys.executable, str(ROOT / "examples" / example), GITPOD_BASE_URL=f"sqlite:///{tmp_path}/s.db") or (
+        example == "list_secrets.py"
+    )
+
+
+def test_the_examples_tell_what_happened(tmp_path: Path) -> None:
+    """Run one after the other, they meet what the others stored."""
+    url = f"sqlite:///{tmp_path}/s.db"
+    python, folder = sys.executable, ROOT / "examples"
+    run(python, str(folder / "snippet.py"), GITPOD_BASE_URL=url)
+    shown = run(python, str(folder / "three_secrets.py"), "json", GITPOD_BASE_URL=url)
+    assert shown.startswith("DATABASE_URL: ConflictError: already_exists: name: is taken in this scope")
+    assert shown.count('"id":') == 4
+    listed = run(python, str(folder / "list_secrets.py"), GITPOD_BASE_URL=url)
+    assert [line.split()[0] for line in listed.splitlines()] == ["DATABASE_URL", "SSH_KEY", "DOCKER_AUTH"]
+    assert run(python, str(folder / "handle_errors.py"), GITPOD_BASE_URL=url) == "stored\n"
+    assert run(python, str(folder / "handle_errors.py"), GITPOD_BASE_URL=url) == "the name is taken in this project\n"
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_the_readmes_curl_gets_the_documented_json(service: Service) -> None:
+    """Pasted as it is, but for where the service listens."""
+    [block] = [block for block in blocks("sh") if "curl" in block]
+    answer = run("sh", "-c", block.replace("http://127.0.0.1:8080", service.url))
+    assert '"name":"SSH_KEY"' in answer
+    assert '"filePath":"/home/gitpod/.ssh/id_rsa"' in answer
+
+
+def test_the_demo_shows_all_and_leaves_nothing(tmp_path: Path) -> None:
+    """Three secrets in both codecs, the wire without token and values, the list; then no process and no file."""
+    shown = run(sys.executable, str(ROOT / "tools/demo.py"), TMPDIR=str(tmp_path))
+    assert shown.count("< HTTP/1.1 200 OK") == 6
+    assert shown.count("< HTTP/1.1 409 Conflict") == 1
+    assert "DATABASE_URL: ConflictError: already_exists" in shown
+    assert shown.count("> content-type: application/proto") == 4
+    assert shown.count("> content-type: application/json") == 3
+    for value in ("user:pass", "BEGIN RSA", "username:password"):
+        assert value not in shown
+    listed = shown.rpartition("examples/list_secrets.py")[2]
+    assert [listed.count(name) for name in ("DATABASE_URL ", "SSH_KEY ", "DOCKER_AUTH ")] == [2, 2, 2]
+    assert list(tmp_path.iterdir()) == []
+    processes = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
+    assert not [line for line in processes if str(tmp_path).encode() in line]
+
+
+def test_the_repository_names_no_machine_and_no_registry() -> None:
+    """No address of a package registry, no absolute path of a machine, no lock file with addresses."""
+    names = run("git", "ls-files", "-z", cwd=ROOT).split("\0")
+    texts = {name: (ROOT / name).read_text(errors="replace") for name in names if name and (ROOT / name).is_file()}
+    words = ["pypi" + ".org", "files.python" + "hosted", "/ro" + "ot/", "/wo" + "rk/", "registry.np" + "mjs"]
+    assert [(name, word) for name, text in texts.items() for word in words if word in text] == []

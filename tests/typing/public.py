@@ -1,0 +1,82 @@
+"""The public signatures, for the type checkers; this file is checked and never run."""
+
+from collections.abc import AsyncIterator, Iterator
+from datetime import datetime
+from typing import assert_type
+
+from gitpod import AsyncGitpod, Gitpod, GitpodError, InvalidRequestError, Violation
+from gitpod.pagination import AsyncPaginator, AsyncSecretsPage, SyncSecretsPage
+from gitpod.types import Secret, SecretCreateParams, SecretCreateResponse, SecretGetValueResponse, SecretScope, Subject
+
+PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
+PARAMS: SecretCreateParams = {"name": "NAME", "value": "v", "project_id": PROJECT, "file_path": "/k"}
+
+
+def sync_client(client: Gitpod) -> None:
+    """Every call of the sync client."""
+    response = client.secrets.create(
+        name="NAME",
+        value="v",
+        environment_variable=True,
+        file_path="/k",
+        container_registry_basic_auth_host="https://registry.example.com",
+        api_only=False,
+        project_id=PROJECT,
+        scope={"project_id": PROJECT},
+        credential_proxy={"target_hosts": ["a.example.com"], "header": "Authorization"},
+        source={"oidc_jfrog": {"host": "a.jfrog.io", "provider_name": "p"}},
+        timeout=5,
+        extra_headers={"x-team": "a"},
+    )
+    assert_type(response, SecretCreateResponse)
+    assert_type(response.secret, Secret)
+    assert_type(response.to_json(), str)
+    assert_type(response.secret.environment_variable, bool | None)
+    assert_type(response.secret.file_path, str | None)
+    assert_type(response.secret.created_at, datetime | None)
+    assert_type(response.secret.creator, Subject | None)
+    assert_type(response.secret.scope, SecretScope | None)
+    client.secrets.create(**PARAMS)
+    client.secrets.create(name="NAME", scope=SecretScope(user_id=PROJECT), api_only=True)
+    page = client.secrets.list(filter={"scope": {"project_id": PROJECT}}, page_size=10, token="t")
+    assert_type(page, SyncSecretsPage)
+    assert_type(iter(page), Iterator[Secret])
+    assert_type(page.get_next_page(), SyncSecretsPage)
+    assert_type(client.secrets.get_value(secret_id=PROJECT), SecretGetValueResponse)
+    assert_type(client.with_options(timeout=1, codec="json"), Gitpod)
+    with client as entered:
+        assert_type(entered, Gitpod)
+
+
+async def async_client(client: AsyncGitpod) -> None:
+    """Every call of the async client."""
+    assert_type(await client.secrets.create(**PARAMS), SecretCreateResponse)
+    assert_type(client.secrets.list(), AsyncPaginator)
+    assert_type(await client.secrets.list(), AsyncSecretsPage)
+    assert_type(aiter(client.secrets.list()), AsyncIterator[Secret])
+    assert_type(await client.secrets.get_value(secret_id=PROJECT), SecretGetValueResponse)
+    await client.secrets.update_value(secret_id=PROJECT, value="v")
+    await client.secrets.delete(secret_id=PROJECT)
+    async with client as entered:
+        assert_type(entered, AsyncGitpod)
+
+
+def errors(error: InvalidRequestError) -> None:
+    """What an error knows."""
+    assert_type(error.violations, tuple[Violation, ...])
+    assert_type(error.code, str)
+    assert_type(error.attempts, int)
+    assert_type(error.request_id, str | None)
+    parent: GitpodError = error
+    raise parent
+
+
+def mistakes(client: Gitpod) -> None:
+    """What a type checker must refuse: an ignore without an error would be reported."""
+    client.secrets.create(value="v")  # type: ignore[call-arg]
+    client.secrets.create(name="NAME", colour="red")  # type: ignore[call-arg]
+    client.secrets.create(name=3)  # type: ignore[arg-type]
+    client.secrets.create(name="NAME", scope={"projectId": "x"})  # type: ignore[arg-type]
+    client.secrets.get_value()  # type: ignore[call-arg]
+    Gitpod(codec="xml")  # type: ignore[arg-type]
+    client.with_options(base_url="x")  # type: ignore[call-arg]

@@ -1,0 +1,162 @@
+"""`make demo`: the documented calls against a real service, and what went over the wire."""
+
+import http.client
+import io
+import json
+import os
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+from gitpod_proto.gitpod.v1.secret_pb import CreateSecretRequest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SECOND_PROJECT = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e"
+SHOWN_HEADERS = ("content-type", "content-length", "connect-protocol-version", "connect-timeout-ms", "user-agent")
+
+
+class Wiretap:
+    """Relays connections to the service, and keeps both directions of each."""
+
+    def __init__(self, target: tuple[str, int]) -> None:
+        self._target = target
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self.connections: list[tuple[bytearray, bytearray]] = []
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def _accept(self) -> None:
+        while True:
+            client, _ = self._listener.accept()
+            server = socket.create_connection(self._target)
+            sent, answered = bytearray(), bytearray()
+            self.connections.append((sent, answered))
+            for source, sink, kept in ((client, server, sent), (server, client, answered)):
+                threading.Thread(target=self._relay, args=(source, sink, kept), daemon=True).start()
+
+    def _relay(self, source: socket.socket, sink: socket.socket, kept: bytearray) -> None:
+        while data := source.recv(65536):
+            kept += data
+            sink.sendall(data)
+        sink.shutdown(socket.SHUT_WR)
+
+    def exchanges(self) -> Iterator[tuple[str, dict[str, str], bytes, http.client.HTTPResponse, bytes]]:
+        """What was said since the last time: each request's line, headers and body, and its answer."""
+        said, self.connections = self.connections, []
+        for sent, answered in said:
+            requests, answers = io.BytesIO(sent), Replay(answered)
+            while line := requests.readline():
+                headers = {k.lower(): v for k, v in http.client.parse_headers(requests).items()}
+                body = requests.read(int(headers["content-length"]))
+                response = http.client.HTTPResponse(answers)  # type: ignore[arg-type]  # all it asks of a socket
+                response.begin()
+                yield line.decode().strip(), headers, body, response, response.read()
+
+
+class Replay(io.BytesIO):
+    """A recorded stream where http.client expects a socket; it stays open for the next answer."""
+
+    def makefile(self, _mode: str) -> "Replay":
+        return self
+
+    def close(self) -> None:
+        pass
+
+
+def masked(body: bytes, content_type: str) -> bytes:
+    """A request's body with its value replaced by asterisks."""
+    is_json = content_type == "application/json"
+    value = (CreateSecretRequest.from_json(body) if is_json else CreateSecretRequest.from_binary(body)).value
+    written = json.dumps(value)[1:-1].encode() if is_json else value.encode()
+    return body.replace(written, b"*" * len(written))
+
+
+def readable(body: bytes, content_type: str | None) -> str:
+    """Bytes as they are when they are text, and with escapes when they are protobuf."""
+    return body.decode() if content_type == "application/json" else str(body)[2:-1]
+
+
+def show_wire(tap: Wiretap) -> None:
+    for line, headers, body, response, answer in tap.exchanges():
+        kind = headers["content-type"]
+        print(f"  > {line}")
+        print("  > authorization: Bearer ***")
+        for name in SHOWN_HEADERS:
+            print(f"  > {name}: {headers[name]}")
+        print(f"  > {readable(masked(body, kind), kind)}")
+        print(f"  < HTTP/1.1 {response.status} {response.reason}")
+        print(f"  < content-type: {response.headers['content-type']}")
+        print(f"  < x-request-id: {response.headers['x-request-id']}")
+        print(f"  < {readable(answer, response.headers['content-type'])}\n")
+
+
+def curl_line() -> str:
+    body = {"name": "FROM_CURL", "projectId": SECOND_PROJECT, "value": "hello", "environmentVariable": True}
+    # The token goes in by standard input: arguments show in every process list.
+    return (
+        "printf 'Authorization: Bearer %s' \"$GITPOD_API_KEY\" | curl -sS -H @- -H 'Content-Type: application/json' "
+        f'-d {shlex.quote(json.dumps(body))} "$GITPOD_BASE_URL/gitpod.v1.SecretService/CreateSecret"'
+    )
+
+
+def title(text: str) -> None:
+    print(f"\n== {text}\n", flush=True)
+
+
+def run(service_url: str, token: str) -> None:
+    tap = Wiretap(("127.0.0.1", int(service_url.rpartition(":")[2])))
+    environment = {**os.environ, "GITPOD_BASE_URL": tap.url, "GITPOD_API_KEY": token}
+
+    def example(name: str, *arguments: str) -> None:
+        subprocess.run([sys.executable, str(EXAMPLES / name), *arguments], env=environment, check=True)
+        print("\nover the wire:\n")
+        show_wire(tap)
+
+    title("the documented snippet, unchanged: examples/snippet.py")
+    example("snippet.py")
+    title("the three documented secrets in binary, in the same project, where one name is taken by now")
+    example("three_secrets.py", "binary")
+    title("the three documented secrets in JSON, in a second project")
+    example("three_secrets.py", "json", SECOND_PROJECT)
+    if shutil.which("curl"):
+        title("the same by curl")
+        print(f"{curl_line()}\n", flush=True)
+        subprocess.run(["bash", "-c", curl_line()], env={**environment, "GITPOD_BASE_URL": service_url}, check=True)
+        print()
+    title("what is stored now: examples/list_secrets.py")
+    subprocess.run([sys.executable, str(EXAMPLES / "list_secrets.py")], env=environment, check=True)
+    title("try it yourself")
+    print("gitpod-secrets serve --store sqlite:///secrets.db     # prints two export lines for another shell")
+    print(curl_line())
+
+
+def main() -> None:
+    command = [str(Path(sys.executable).parent / "gitpod-secrets"), "serve", "--port", "0"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GITPOD_")}
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        subprocess.Popen(
+            [*command, "--store", f"sqlite:///{folder}/secrets.db"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            env=environment,
+        ) as service,
+    ):
+        try:
+            assert service.stdout
+            lines = (service.stdout.readline().strip() for _ in range(2))
+            exports = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+            print(f"serving on {exports['GITPOD_BASE_URL']}, from a temporary folder", flush=True)
+            run(exports["GITPOD_BASE_URL"], exports["GITPOD_API_KEY"])
+        finally:
+            service.terminate()
+
+
+main()
