@@ -4,6 +4,7 @@
 connections, or the embedded service for a `sqlite:` base URL.
 """
 
+import json
 import os
 import threading
 
@@ -14,11 +15,12 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from typing import Any
 
-    from pyqwest import HTTPTransport, Request, Response, SyncHTTPTransport, SyncRequest, SyncResponse
+    from pyqwest import Headers, HTTPTransport, Request, Response, SyncHTTPTransport, SyncRequest, SyncResponse
     from pyqwest.testing import ASGITransport, WSGITransport
 
     from gitpod.server.app import Embedded
 
+HTTP_OK = 200
 CONNECT_TIMEOUT = 5.0
 """Seconds until a connection that is not established is given up."""
 
@@ -56,11 +58,10 @@ class Pool:
         from pyqwest import SyncResponse
 
         response = self._open_sync().execute_sync(request)
+        body = _bounded(response)
+        content = body if response.status == HTTP_OK else _error_body(response.headers, b"".join(body))
         return SyncResponse(
-            status=response.status,
-            headers=response.headers,
-            content=_bounded(response),
-            trailers=response.trailers,
+            status=response.status, headers=response.headers, content=content, trailers=response.trailers
         )
 
     async def execute(self, request: "Request") -> "Response":
@@ -68,12 +69,10 @@ class Pool:
         from pyqwest import Response
 
         response = await self._open_async().execute(request)
-        return Response(
-            status=response.status,
-            headers=response.headers,
-            content=_abounded(response),
-            trailers=response.trailers,
-        )
+        body = _abounded(response)
+        ok = response.status == HTTP_OK
+        content = body if ok else _error_body(response.headers, b"".join([chunk async for chunk in body]))
+        return Response(status=response.status, headers=response.headers, content=content, trailers=response.trailers)
 
     def close(self) -> None:
         """Close every connection, and the embedded service. Safe to repeat."""
@@ -184,6 +183,22 @@ def was_unsent(cause: BaseException | None) -> bool:
     if type(cause) is StreamError:
         return cause.code is StreamErrorCode.REFUSED_STREAM
     return type(cause) in (ConnectionError, ConnectTimeout)
+
+
+def _error_body(headers: "Headers", body: bytes) -> bytes:
+    """The body of an error. JSON that is no Connect error, as gateways write it, loses its content type.
+
+    connectrpc makes up a code for it from the HTTP status, and a gateway's 503 would pass for the word
+    of the service that it did nothing.
+    """
+    try:
+        error: Any = json.loads(body)
+        is_connect = isinstance(error["code"], str)
+    except (ValueError, LookupError, TypeError):
+        is_connect = False
+    if not is_connect:
+        headers["content-type"] = "application/octet-stream"
+    return body
 
 
 def _bounded(response: "SyncResponse") -> "Iterator[bytes]":
