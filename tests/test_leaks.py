@@ -149,7 +149,7 @@ def test_interrupts_leak_nothing(clients: Any, monkeypatch: pytest.MonkeyPatch) 
         raise KeyboardInterrupt
 
     client = clients(Gitpod, "http://127.0.0.1:9", "binary")
-    monkeypatch.setattr(_transport.Pool, "execute_sync", interrupted)
+    monkeypatch.setattr(_transport.SyncTransport, "execute_sync", interrupted)
     try:
         client.secrets.create(name="NAME", value=VALUE, project_id=UUID, api_only=True)
     except KeyboardInterrupt as error:

@@ -8,9 +8,10 @@ import asyncio
 import random
 import time
 from collections.abc import Awaitable, Callable
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 from connectrpc.client import ResponseMetadata
 from connectrpc.code import Code
@@ -19,6 +20,7 @@ from connectrpc.method import IdempotencyLevel
 from connectrpc.request import RequestContext
 
 from gitpod._transport import was_unsent
+from gitpod.errors import GitpodError
 
 if TYPE_CHECKING:
     from gitpod.errors import Outcome
@@ -54,15 +56,31 @@ REPEATABLE = {"UpdateSecretValue"}
 """Calls that leave the same state when they are sent twice, though the contract does not mark them."""
 
 
+class Answer(ResponseMetadata):
+    """What is known of the answer to a call's last attempt, and how many attempts there were."""
+
+    def __init__(self, attempts: int) -> None:
+        self.attempts = attempts
+
+    def __enter__(self) -> Self:
+        LAST_ANSWER.set(self)
+        return super().__enter__()
+
+
+LAST_ANSWER: ContextVar[Answer] = ContextVar("gitpod_last_answer")
+"""The answer to the call that this thread or task made last."""
+
+
 class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of it
     """A call that failed for good: the last error, and what is known of its answer."""
 
-    def __init__(self, error: ConnectError, answer: ResponseMetadata, attempts: int) -> None:
+    def __init__(self, error: ConnectError, answer: "Answer", earlier: "Failure | None") -> None:
         super().__init__()
         self.error = error
         self.status = answer.http_status
         self.headers = answer.headers
-        self.attempts = attempts
+        self.attempts = answer.attempts
+        self._in_doubt = earlier is not None and earlier.outcome == "unknown"
 
     @property
     def by_service(self) -> bool:
@@ -72,7 +90,9 @@ class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of
 
     @property
     def outcome(self) -> "Outcome":
-        """What became of the request, as far as the failure proves it."""
+        """What became of the request, as far as this attempt and those before it prove it."""
+        if self._in_doubt:
+            return "unknown"
         if was_unsent(self.error.__cause__):
             return "not_sent"
         if self.status is None:
@@ -94,7 +114,7 @@ class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of
 
     def retry_in(self, ctx: RequestContext[Any, Any], max_retries: int) -> float | None:
         """Seconds until the next attempt, or None when there must not be one."""
-        if self.attempts > max_retries or self.error.code is Code.CANCELED:
+        if self.attempts > max_retries or isinstance(self.error.__cause__, GitpodError | asyncio.CancelledError):
             return None
         repeatable = ctx.method.idempotency_level is not IdempotencyLevel.UNKNOWN or ctx.method.name in REPEATABLE
         transient = repeatable and self.error.code in (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED)
@@ -132,14 +152,14 @@ class RetryInterceptor:
         self, call_next: Callable[[REQ, RequestContext[Any, Any]], RES], request: REQ, ctx: RequestContext[Any, Any], /
     ) -> RES:
         """Call until it succeeds or must not be repeated (connectrpc.interceptor.UnaryInterceptorSync)."""
-        attempts = 0
+        failure, attempts = None, 0
         while True:
             attempts += 1
-            with ResponseMetadata() as answer:
+            with Answer(attempts) as answer:
                 try:
                     return call_next(request, ctx)
                 except ConnectError as error:
-                    failure = Failure(error, answer, attempts)
+                    failure = Failure(error, answer, failure)
             time.sleep(self._delay(failure, ctx))
             _write_deadline(ctx)
 
@@ -151,14 +171,14 @@ class RetryInterceptor:
         /,
     ) -> RES:
         """`intercept_unary_sync` for connectrpc.interceptor.UnaryInterceptor."""
-        attempts = 0
+        failure, attempts = None, 0
         while True:
             attempts += 1
-            with ResponseMetadata() as answer:
+            with Answer(attempts) as answer:
                 try:
                     return await call_next(request, ctx)
                 except ConnectError as error:
-                    failure = Failure(error, answer, attempts)
+                    failure = Failure(error, answer, failure)
             await asyncio.sleep(self._delay(failure, ctx))
             _write_deadline(ctx)
 

@@ -12,11 +12,11 @@ from protobuf import Message
 from pyqwest import Client, SyncClient
 
 from gitpod import _params, types
-from gitpod._client import Options, headers, seconds
+from gitpod._options import Options, headers, seconds
 from gitpod._retry import RetryInterceptor
-from gitpod._transport import Pool
+from gitpod._transport import AsyncTransport, SyncTransport
 from gitpod._version import __version__
-from gitpod.errors import aclean, clean, translate
+from gitpod.errors import GitpodError, InvalidRequestError, translate, without_frames, without_frames_async
 from gitpod.pagination import AsyncPaginator, AsyncSecretsPage, SyncSecretsPage
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClient, SecretServiceClientSync
 from gitpod_proto.gitpod.v1.secret_pb import ListSecretsRequest
@@ -31,10 +31,10 @@ USER_AGENT = f"gitpod-connect-python/{__version__}"
 class _Secrets:
     """What sync and async share: the options of the client, and how they become those of a call."""
 
-    def __init__(self, options: Options, pool: Pool) -> None:
+    def __init__(self, options: Options, address: str) -> None:
         self._options = options
         self._stub_options: dict[str, Any] = {
-            "address": pool.address,
+            "address": address,
             "codec": proto_json_codec() if options.codec == "json" else proto_binary_codec(),
             # gzip makes a request of this size no smaller.
             "send_compression": None,
@@ -42,14 +42,14 @@ class _Secrets:
         }
 
     def _call_options(self, timeout: float | None, extra_headers: Headers | None) -> dict[str, Any]:
-        given = seconds(timeout) if timeout is not None else self._options.timeout
+        try:
+            given = self._options.timeout if timeout is None else seconds(timeout)
+            extra = headers(extra_headers, "extra_headers")
+        except GitpodError as error:
+            raise InvalidRequestError(str(error)) from None
+        token = f"Bearer {self._options.bearer_token}"
         return {
-            "headers": {
-                "user-agent": USER_AGENT,
-                "authorization": f"Bearer {self._options.bearer_token}",
-                **self._options.default_headers,
-                **headers(extra_headers, "extra_headers"),
-            },
+            "headers": {"user-agent": USER_AGENT, "authorization": token, **self._options.default_headers, **extra},
             # Whole milliseconds, as connectrpc sends whatever it is given.
             "timeout_ms": max(1, round(given * 1000)),
         }
@@ -70,11 +70,11 @@ class Secrets(_Secrets):
     `APIResponseValidationError`. The error's `outcome` says whether the request was processed.
     """
 
-    def __init__(self, options: Options, pool: Pool) -> None:
-        super().__init__(options, pool)
-        self._stub = SecretServiceClientSync(http_client=SyncClient(pool), **self._stub_options)
+    def __init__(self, options: Options, transport: SyncTransport) -> None:
+        super().__init__(options, transport.address)
+        self._stub = SecretServiceClientSync(http_client=SyncClient(transport), **self._stub_options)
 
-    @clean
+    @without_frames
     def create(
         self,
         *,
@@ -103,7 +103,7 @@ class Secrets(_Secrets):
         request = _params.create_request(params)
         return self._send(self._stub.create_secret, request, _params.create_response, timeout, extra_headers)
 
-    @clean
+    @without_frames
     def list(
         self,
         *,
@@ -123,7 +123,7 @@ class Secrets(_Secrets):
         """
         return self._page(_params.list_request(params), timeout, extra_headers)
 
-    @clean
+    @without_frames
     def get_value(
         self,
         *,
@@ -139,7 +139,7 @@ class Secrets(_Secrets):
         request = _params.get_value_request(params)
         return self._send(self._stub.get_secret_value, request, _params.get_value_response, timeout, extra_headers)
 
-    @clean
+    @without_frames
     def update_value(
         self,
         *,
@@ -155,7 +155,7 @@ class Secrets(_Secrets):
         request = _params.update_value_request(params)
         self._send(self._stub.update_secret_value, request, _params.empty_response, timeout, extra_headers)
 
-    @clean
+    @without_frames
     def delete(
         self,
         *,
@@ -184,7 +184,7 @@ class Secrets(_Secrets):
         except Exception as error:  # noqa: BLE001 # translate returns what it does not know
             raise self._translated(error, request) from None
 
-    @clean
+    @without_frames
     def _page(
         self, request: ListSecretsRequest, timeout: float | None, extra_headers: Headers | None
     ) -> SyncSecretsPage:
@@ -197,11 +197,11 @@ class Secrets(_Secrets):
 class AsyncSecrets(_Secrets):
     """`AsyncGitpod().secrets`: `Secrets`, awaited. `Secrets` documents parameters and errors."""
 
-    def __init__(self, options: Options, pool: Pool) -> None:
-        super().__init__(options, pool)
-        self._stub = SecretServiceClient(http_client=Client(pool), **self._stub_options)
+    def __init__(self, options: Options, transport: AsyncTransport) -> None:
+        super().__init__(options, transport.address)
+        self._stub = SecretServiceClient(http_client=Client(transport), **self._stub_options)
 
-    @aclean
+    @without_frames_async
     async def create(
         self,
         *,
@@ -213,7 +213,7 @@ class AsyncSecrets(_Secrets):
         request = _params.create_request(params)
         return await self._send(self._stub.create_secret, request, _params.create_response, timeout, extra_headers)
 
-    @clean
+    @without_frames
     def list(
         self,
         *,
@@ -224,7 +224,7 @@ class AsyncSecrets(_Secrets):
         """`Secrets.list`: await it for the first page, or `async for` over every secret."""
         return self._pages(_params.list_request(params), timeout, extra_headers)
 
-    @aclean
+    @without_frames_async
     async def get_value(
         self,
         *,
@@ -238,7 +238,7 @@ class AsyncSecrets(_Secrets):
             self._stub.get_secret_value, request, _params.get_value_response, timeout, extra_headers
         )
 
-    @aclean
+    @without_frames_async
     async def update_value(
         self,
         *,
@@ -250,7 +250,7 @@ class AsyncSecrets(_Secrets):
         request = _params.update_value_request(params)
         await self._send(self._stub.update_secret_value, request, _params.empty_response, timeout, extra_headers)
 
-    @aclean
+    @without_frames_async
     async def delete(
         self,
         *,
@@ -278,7 +278,7 @@ class AsyncSecrets(_Secrets):
     def _pages(
         self, request: ListSecretsRequest, timeout: float | None, extra_headers: Headers | None
     ) -> AsyncPaginator:
-        @aclean
+        @without_frames_async
         async def first() -> AsyncSecretsPage:
             secrets, token = await self._send(
                 self._stub.list_secrets, request, _params.list_response, timeout, extra_headers

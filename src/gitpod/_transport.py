@@ -1,14 +1,15 @@
 """The connections of a client: the only module that knows pyqwest.
 
-`Pool` is both of pyqwest's transport protocols. It opens what it needs at the first request: HTTP
-connections, or the embedded service for a `sqlite:` base URL.
+A transport opens what it needs at the first request: HTTP connections, or the embedded service for a
+`sqlite:` base URL.
 """
 
 import json
 import os
 import threading
+from functools import cache
 
-from gitpod.errors import APIConnectionError, APIResponseValidationError, GitpodError
+from gitpod.errors import UNKNOWN, APIConnectionError, APIResponseValidationError, GitpodError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyqwest import Headers, HTTPTransport, Request, Response, SyncHTTPTransport, SyncRequest, SyncResponse
-    from pyqwest.testing import ASGITransport, WSGITransport
 
     from gitpod.server.app import Embedded
 
@@ -32,7 +32,7 @@ _http_pid: int | None = None
 later call in the child would hang for ever, even on a transport of its own."""
 
 
-class Pool:
+class _Transport:
     """The connections that a client and its copies share."""
 
     def __init__(self, base_url: str) -> None:
@@ -40,114 +40,65 @@ class Pool:
         self.embedded = base_url.startswith("sqlite:")
         if self.embedded:
             _require_server()
+        # Requests to the embedded service go to a name of its own.
+        self.address = "http://embedded" if self.embedded else base_url
         self._lock = threading.Lock()
         self._pid: int | None = None
         self._closed = False
-        self._sync: SyncHTTPTransport | WSGITransport | None = None
-        self._async: HTTPTransport | ASGITransport | None = None
+        self._http: Any = None
         self._service: Embedded | None = None
-        self._kept: list[object] = []
+        self._from_before_fork: list[object] = []
 
-    @property
-    def address(self) -> str:
-        """Where requests go; the embedded service answers to a name of its own."""
-        return "http://embedded" if self.embedded else self.base_url
-
-    def execute_sync(self, request: "SyncRequest") -> "SyncResponse":
-        """Send a request (pyqwest.SyncTransport)."""
-        from pyqwest import SyncResponse
-
-        response = self._open_sync().execute_sync(request)
-        body = _bounded(response)
-        content = body if response.status == HTTP_OK else _error_body(response.headers, b"".join(body))
-        return SyncResponse(
-            status=response.status, headers=response.headers, content=content, trailers=response.trailers
-        )
-
-    async def execute(self, request: "Request") -> "Response":
-        """Send a request (pyqwest.Transport)."""
-        from pyqwest import Response
-
-        response = await self._open_async().execute(request)
-        body = _abounded(response)
-        ok = response.status == HTTP_OK
-        content = body if ok else _error_body(response.headers, b"".join([chunk async for chunk in body]))
-        return Response(status=response.status, headers=response.headers, content=content, trailers=response.trailers)
-
-    def close(self) -> None:
-        """Close every connection, and the embedded service. Safe to repeat."""
+    def _open(self) -> "Any":  # noqa: ANN401 # one of four classes of pyqwest
+        """The transport for this process, opened at the first request."""
         with self._lock:
-            self._closed = True
-            sync, service = self._sync, self._service
-            self._sync = self._async = self._service = None
-        if self._pid == os.getpid():
-            if sync is not None and not self.embedded:
-                sync.close()  # type: ignore[union-attr]  # SyncHTTPTransport, as it is not embedded
-            if service is not None:
-                service.close()
+            if self._closed:
+                raise GitpodError("the client is closed")
+            if self._pid != os.getpid():
+                self._check_fork()
+                self._http = self._connect()
+                self._pid = os.getpid()
+            return self._http
 
-    async def aclose(self) -> None:
-        """`close` for a client that awaits."""
-        transport = self._async
-        if transport is not None and not self.embedded and self._pid == os.getpid():
-            await transport.aclose()  # type: ignore[union-attr]  # HTTPTransport, as it is not embedded
-        self.close()
+    def _connect(self) -> object:
+        """Make the transport."""
+        raise NotImplementedError
 
-    def _open_sync(self) -> "SyncHTTPTransport | WSGITransport":
-        with self._lock:
-            self._check()
-            if self._sync is None:
-                if self.embedded:
-                    from pyqwest.testing import WSGITransport
-
-                    self._sync = WSGITransport(self._open_service().wsgi, executor=self._open_service().executor)
-                else:
-                    from pyqwest import SyncHTTPTransport
-
-                    self._sync = SyncHTTPTransport(**self._http_options())
-            return self._sync
-
-    def _open_async(self) -> "HTTPTransport | ASGITransport":
-        with self._lock:
-            self._check()
-            if self._async is None:
-                if self.embedded:
-                    from pyqwest.testing import ASGITransport
-
-                    self._async = ASGITransport(self._open_service().asgi)
-                else:
-                    from pyqwest import HTTPTransport
-
-                    self._async = HTTPTransport(**self._http_options())
-                    _settle_at_exit()
-            return self._async
-
-    def _check(self) -> None:
-        """Refuse a closed client and a forked process's HTTP; open the embedded service anew after a fork."""
-        pid = os.getpid()
-        if self._closed:
-            raise GitpodError("the client is closed")
-        if not self.embedded and _http_pid not in (None, pid):
+    def _check_fork(self) -> None:
+        if not self.embedded and _http_pid not in (None, os.getpid()):
             raise APIConnectionError(
                 "this process was forked after its parent had made a call, and the HTTP stack does not survive that; "
                 "make the first call after the fork, or start processes with the spawn method",
                 code="unavailable",
                 outcome="not_sent",
             )
-        if self._pid != pid:
-            # The parent's threads are gone and its SQLite connections must not be used, nor closed, here.
-            self._kept += [self._sync, self._async, self._service]
-            self._sync = self._async = self._service = None
-            self._pid = pid
+        # The parent's threads are gone and its SQLite connections must not be used, nor closed, here.
+        self._from_before_fork += [self._http, self._service]
+        self._service = None
 
-    def _open_service(self) -> "Embedded":
-        if self._service is None:
-            from gitpod.server.app import Embedded, ServiceError
+    def _take(self) -> "Any":  # noqa: ANN401 # as above
+        """Mark the client closed, and take what is left to close."""
+        with self._lock:
+            self._closed = True
+            http, self._http = self._http, None
+            return None if self.embedded or self._pid != os.getpid() else http
 
-            try:
-                self._service = Embedded(self.base_url)
-            except ServiceError as error:
-                raise GitpodError(f"base_url: {error}") from None
+    def _close_service(self) -> None:
+        if self._service is not None and self._pid == os.getpid():
+            self._service.close()
+
+    def _embed(self) -> "Embedded":
+        from gitpod.server.app import Embedded
+        from gitpod.server.errors import ServiceError, StoreBusyError
+
+        try:
+            self._service = Embedded(self.base_url)
+        except ServiceError as error:
+            raise GitpodError(f"base_url: {error}") from None
+        except StoreBusyError:
+            raise APIConnectionError(
+                "unavailable: another process keeps the store locked", code="unavailable", outcome="not_sent"
+            ) from None
         return self._service
 
     def _http_options(self) -> "dict[str, Any]":
@@ -170,6 +121,71 @@ class Pool:
             # ignore the environment's; this one is for https requests, of which there are none.
             options["proxy"] = Proxy("http://127.0.0.1:9", scheme="https")
         return options
+
+
+class SyncTransport(_Transport):
+    """The connections of `Gitpod` (pyqwest.SyncTransport)."""
+
+    def execute_sync(self, request: "SyncRequest") -> "SyncResponse":
+        """Send a request."""
+        from pyqwest import SyncResponse
+
+        response: SyncResponse = self._open().execute_sync(request)
+        body = _bounded(response)
+        content = body if response.status == HTTP_OK else _error_body(response.headers, b"".join(body))
+        return SyncResponse(
+            status=response.status, headers=response.headers, content=content, trailers=response.trailers
+        )
+
+    def close(self) -> None:
+        """Close every connection, and the embedded service. Safe to repeat."""
+        http: SyncHTTPTransport | None = self._take()
+        if http is not None:
+            http.close()
+        self._close_service()
+
+    def _connect(self) -> object:
+        from pyqwest import SyncHTTPTransport
+        from pyqwest.testing import WSGITransport
+
+        if self.embedded:
+            service = self._embed()
+            return WSGITransport(service.wsgi, executor=service.executor)
+        return SyncHTTPTransport(**self._http_options())
+
+
+class AsyncTransport(_Transport):
+    """The connections of `AsyncGitpod` (pyqwest.Transport)."""
+
+    async def execute(self, request: "Request") -> "Response":
+        """Send a request."""
+        from asyncio import to_thread
+
+        from pyqwest import Response
+
+        # Opening a store waits for the disk.
+        http = await to_thread(self._open) if self.embedded and self._http is None else self._open()
+        response: Response = await http.execute(request)
+        body = _abounded(response)
+        ok = response.status == HTTP_OK
+        content = body if ok else _error_body(response.headers, b"".join([chunk async for chunk in body]))
+        return Response(status=response.status, headers=response.headers, content=content, trailers=response.trailers)
+
+    async def aclose(self) -> None:
+        """Close every connection, and the embedded service. Safe to repeat."""
+        http: HTTPTransport | None = self._take()
+        if http is not None:
+            await http.aclose()
+        self._close_service()
+
+    def _connect(self) -> object:
+        from pyqwest import HTTPTransport
+        from pyqwest.testing import ASGITransport
+
+        if self.embedded:
+            return ASGITransport(self._embed().asgi)
+        _settle_at_exit()
+        return HTTPTransport(**self._http_options())
 
 
 def was_unsent(cause: BaseException | None) -> bool:
@@ -220,7 +236,7 @@ async def _abounded(response: "Response") -> "AsyncIterator[bytes]":
 
 def _within(size: int) -> int:
     if size > MAX_RESPONSE_BYTES:
-        raise APIResponseValidationError(f"the answer is larger than {MAX_RESPONSE_BYTES} bytes")
+        raise APIResponseValidationError(f"the answer is larger than {MAX_RESPONSE_BYTES} bytes{UNKNOWN}")
     return size
 
 
@@ -231,19 +247,13 @@ def _require_server() -> None:
         raise GitpodError("base_url: sqlite: is the embedded service; pip install 'gitpod-connect[server]'")
 
 
-_settling = False
-
-
+@cache
 def _settle_at_exit() -> None:
     """Give pyqwest's threads a moment before the interpreter is finalized.
 
-    One that wakes an event loop after that aborts the process: 3 to 36 of 60 short programs did,
-    none of 150 with this.
+    One that wakes an event loop after that aborts the process: 5 of 60 short programs did, none with this.
     """
-    global _settling  # noqa: PLW0603
-    if not _settling:
-        import atexit
-        import time
+    import atexit
+    import time
 
-        atexit.register(time.sleep, 0.005)
-        _settling = True
+    atexit.register(time.sleep, 0.005)

@@ -15,8 +15,8 @@
 None of them ever holds a secret's value or a token. All of them can be pickled and copied.
 """
 
-import re
 from functools import wraps
+from typing import NamedTuple
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,37 +32,24 @@ if TYPE_CHECKING:
     Outcome: TypeAlias = Literal["not_sent", "rejected", "unknown"]
 
 
-MASK = "**********"
 UNKNOWN = " (it is not known whether the request was processed)"
-LONG = 8
-"""Characters from which on a text is masked wherever it occurs."""
+SHORTEST_MASKED = 8
+"""Characters."""
 
 
 class GitpodError(Exception):
     """The base of every error of this package. Raised itself by a constructor that got a bad option."""
 
 
-class Violation:
+class Violation(NamedTuple):
     """One rule that a request breaks: the field's path, the rule's id, and what the rule says."""
 
-    __slots__ = ("field", "message", "rule_id")
-
-    def __init__(self, field: str, rule_id: str, message: str) -> None:
-        self.field = field
-        self.rule_id = rule_id
-        self.message = message
-
-    def __repr__(self) -> str:
-        return f"Violation(field={self.field!r}, rule_id={self.rule_id!r}, message={self.message!r})"
+    field: str
+    rule_id: str
+    message: str
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}" if self.field else self.message
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, Violation) and repr(self) == repr(other)
-
-    def __hash__(self) -> int:
-        return hash(repr(self))
 
 
 class APIError(GitpodError):
@@ -195,30 +182,32 @@ def translate(error: Exception, *hidden: str) -> BaseException:
     from asyncio import CancelledError
 
     from gitpod._params import UntrustedResponseError
-    from gitpod._retry import Failure
+    from gitpod._retry import LAST_ANSWER, Failure
 
-    if isinstance(error, UntrustedResponseError):
-        return APIResponseValidationError(f"{error}{UNKNOWN}", attempts=1, status_code=200)
-    if not isinstance(error, Failure):
-        return error
-    cause = error.error.__cause__
-    if isinstance(cause, GitpodError | CancelledError):
-        return cause
+    def mask(text: str) -> str:
+        for secret in hidden:
+            # A short value may be part of any word, and masking that would only spoil the text.
+            text = text.replace(secret, "**********") if len(secret) >= SHORTEST_MASKED else text
+        return text
+
+    cause = error.error.__cause__ if isinstance(error, Failure) else error
+    if isinstance(cause, UntrustedResponseError):
+        cause = APIResponseValidationError(f"{cause}{UNKNOWN}")
+    if isinstance(cause, APIResponseValidationError):
+        answer = LAST_ANSWER.get()
+        cause.attempts, cause.status_code = answer.attempts, answer.http_status
+        cause.request_id = mask(answer.headers.get("x-request-id", "")) or None
+    if not isinstance(error, Failure) or isinstance(cause, GitpodError | CancelledError):
+        return cause or error
     kind, message = _kind(error)
-    for text in filter(None, hidden):
-        # A short value may be part of any word, and masking that would only spoil the message.
-        pattern = re.escape(text) if len(text) >= LONG else rf"(?<!\w){re.escape(text)}(?!\w)"
-        message = re.sub(pattern, MASK, message)
-    if error.outcome == "unknown":
-        message += UNKNOWN
     return kind(
-        f"{error.error.code.value}: {message}",
+        f"{error.error.code.value}: {mask(message)}{UNKNOWN if error.outcome == 'unknown' else ''}",
         code=error.error.code.value,
         outcome=error.outcome,
         attempts=error.attempts,
         status_code=error.status,
-        request_id=error.headers.get("x-request-id"),
-        violations=_violations(error),
+        request_id=mask(error.headers.get("x-request-id", "")) or None,
+        violations=[Violation(*map(mask, found)) for found in _violations(error)],
     )
 
 
@@ -259,7 +248,7 @@ def _bare(error: BaseException) -> BaseException:
     return error.with_traceback(None)
 
 
-def clean(method: "Callable[P, T]") -> "Callable[P, T]":
+def without_frames(method: "Callable[P, T]") -> "Callable[P, T]":
     """Have a method raise its errors from here, where no frame holds a value or a token.
 
     Crash reporters and `traceback.TracebackException(capture_locals=True)` print the locals of every
@@ -279,8 +268,8 @@ def clean(method: "Callable[P, T]") -> "Callable[P, T]":
     return call
 
 
-def aclean(method: "Callable[P, Coroutine[Any, Any, T]]") -> "Callable[P, Coroutine[Any, Any, T]]":
-    """`clean` for a coroutine."""
+def without_frames_async(method: "Callable[P, Coroutine[Any, Any, T]]") -> "Callable[P, Coroutine[Any, Any, T]]":
+    """`without_frames` for a coroutine."""
 
     @wraps(method)
     async def call(*args: "P.args", **kwargs: "P.kwargs") -> "T":

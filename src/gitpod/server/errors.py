@@ -1,5 +1,9 @@
-"""What keeps the service from starting, in words for whoever starts it."""
+"""What keeps the service from working, apart from what is wrong with a request."""
 
 
 class ServiceError(Exception):
-    """The store or the key cannot be used. The message says why, and names no value."""
+    """The service cannot start: its store or its key cannot be used. The message says why, and names no value."""
+
+
+class StoreBusyError(Exception):
+    """Another process kept the store locked for longer than `store.BUSY_TIMEOUT`; nothing was written."""
