@@ -35,8 +35,7 @@ gen: $(VENV)/.dev build/proto/.stamp ## generate gen/ from proto/
 	$(BIN)/buf generate
 
 drift: gen ## fail when gen/ is not what proto/ generates
-	@git diff --exit-code --stat -- gen || { echo "gen/ is stale: run make gen and commit it"; exit 1; }
-	@test -z "$$(git status --porcelain -- gen)" || { git status --short -- gen; exit 1; }
+	@test -z "$$(git status --porcelain -- gen)" || { git status --short -- gen; echo "gen/ is stale: run make gen and commit it"; exit 1; }
 
 breaking: $(VENV)/.dev build/proto/.stamp ## fail when proto/ breaks the contract of revision AGAINST (HEAD by default)
 	@rm -rf build/against && mkdir -p build/against/build

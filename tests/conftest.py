@@ -60,8 +60,11 @@ def serve(path: Path, *arguments: str, port: int = 0) -> Service:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One served store for every test that does not stop it; tests keep to projects of their own."""
     served = serve(tmp_path_factory.mktemp("service") / "secrets.db")
-    yield served
-    assert served.stop() == 0
+    try:
+        yield served
+        assert served.stop() == 0
+    finally:
+        served.process.kill()
 
 
 @pytest.fixture

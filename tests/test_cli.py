@@ -103,6 +103,19 @@ def test_what_cannot_be_served_is_said(arguments: list[str], message: str) -> No
     assert "Traceback" not in done.stderr
 
 
+def test_a_token_that_no_header_can_carry_is_refused() -> None:
+    """Instead of turning every caller away."""
+    done = run("serve", "--store", "sqlite://", GITPOD_API_KEY="line\n")
+    assert done.returncode == 2
+    assert "gitpod-secrets: error: the token must be printable ASCII" in done.stderr
+
+
+def test_a_stop_right_after_the_start_is_a_stop(tmp_path: Path) -> None:
+    """Whenever the signal comes, the process ends with status 0."""
+    for _ in range(10):
+        assert serve(tmp_path / "s.db").stop() == 0
+
+
 def test_a_taken_port_is_said() -> None:
     """With the reason of the system."""
     with socket.create_server(("127.0.0.1", 0)) as taken:

@@ -58,6 +58,10 @@ def test_the_environment_gives_token_and_url(
     ("options", "message"),
     [
         ({"bearer_token": "line\n"}, "bearer_token: must be printable ASCII"),
+        ({"bearer_token": b"bytes"}, "bearer_token: must be printable ASCII"),
+        ({"base_url": 3}, "base_url: must be a string"),
+        ({"base_url": "http://localhost.example.com"}, "base_url: http:// would show the token"),
+        ({"default_headers": {"a": 1}}, "default_headers: must be a mapping of strings"),
         ({"bearer_token": "tökén"}, "bearer_token: must be printable ASCII"),
         ({"base_url": "ftp://host"}, "base_url: must start with https://, http:// or sqlite:"),
         ({"base_url": "host"}, "base_url: must start with"),

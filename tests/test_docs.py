@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from conftest import ROOT, TOKEN, Service
 
+import gitpod
+
 README = (ROOT / "README.md").read_text()
 CALL = """client = Gitpod(
     bearer_token=os.environ.get("GITPOD_API_KEY"),  # This is the default and can be omitted
@@ -48,6 +50,13 @@ def test_the_snippet_is_the_documented_one() -> None:
     snippet = f"import os\nfrom gitpod import Gitpod\n{CALL}"
     assert (ROOT / "examples/snippet.py").read_text() == snippet
     assert blocks("python") == [snippet]
+
+
+def test_the_changelog_has_the_packages_version() -> None:
+    """On top."""
+    assert (
+        re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[0] == gitpod.__version__
+    )
 
 
 @pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").glob("*.py")))

@@ -12,6 +12,8 @@ from peer import Peer, Script, answer, hang_up, in_turn, stall
 
 import gitpod
 from gitpod import AsyncGitpod, Gitpod, _retry
+from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
+from gitpod_proto.gitpod.v1.secret_pb import CreateSecretResponse, Secret
 
 VALUE = "s3cret-canary"
 UUID = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
@@ -171,6 +173,34 @@ def test_a_read_is_sent_again_after_a_lost_answer(connect: Connect, peer: Callab
     assert len(there.requests) == 2
 
 
+def test_doubt_stays(connect: Connect, peer: Callable[[Script], Peer]) -> None:
+    """An update that may have arrived is not declared rejected because a later attempt was."""
+    shed = answer(503, failed("unavailable"))
+    there = peer(in_turn(hang_up, shed, shed))
+    with pytest.raises(gitpod.InternalServerError) as caught:
+        connect(there.url).update_value(secret_id=UUID, value=VALUE)
+    assert (caught.value.outcome, caught.value.attempts, len(there.requests)) == ("unknown", 3, 3)
+
+
+def test_an_untrusted_answer_tells_what_is_known(connect: Connect, peer: Callable[[Script], Peer]) -> None:
+    """Its status, its request id, and how often was asked."""
+    shed = answer(503, failed("unavailable"))
+    there = peer(in_turn(shed, answer(200, b"{}", "x-request-id: r1")))
+    with pytest.raises(gitpod.APIResponseValidationError) as caught:
+        connect(there.url).create(**PARAMS)
+    error = caught.value
+    assert (error.attempts, error.status_code, error.request_id, error.outcome) == (2, 200, "r1", "unknown")
+
+
+def test_a_principal_that_is_newer_is_kept_by_its_number(connect: Connect, peer: Callable[[Script], Peer]) -> None:
+    """An enum grows without breaking its readers."""
+    newer = Secret(id=UUID, creator=Subject(principal=Principal(99)))
+    there = peer(answer(200, CreateSecretResponse(secret=newer).to_binary(), content_type="application/proto"))
+    secret = connect(there.url, codec="binary").create(**PARAMS).secret
+    assert secret.creator
+    assert secret.creator.principal == "PRINCIPAL_99"
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed(connect: Connect, peer: Callable[[Script], Peer], status: int) -> None:
     """The secret is sent to nobody else, and the error names the place."""
@@ -211,8 +241,10 @@ def test_an_endless_answer_is_cut_off(connect: Connect, peer: Callable[[Script],
         except OSError:
             return
 
-    with pytest.raises(gitpod.APIResponseValidationError, match="larger than 4194304 bytes"):
-        connect(peer(endless).url).create(**PARAMS)
+    there = peer(endless)
+    with pytest.raises(gitpod.APIResponseValidationError, match="larger than 4194304 bytes") as caught:
+        connect(there.url).list()
+    assert (caught.value.attempts, len(there.requests)) == (1, 1)
     assert sent < 64 * 1024 * 1024
 
 

@@ -9,7 +9,11 @@ from typing import Any
 
 import pytest
 from conftest import Caller
+from connectrpc._protocol import ConnectWireError  # what a server writes
+from connectrpc.code import Code
+from connectrpc.errors import ErrorDetail
 from peer import Peer, Script, answer, hang_up
+from protovalidate import FieldPathElementPb, FieldPathPb, ViolationPb, ViolationsPb
 
 import gitpod
 from gitpod import AsyncGitpod, Gitpod
@@ -18,7 +22,17 @@ VALUE = "canary-value-7d1f"
 TOKEN = "canary-token-93ab"
 UUID = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
 
+QUOTING = ViolationsPb(
+    violations=[ViolationPb(field=FieldPathPb(elements=[FieldPathElementPb(field_name=VALUE)]), message=f"bad {VALUE}")]
+)
 FAULTS: dict[str, Script] = {
+    "quoted in details": answer(
+        400,
+        ConnectWireError(Code.INVALID_ARGUMENT, "x", [ErrorDetail(QUOTING)]).to_json_bytes(),
+        f"x-request-id: {VALUE}",
+    ),
+    "quoted in a redirect": answer(307, b"", f"location: https://elsewhere/{VALUE}"),
+    "quoted as a content type": answer(200, b"", content_type=VALUE),
     "hang up": hang_up,
     "quoted": answer(400, f'{{"code": "invalid_argument", "message": "{VALUE} {TOKEN}"}}'.encode()),
     "not JSON": answer(200, f'{{"value": "{VALUE}"'.encode()),

@@ -1,13 +1,15 @@
 """The other calls, in every flavour, and what the service refuses by itself."""
 
 import uuid
+from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from conftest import TOKEN, Caller, Service
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
+from connectrpc.protocol import ProtocolType
 from protobuf import Oneof
 from protovalidate import ViolationsPb
 from pyqwest import SyncClient, SyncHTTPTransport
@@ -17,6 +19,7 @@ from gitpod_proto.gitpod.v1.pagination_pb import PaginationRequest
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClientSync
 from gitpod_proto.gitpod.v1.secret_pb import (
     CreateSecretRequest,
+    DeleteSecretRequest,
     GetSecretValueRequest,
     ListSecretsRequest,
     SecretScope,
@@ -149,17 +152,53 @@ def test_a_project_that_contradicts_the_scope_is_refused(client: Caller, project
     client.create(name="NAME", value="v", project_id=project, scope={"project_id": project}, api_only=True)
 
 
-def test_a_project_that_is_no_uuid_is_refused_by_the_service(client: Caller) -> None:
-    """The contract has no rule for it, so the answer names it."""
-    with pytest.raises(gitpod.BadRequestError) as caught:
-        client.create(name="NAME", value="v", project_id="my-project", api_only=True)
-    assert "project_id" in [found.field for found in caught.value.violations]
+@pytest.mark.parametrize("flag", ["environment_variable", "api_only"])
+def test_a_mount_that_is_false_is_refused(stub: SecretServiceClientSync, flag: Any) -> None:
+    """It would be a secret that is mounted nowhere, and not said to be."""
+    request = CreateSecretRequest(name="NAME", scope=SCOPE, mount=Oneof(flag, False))
+    with pytest.raises(ConnectError, match=f"{flag}: must be true, or left out") as caught:
+        stub.create_secret(request, headers=HEADERS)
+    assert caught.value.code is Code.INVALID_ARGUMENT
 
 
-def test_a_made_up_page_token_is_refused(client: Caller) -> None:
-    """And named."""
-    with pytest.raises(gitpod.BadRequestError, match=r"pagination\.token: is not one that this service gave"):
-        client.list(token="bm9uc2Vuc2U=")
+def test_a_project_that_is_no_uuid_is_refused_by_the_service(stub: SecretServiceClientSync) -> None:
+    """By the rule of what it stands for, and under the name that it was given by."""
+    request = CreateSecretRequest(name="NAME", mount=API_ONLY)
+    request.project_id = "my-project"  # pyright: ignore[reportDeprecated]
+    with pytest.raises(ConnectError, match=r"^project_id: must be a valid UUID$"):
+        stub.create_secret(request, headers=HEADERS)
+
+
+def test_an_empty_scope_in_a_filter_is_refused(client: Caller) -> None:
+    """It is neither every scope nor one of them."""
+    with pytest.raises(gitpod.BadRequestError, match=r"filter\.scope: needs one of project_id, user_id"):
+        client.list(filter={"scope": {}})
+
+
+@pytest.mark.parametrize("token", ["nonsense", "?", "1.2", "-1.{}", "99999999999999999999999.{}", "1.{}x", "{}"])
+def test_a_made_up_page_token_is_refused(client: Caller, token: str) -> None:
+    """And named, however it is made up."""
+    made_up = urlsafe_b64encode(token.format(uuid.uuid4()).encode()).decode()
+    for each in (token, made_up):
+        with pytest.raises(gitpod.BadRequestError, match=r"pagination\.token: is not one that this service gave"):
+            client.list(token=each)
+
+
+def test_grpc_web_reaches_the_same_handlers(service: Service, project: str) -> None:
+    """The third protocol that the socket speaks."""
+    with SyncHTTPTransport() as transport:
+        web = SecretServiceClientSync(
+            service.url, protocol=ProtocolType.GRPC_WEB, http_client=SyncClient(transport), timeout_ms=10_000
+        )
+        scope = SecretScope(scope=ProjectId("project_id", project))
+        request = CreateSecretRequest(name="NAME", value="v", scope=scope, mount=API_ONLY)
+        made = web.create_secret(request, headers=HEADERS).secret
+        assert made
+        assert web.get_secret_value(GetSecretValueRequest(secret_id=made.id), headers=HEADERS).value == "v"
+        for headers, code in ((HEADERS, Code.ALREADY_EXISTS), ({}, Code.UNAUTHENTICATED)):
+            with pytest.raises(ConnectError) as caught:
+                web.create_secret(request, headers=headers)
+            assert caught.value.code is code
 
 
 @pytest.mark.parametrize("authorization", [None, "", "Bearer", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x"])
@@ -171,6 +210,7 @@ def test_a_socket_needs_the_bearer_token(stub: SecretServiceClientSync, authoriz
         lambda: stub.create_secret(CreateSecretRequest(), headers=headers),
         lambda: stub.update_secret_value(UpdateSecretValueRequest(secret_id=unknown, value="v"), headers=headers),
         lambda: stub.get_secret_value(GetSecretValueRequest(secret_id=unknown), headers=headers),
+        lambda: stub.delete_secret(DeleteSecretRequest(secret_id=unknown), headers=headers),
         lambda: stub.list_secrets(ListSecretsRequest(pagination=PaginationRequest(page_size=1)), headers=headers),
     ]
     for call in calls:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 import gitpod
 from gitpod import Gitpod, GitpodError
-from gitpod.server.keyring import Keyring, SealError, belongs, random_key
+from gitpod.server import store
+from gitpod.server.keyring import Keyring, SealError, random_key, secret_associated_data
 
 VALUE = "canary-value-51c2"
 UUID = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
@@ -165,14 +166,14 @@ def test_a_seal_opens_for_its_row_alone(value: str, row: tuple[object, ...], oth
     keyring = Keyring(kek, [Keyring.new_key(kek, "organization")])
     if "\ud800" <= max(value, default="") <= "\udfff":
         return
-    right = belongs(str(row[0]), "project_id", str(row[1]), str(row[2]))
+    right = secret_associated_data(str(row[0]), "project_id", str(row[1]), str(row[2]))
     sealed = keyring.seal(value, right)
     assert keyring.open(sealed, right) == value
     for wrong in (
-        belongs(str(other[0]), "project_id", str(row[1]), str(row[2])),
-        belongs(str(row[0]), "user_id", str(row[1]), str(row[2])),
-        belongs(str(row[0]), "project_id", str(other[1]), str(row[2])),
-        belongs(str(row[0]), "project_id", str(row[1]), str(other[2])),
+        secret_associated_data(str(other[0]), "project_id", str(row[1]), str(row[2])),
+        secret_associated_data(str(row[0]), "user_id", str(row[1]), str(row[2])),
+        secret_associated_data(str(row[0]), "project_id", str(other[1]), str(row[2])),
+        secret_associated_data(str(row[0]), "project_id", str(row[1]), str(other[2])),
     ):
         if wrong != right:
             with pytest.raises(SealError):
@@ -220,8 +221,6 @@ def test_a_file_that_is_no_database_is_said(path: Path) -> None:
 
 def test_a_locked_store_is_shed_and_tried_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While another process writes, nothing is written, and the error says so."""
-    from gitpod.server import store
-
     monkeypatch.setattr(store, "BUSY_TIMEOUT", 0.05)
     with embedded(path).with_options(max_retries=1) as client:
         keep(client)
@@ -233,3 +232,43 @@ def test_a_locked_store_is_shed_and_tried_again(path: Path, monkeypatch: pytest.
         other.close()
         assert (caught.value.code, caught.value.outcome, caught.value.attempts) == ("unavailable", "rejected", 2)
         keep(client, "LOCKED")
+
+
+def test_a_store_that_is_locked_when_it_is_opened_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And whatever was asked, was not done."""
+    monkeypatch.setattr(store, "BUSY_TIMEOUT", 0.05)
+    with embedded(path) as client:
+        keep(client)
+    with sqlite3.connect(path, isolation_level=None) as other, embedded(path) as client:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(gitpod.APIConnectionError, match="another process keeps the store locked") as caught:
+            keep(client, "LOCKED")
+        assert (caught.value.outcome, caught.value.code) == ("not_sent", "unavailable")
+        other.execute("ROLLBACK")
+        keep(client, "LOCKED")
+    other.close()
+
+
+def test_a_store_that_fails_is_an_internal_error(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The outcome is not known, and neither the answer nor the log says more than where it failed."""
+    with embedded(path) as client:
+        keep(client)
+        with sqlite3.connect(path) as other:
+            other.execute("DROP TABLE secrets")
+        other.close()
+        with pytest.raises(gitpod.InternalServerError, match="internal error; the service's log has request") as caught:
+            keep(client, "FAILED")
+    assert (caught.value.code, caught.value.outcome, caught.value.attempts) == ("internal", "unknown", 1)
+    assert caught.value.request_id
+    assert caught.value.request_id in caplog.text
+    assert "CreateSecret: OperationalError" in caplog.text
+    assert VALUE not in caplog.text
+
+
+def test_creation_order_survives_a_clock_that_steps_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that starts after the newest secret misses none that comes later, whichever process writes it."""
+    with embedded(path) as client, embedded(path) as other:
+        made = [keep(client, "FIRST")]
+        monkeypatch.setattr(store, "_now", lambda: 1)
+        made += [keep(other, "SECOND"), keep(client, "THIRD")]
+        assert [secret.id for secret in client.secrets.list(page_size=1)] == made

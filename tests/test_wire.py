@@ -22,6 +22,7 @@ from gitpod import Gitpod
 from gitpod._version import __version__
 
 HEADERS = {"authorization": f"Bearer {TOKEN}"}
+PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
 PATH = "/gitpod.v1.SecretService/CreateSecret"
 
 
@@ -95,9 +96,15 @@ def test_answers_are_not_compressed(http: httpx.Client, project: str) -> None:
     assert response.headers.get("content-encoding", "identity") == "identity"
 
 
+def test_the_longest_value_may_be_escaped(http: httpx.Client, project: str) -> None:
+    """As `json.dumps` writes it: twelve bytes for a character."""
+    body = json.dumps({"name": "EMOJI", "value": "😀" * 10_240, "projectId": project, "apiOnly": True})
+    assert http.post(PATH, content=body, headers={"content-type": "application/json"}).status_code == 200
+
+
 def test_a_request_over_the_limit_is_refused(http: httpx.Client) -> None:
     """By its length, before it is decoded, compressed or not."""
-    big = json.dumps({"name": "NAME", "value": "x" * 70_000}).encode()
+    big = json.dumps({"name": "NAME", "value": "x" * 140_000}).encode()
     headers = {"content-type": "application/json"}
     for response in (
         http.post(PATH, content=big, headers=headers),
@@ -147,7 +154,7 @@ def test_both_codecs_send_the_same_message(foreign: ModuleType, codec: Any) -> N
     client = Gitpod(bearer_token=TOKEN, base_url=f"{peer.url}/api", codec=codec, max_retries=0)
     with client, pytest.raises(gitpod.InternalServerError):
         client.secrets.create(
-            name="NAME", value="v", project_id="p", environment_variable=True, extra_headers={"x-team": "a"}
+            name="NAME", value="v", project_id=PROJECT, environment_variable=True, extra_headers={"x-team": "a"}
         )
     peer.close()
     head, _, body = peer.requests[0].partition(b"\r\n\r\n")
@@ -164,7 +171,7 @@ def test_both_codecs_send_the_same_message(foreign: ModuleType, codec: Any) -> N
         json_format.Parse(body, message)
     else:
         message.ParseFromString(body)
-    expected = foreign.CreateSecretRequest(name="NAME", value="v", project_id="p", environment_variable=True)
+    expected = foreign.CreateSecretRequest(name="NAME", value="v", project_id=PROJECT, environment_variable=True)
     assert message == expected
 
 

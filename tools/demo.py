@@ -4,7 +4,6 @@ import http.client
 import io
 import json
 import os
-import shlex
 import shutil
 import socket
 import subprocess
@@ -96,13 +95,14 @@ def show_wire(tap: Wiretap) -> None:
         print(f"  < {readable(answer, response.headers['content-type'])}\n")
 
 
-def curl_line() -> str:
+def curl() -> str:
     body = {"name": "FROM_CURL", "projectId": SECOND_PROJECT, "value": "hello", "environmentVariable": True}
-    # The token goes in by standard input: arguments show in every process list.
-    return (
-        "printf 'Authorization: Bearer %s' \"$GITPOD_API_KEY\" | curl -sS -H @- -H 'Content-Type: application/json' "
-        f'-d {shlex.quote(json.dumps(body))} "$GITPOD_BASE_URL/gitpod.v1.SecretService/CreateSecret"'
-    )
+    # All of it by standard input: arguments show in every process list.
+    return f"""curl -sS -K - "$GITPOD_BASE_URL/gitpod.v1.SecretService/CreateSecret" <<END
+header = "Authorization: Bearer $GITPOD_API_KEY"
+header = "Content-Type: application/json"
+data = {json.dumps(body, separators=(",", ":"))}
+END"""
 
 
 def title(text: str) -> None:
@@ -126,14 +126,16 @@ def run(service_url: str, token: str) -> None:
     example("three_secrets.py", "json", SECOND_PROJECT)
     if shutil.which("curl"):
         title("the same by curl")
-        print(f"{curl_line()}\n", flush=True)
-        subprocess.run(["bash", "-c", curl_line()], env={**environment, "GITPOD_BASE_URL": service_url}, check=True)
+        print(f"{curl()}\n", flush=True)
+        subprocess.run(["sh", "-c", curl()], env={**environment, "GITPOD_BASE_URL": service_url}, check=True)
         print()
     title("what is stored now: examples/list_secrets.py")
     subprocess.run([sys.executable, str(EXAMPLES / "list_secrets.py")], env=environment, check=True)
     title("try it yourself")
-    print("gitpod-secrets serve --store sqlite:///secrets.db     # prints two export lines for another shell")
-    print(curl_line())
+    command = Path(os.path.relpath(sys.executable)).parent / "gitpod-secrets"
+    print(f"{command} serve --store sqlite:///secrets.db\n")
+    print("prints two export lines; paste them into another shell, and then:\n")
+    print(curl())
 
 
 def main() -> None:
@@ -144,7 +146,6 @@ def main() -> None:
         subprocess.Popen(
             [*command, "--store", f"sqlite:///{folder}/secrets.db"],
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
             text=True,
             env=environment,
         ) as service,

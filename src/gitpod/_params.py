@@ -18,6 +18,10 @@ from gitpod.errors import InvalidRequestError, Violation, violation
 from gitpod_proto.gitpod.v1 import pagination_pb, secret_pb
 
 M = TypeVar("M", bound=Message)
+
+MOUNTS = ("environment_variable", "file_path", "container_registry_basic_auth_host", "api_only")
+FLAGS = ("environment_variable", "api_only", "verbatim")
+
 # A oneof's member, by name and type. Named, as mypy does not infer the one that a union calls for.
 EnvironmentVariable = Oneof[Literal["environment_variable"], bool]
 FilePath = Oneof[Literal["file_path"], str]
@@ -92,8 +96,9 @@ class _Reader:
         return _Reader(self.read.get(name), allowed, ".".join(filter(None, (self.path, name))), self.problems)
 
     def has(self, name: str) -> bool:
-        """Whether the parameter was given. None and False mean that it was left out."""
-        return self.read.get(name) not in (None, False)
+        """Whether the parameter was given. None means that it was left out, and so does False for a flag."""
+        value = self.read.get(name)
+        return value is not None and not (value is False and name in FLAGS)
 
     def one_of(self, oneof: str, *names: str) -> None:
         """Note a problem when more than one of these is given."""
@@ -112,13 +117,17 @@ class _Reader:
             return ""
         return value
 
-    def checked(self, message: M) -> M:
-        """The message, when nothing was noted and the contract's own rules hold."""
+    def apply_rules(self, message: Message) -> None:
+        """Note what the contract's own rules refuse, but for fields that have been noted."""
         noted = {problem.field for problem in self.problems}
         found = [violation(broken.proto) for broken in protovalidate.collect_violations(message)]
-        problems = self.problems + [problem for problem in found if problem.field not in noted]
-        if problems:
-            raise InvalidRequestError.of(problems)
+        self.problems += [problem for problem in found if problem.field not in noted]
+
+    def checked(self, message: M) -> M:
+        """The message, when nothing is wrong with it."""
+        self.apply_rules(message)
+        if self.problems:
+            raise InvalidRequestError.of(self.problems)
         return message
 
 
@@ -136,6 +145,8 @@ def create_request(params: Mapping[str, Any]) -> secret_pb.CreateSecretRequest:
     if project_id := read.text("project_id"):
         # Deprecated in favour of `scope`, and still what the public reference documents.
         message.project_id = project_id  # pyright: ignore[reportDeprecated]
+        # The contract has the rule where this is an abbreviation of.
+        read.apply_rules(secret_pb.SecretScope(scope=ProjectId("project_id", project_id)))
     return read.checked(message)
 
 
@@ -183,7 +194,9 @@ def delete_request(params: Mapping[str, Any]) -> secret_pb.DeleteSecretRequest:
 
 
 def _mount(read: _Reader) -> Mount | None:
-    read.one_of("mount", "environment_variable", "file_path", "container_registry_basic_auth_host", "api_only")
+    read.one_of("mount", *MOUNTS)
+    if not any(read.has(name) for name in MOUNTS):
+        read.note("mount", "required", f"one of {', '.join(MOUNTS)} is required")
     if read.flag("environment_variable"):
         return EnvironmentVariable("environment_variable", True)
     if read.has("file_path"):
@@ -233,7 +246,7 @@ def _source(parent: _Reader) -> secret_pb.Secret.Source | None:
         )
     elif read.flag("verbatim"):
         value = Verbatim("verbatim", True)
-    return secret_pb.Secret.Source(value=value)
+    return secret_pb.Secret.Source(value=value) if value else None
 
 
 def create_response(message: secret_pb.CreateSecretResponse) -> types.SecretCreateResponse:

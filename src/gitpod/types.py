@@ -120,10 +120,13 @@ class Source(_Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Subject(_Model):
-    """Who did something (`gitpod.v1.Subject`). `principal` is one of `Principal`, or newer than this package."""
+    """Who did something (`gitpod.v1.Subject`).
+
+    A `principal` that is newer than this package ends in its number; in JSON it reads as unspecified.
+    """
 
     id: str | None = None
-    principal: str = "PRINCIPAL_UNSPECIFIED"
+    principal: Principal | str = "PRINCIPAL_UNSPECIFIED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -8,8 +8,9 @@ MISSING = "gitpod-secrets: error: {} is not installed\ngitpod-secrets: hint: pip
 def main() -> None:
     """Run `gitpod-secrets` with the arguments of the process."""
     try:
-        from gitpod.cli._commands import cli  # its absence deserves a better error
+        from gitpod.cli._commands import cli
+
+        cli()
     except ModuleNotFoundError as error:
         sys.stderr.write(MISSING.format(error.name))
         sys.exit(2)
-    cli()

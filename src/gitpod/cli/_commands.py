@@ -24,7 +24,8 @@ def serve(store: str, host: str, port: int) -> None:
     The token is taken from GITPOD_API_KEY; without it, one is made up for this run and printed.
     """
     # The server's stack, which no other command needs.
-    from gitpod.server.serve import ServiceError, run
+    from gitpod.server.errors import ServiceError, StoreBusyError
+    from gitpod.server.serve import run
 
     given = os.environ.get("GITPOD_API_KEY")
     token = given or secrets.token_urlsafe(32)
@@ -32,6 +33,8 @@ def serve(store: str, host: str, port: int) -> None:
         run(store, host, port, token, announce=lambda url: _announce(url, None if given else token))
     except ServiceError as error:
         _fail(str(error))
+    except StoreBusyError:
+        _fail("another process keeps the store locked")
 
 
 def _announce(url: str, token: str | None) -> None:

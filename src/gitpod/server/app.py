@@ -19,20 +19,18 @@ from connectrpc.codec import proto_binary_codec
 from connectrpc.errors import ConnectError
 from connectrpc.request import RequestContext
 
-from gitpod.server.errors import ServiceError
+from gitpod.server.errors import ServiceError, StoreBusyError
 from gitpod.server.keyring import Keyring, key_file, random_key
 from gitpod.server.service import CALLER, AsyncSecretService, Caller, SecretService
-from gitpod.server.store import Store, StoreBusyError
+from gitpod.server.store import Store
 from gitpod.server.strict_json import StrictJSONCodec
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceASGIApplication, SecretServiceWSGIApplication
 
-__all__ = ["Embedded", "ServiceError"]
-
 logger = logging.getLogger("gitpod.server")
 
-MAX_REQUEST_BYTES = 64 * 1024
-"""The largest body to read, decompressed."""
+MAX_REQUEST_BYTES = 128 * 1024
+"""The largest body to read, decompressed. A value of 10240 characters takes up to 120 KiB of escaped JSON."""
 
 Ctx = RequestContext[Any, Any]
 Scope = MutableMapping[str, Any]
@@ -40,7 +38,7 @@ ASGIApplication = Callable[[Scope, Callable[[], Awaitable[Any]], Callable[[Any],
 
 
 class Guard:
-    """Gives every answer a request id, and keeps what the runtime quotes of a request out of errors."""
+    """Gives every call a request id, and keeps what the runtime quotes of a request out of errors."""
 
     def on_start_sync(self, ctx: Ctx, /) -> str:
         """Name the request (connectrpc.interceptor.MetadataInterceptorSync)."""
@@ -75,6 +73,8 @@ class Authenticate:
     """Finds out who calls. Without a token of its own (in process) it takes whatever it is given."""
 
     def __init__(self, caller: Caller, token: str | None) -> None:
+        if token is not None and (not token or not all("!" <= character <= "~" for character in token)):
+            raise ServiceError("the token must be printable ASCII without spaces or line breaks")
         self._caller = caller
         self._digest = sha256(token.encode()).digest() if token else None
 

@@ -29,14 +29,14 @@ class KeyEncryptionKey:
     def __init__(self, key: bytes) -> None:
         self._key = AESGCM(key)
 
-    def wrap(self, data_key: bytes, belongs_to: bytes) -> bytes:
+    def wrap(self, data_key: bytes, associated_data: bytes) -> bytes:
         """Seal a data key of 32 bytes."""
-        return _seal(self._key, data_key, belongs_to)
+        return _seal(self._key, data_key, associated_data)
 
-    def unwrap(self, wrapped: bytes, belongs_to: bytes) -> bytes:
+    def unwrap(self, wrapped: bytes, associated_data: bytes) -> bytes:
         """Open a data key. Raises `ServiceError` when another key sealed it, or for something else."""
         try:
-            return _open(self._key, wrapped, belongs_to)
+            return _open(self._key, wrapped, associated_data)
         except SealError:
             raise ServiceError("the key file is not the one that this store was made with") from None
 
@@ -108,7 +108,7 @@ class Keyring:
 
     def __init__(self, kek: KeyEncryptionKey, keys: list[WrappedKey]) -> None:
         """Take at least one key, oldest first."""
-        opened = {key.id: kek.unwrap(key.wrapped, _key_belongs(key.organization_id, key.id)) for key in keys}
+        opened = {key.id: kek.unwrap(key.wrapped, _key_associated_data(key.organization_id, key.id)) for key in keys}
         self._keys = {key_id: AESGCM(key) for key_id, key in opened.items()}
         self._newest = keys[-1].id
 
@@ -116,31 +116,31 @@ class Keyring:
     def new_key(kek: KeyEncryptionKey, organization_id: str) -> WrappedKey:
         """Make a data key for an organization."""
         key_id = str(uuid.uuid4())
-        wrapped = kek.wrap(AESGCM.generate_key(256), _key_belongs(organization_id, key_id))
+        wrapped = kek.wrap(AESGCM.generate_key(256), _key_associated_data(organization_id, key_id))
         return WrappedKey(organization_id=organization_id, id=key_id, wrapped=wrapped)
 
-    def seal(self, value: str, belongs_to: bytes) -> Sealed:
-        """Seal a value for the row that `belongs_to` names."""
-        return Sealed(key_id=self._newest, ciphertext=_seal(self._keys[self._newest], value.encode(), belongs_to))
+    def seal(self, value: str, associated_data: bytes) -> Sealed:
+        """Seal a value for the row that `associated_data` names."""
+        return Sealed(key_id=self._newest, ciphertext=_seal(self._keys[self._newest], value.encode(), associated_data))
 
-    def open(self, sealed: Sealed, belongs_to: bytes) -> str:
+    def open(self, sealed: Sealed, associated_data: bytes) -> str:
         """Open a value. Raises `SealError` when it was sealed for another row, or altered."""
-        return _open(self._keys[sealed.key_id], sealed.ciphertext, belongs_to).decode()
+        return _open(self._keys[sealed.key_id], sealed.ciphertext, associated_data).decode()
 
 
-def belongs(organization_id: str, scope_kind: str, scope_id: str, secret_id: str) -> bytes:
+def secret_associated_data(organization_id: str, scope_kind: str, scope_id: str, secret_id: str) -> bytes:
     """The associated data of a secret's value. No part holds a NUL, so no two rows give the same."""
     return "\0".join(("gitpod-secret-1", organization_id, scope_kind, scope_id, secret_id)).encode()
 
 
-def _key_belongs(organization_id: str, key_id: str) -> bytes:
+def _key_associated_data(organization_id: str, key_id: str) -> bytes:
     return "\0".join(("gitpod-data-key-1", organization_id, key_id)).encode()
 
 
-def _seal(key: AESGCM, plain: bytes, belongs_to: bytes) -> bytes:
+def _seal(key: AESGCM, plain: bytes, associated_data: bytes) -> bytes:
     nonce = os.urandom(NONCE_BYTES)
-    return nonce + key.encrypt(nonce, plain, belongs_to)
+    return nonce + key.encrypt(nonce, plain, associated_data)
 
 
-def _open(key: AESGCM, sealed: bytes, belongs_to: bytes) -> bytes:
-    return key.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], belongs_to)
+def _open(key: AESGCM, sealed: bytes, associated_data: bytes) -> bytes:
+    return key.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], associated_data)

@@ -2,15 +2,12 @@
 
 import signal
 import socket
-import sys
 from collections.abc import Callable
 
 import uvicorn
 
 from gitpod.server.app import Embedded
 from gitpod.server.errors import ServiceError
-
-__all__ = ["ServiceError", "run"]
 
 BACKLOG = 2048
 GRACE = 10
@@ -21,15 +18,12 @@ def run(store: str, host: str, port: int, token: str, *, announce: Callable[[str
     """Serve until SIGINT or SIGTERM. `announce` gets the URL once connections are accepted.
 
     Raises:
-        ServiceError: the store cannot be opened, or the address cannot be listened on.
+        ServiceError: the store cannot be opened, the address cannot be listened on, or the token is
+            none that a header can carry.
     """
     service = Embedded(store, token)
-    # uvicorn raises what stopped it once more when it has shut down, and that is no failure.
-    signal.signal(signal.SIGTERM, _stop)
     try:
         with _listen(host, port) as listener:
-            host, port = listener.getsockname()[:2]
-            announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
             config = uvicorn.Config(
                 service.asgi,
                 lifespan="off",
@@ -38,9 +32,17 @@ def run(store: str, host: str, port: int, token: str, *, announce: Callable[[str
                 server_header=False,
                 timeout_graceful_shutdown=GRACE,
             )
-            uvicorn.Server(config).run(sockets=[listener])
-    except KeyboardInterrupt:
-        return
+            server = uvicorn.Server(config)
+
+            def stop(_signal: int, _frame: object) -> None:
+                server.should_exit = True
+
+            # uvicorn's own handlers are there only while it runs, and pass the signal on to these.
+            signal.signal(signal.SIGINT, stop)
+            signal.signal(signal.SIGTERM, stop)
+            host, port = listener.getsockname()[:2]
+            announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+            server.run(sockets=[listener])
     finally:
         service.close()
 
@@ -48,11 +50,6 @@ def run(store: str, host: str, port: int, token: str, *, announce: Callable[[str
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        listener = socket.create_server((host, port), family=family, backlog=BACKLOG)
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
         raise ServiceError(f"cannot listen on {host} port {port}: {error.strerror}") from None
-    return listener
-
-
-def _stop(_signal: int, _frame: object) -> None:
-    sys.exit(0)

@@ -15,7 +15,7 @@ from protobuf import Message, Oneof
 from protobuf.wkt import Timestamp
 from protovalidate import FieldPathElementPb, FieldPathPb, ViolationPb, ViolationsPb
 
-from gitpod.server.keyring import Keyring, SealError, belongs
+from gitpod.server.keyring import Keyring, Sealed, SealError, secret_associated_data
 from gitpod.server.store import Position, Store, StoredSecret
 from gitpod_proto.gitpod.v1 import secret_connect
 from gitpod_proto.gitpod.v1.identity_pb import Subject
@@ -63,6 +63,8 @@ class SecretService(secret_connect.SecretServiceSync):
     def create_secret(self, request: CreateSecretRequest, ctx: Ctx, /) -> CreateSecretResponse:  # noqa: ARG002
         """CreateSecret. ALREADY_EXISTS when the name is taken in the scope."""
         check(request)
+        if request.mount and request.mount.value is False:
+            raise _violation("true", "must be true, or left out", request.mount.field)
         caller, scope = CALLER.get(), _scope_of(request)
         kind, scope_id = _owner(scope)
         secret = Secret(
@@ -78,6 +80,9 @@ class SecretService(secret_connect.SecretServiceSync):
             secret.project_id = scope_id  # pyright: ignore[reportDeprecated] # echoed, as the reference shows
         # The rules for what goes out are stricter than those for what comes in.
         check(secret)
+        sealed = self._keyring.seal(
+            request.value, secret_associated_data(caller.organization_id, kind, scope_id, secret.id)
+        )
         stored = self._store.add(
             StoredSecret(
                 organization_id=caller.organization_id,
@@ -85,10 +90,9 @@ class SecretService(secret_connect.SecretServiceSync):
                 scope_kind=kind,
                 scope_id=scope_id,
                 name=secret.name,
-                created_at=0,
-                updated_at=0,
                 record=secret.to_binary(),
-                sealed=self._keyring.seal(request.value, belongs(caller.organization_id, kind, scope_id, secret.id)),
+                key_id=sealed.key_id,
+                ciphertext=sealed.ciphertext,
             )
         )
         if stored is None:
@@ -99,7 +103,7 @@ class SecretService(secret_connect.SecretServiceSync):
         """UpdateSecretValue. NOT_FOUND when there is no such secret."""
         check(request)
         stored = self._find(request.secret_id)
-        sealed = self._keyring.seal(request.value, _belongs(stored))
+        sealed = self._keyring.seal(request.value, _associated_data(stored))
         if not self._store.replace_value(stored.organization_id, stored.id, sealed):
             raise _not_found()
         return UpdateSecretValueResponse()
@@ -130,7 +134,8 @@ class SecretService(secret_connect.SecretServiceSync):
         check(request)
         stored = self._find(request.secret_id)
         try:
-            value = self._keyring.open(stored.sealed, _belongs(stored))
+            sealed = Sealed(key_id=stored.key_id, ciphertext=stored.ciphertext)
+            value = self._keyring.open(sealed, _associated_data(stored))
         except SealError:
             raise ConnectError(Code.DATA_LOSS, "the value was altered, or sealed for another secret") from None
         ctx.response_headers["cache-control"] = "no-store"
@@ -203,7 +208,10 @@ def _scope_of(request: CreateSecretRequest) -> SecretScope:
         return scope
     if not project_id:
         raise _violation("required", "is required, or project_id in its place", "scope")
-    return SecretScope(scope=Oneof[Literal["project_id"], str]("project_id", project_id))
+    scope = SecretScope(scope=Oneof[Literal["project_id"], str]("project_id", project_id))
+    # Named as it was given.
+    check(scope)
+    return scope
 
 
 def _lower(scope: SecretScope) -> SecretScope:
@@ -212,10 +220,11 @@ def _lower(scope: SecretScope) -> SecretScope:
     return SecretScope(scope=Oneof(kind, scope_id.lower()))  # type: ignore[arg-type]  # the member it had
 
 
-def _owner(scope: SecretScope) -> tuple[str, str]:
+def _owner(scope: SecretScope, *path: str) -> tuple[str, str]:
     """The member of the scope that is set, and its id."""
     if scope.scope is None:
-        raise _violation("required", "needs one of project_id, user_id, organization_id, service_account_id", "scope")
+        message = "needs one of project_id, user_id, organization_id, service_account_id"
+        raise _violation("required", message, *path, "scope")
     return scope.scope.field, scope.scope.value
 
 
@@ -226,12 +235,13 @@ def _scopes(chosen: ListSecretsRequest.Filter | None) -> list[tuple[str, str]] |
     projects = [("project_id", project_id.lower()) for project_id in chosen.project_ids]  # pyright: ignore[reportDeprecated]
     if chosen.scope is None:
         return projects or None
-    scope = _owner(_lower(chosen.scope))
+    kind, scope_id = _owner(chosen.scope, "filter")
+    scope = (kind, scope_id.lower())
     return [scope] if not projects or scope in projects else []
 
 
-def _belongs(stored: StoredSecret) -> bytes:
-    return belongs(stored.organization_id, stored.scope_kind, stored.scope_id, stored.id)
+def _associated_data(stored: StoredSecret) -> bytes:
+    return secret_associated_data(stored.organization_id, stored.scope_kind, stored.scope_id, stored.id)
 
 
 def _message(stored: StoredSecret) -> Secret:
@@ -250,6 +260,9 @@ def _position(token: str) -> Position | None:
         return None
     try:
         created_at, _, secret_id = urlsafe_b64decode(token).decode().partition(".")
-        return Position(int(created_at), str(uuid.UUID(secret_id)))
+        position = Position(int(created_at), str(uuid.UUID(secret_id)))
     except ValueError:
-        raise _violation("token", "is not one that this service gave", "pagination", "token") from None
+        position = None
+    if position is None or not 0 <= position.created_at < 2**63:
+        raise _violation("token", "is not one that this service gave", "pagination", "token")
+    return position

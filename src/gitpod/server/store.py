@@ -25,13 +25,14 @@ from sqlalchemy import (
     Index,
     LargeBinary,
     MetaData,
-    Row,
+    RowMapping,
     Select,
     String,
     Table,
     create_engine,
     delete,
     event,
+    func,
     select,
     tuple_,
     update,
@@ -41,7 +42,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 from sqlalchemy.pool import StaticPool
 
-from gitpod.server.errors import ServiceError
+from gitpod.server.errors import ServiceError, StoreBusyError
 from gitpod.server.keyring import Sealed, WrappedKey
 
 BUSY_TIMEOUT = 5.0
@@ -81,12 +82,8 @@ secrets = Table(
     Column("ciphertext", LargeBinary, nullable=False),
     Index("secrets_by_name", *BY_NAME, unique=True),
     Index("secrets_by_scope", "organization_id", "scope_kind", "scope_id", "created_at", "id"),
-    Index("secrets_by_age", "organization_id", "created_at", "id"),
+    Index("secrets_by_creation", "organization_id", "created_at", "id"),
 )
-
-
-class StoreBusyError(Exception):
-    """Another process kept the store locked for `BUSY_TIMEOUT`; nothing was written."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +98,7 @@ class Organization:
 class StoredSecret:
     """A row: what a secret is found by, the message that describes it, and its sealed value.
 
-    Times are microseconds since 1970, in UTC. `record` is a `gitpod.v1.Secret` without what has a
-    column of its own.
+    Times are microseconds since 1970, in UTC. `record` is a `gitpod.v1.Secret` without its times.
     """
 
     organization_id: str
@@ -110,10 +106,11 @@ class StoredSecret:
     scope_kind: str
     scope_id: str
     name: str
-    created_at: int
-    updated_at: int
+    created_at: int = 0
+    updated_at: int = 0
     record: bytes
-    sealed: Sealed
+    key_id: str
+    ciphertext: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +133,6 @@ class Store:
         self._writing = threading.RLock()
         # In memory there is but one connection, so readers queue with the writers.
         self._reading: AbstractContextManager[object] = nullcontext() if self.path else self._writing
-        self._last = 0
         try:
             with self._write() as connection:
                 # Takes the write lock first: of two processes that start at once, one makes the schema.
@@ -154,7 +150,7 @@ class Store:
             row = connection.execute(select(organizations.c.id, organizations.c.owner_id)).first()
             if row is None:
                 made = Organization(id=str(uuid.uuid4()), owner_id=str(uuid.uuid4()))
-                values = {"id": made.id, "owner_id": made.owner_id, "created_at": self._now()}
+                values = {"id": made.id, "owner_id": made.owner_id, "created_at": _now()}
                 connection.execute(insert(organizations).values(values))
                 return made
             return Organization(id=row.id, owner_id=row.owner_id)
@@ -171,33 +167,23 @@ class Store:
             keys = [WrappedKey(organization_id=row.organization_id, id=row.id, wrapped=row.wrapped) for row in rows]
             if not keys and first:
                 keys = [first()]
-                connection.execute(insert(data_keys).values(**asdict(keys[0]), created_at=self._now()))
+                connection.execute(insert(data_keys).values(**asdict(keys[0]), created_at=_now()))
             return keys
 
     def add(self, secret: StoredSecret) -> StoredSecret | None:
         """Keep a new secret and return it with its times, or None when its name is taken in its scope."""
+        newest = select(func.max(secrets.c.created_at)).where(secrets.c.organization_id == secret.organization_id)
+        statement = insert(secrets).on_conflict_do_nothing(index_elements=BY_NAME)
         with self._write() as connection:
-            now = self._now()
-            row = {
-                "organization_id": secret.organization_id,
-                "id": secret.id,
-                "scope_kind": secret.scope_kind,
-                "scope_id": secret.scope_id,
-                "name": secret.name,
-                "created_at": now,
-                "updated_at": now,
-                "record": secret.record,
-                "key_id": secret.sealed.key_id,
-                "ciphertext": secret.sealed.ciphertext,
-            }
-            if connection.execute(insert(secrets).on_conflict_do_nothing(index_elements=BY_NAME), row).rowcount == 0:
-                return None
-        return replace(secret, created_at=now, updated_at=now)
+            # Later than any before it, though clocks step back: no page of a list passes over a secret.
+            now = max(_now(), (connection.scalar(newest) or 0) + 1)
+            kept = replace(secret, created_at=now, updated_at=now)
+            return kept if connection.execute(statement, asdict(kept)).rowcount else None
 
     def find(self, organization_id: str, secret_id: str) -> StoredSecret | None:
         """The secret with this id, or None."""
         rows = self._read(select(secrets).where(*_is(organization_id, secret_id)))
-        return _secret(rows[0]) if rows else None
+        return StoredSecret(**rows[0]) if rows else None
 
     def page(
         self, organization_id: str, scopes: Sequence[tuple[str, str]] | None, after: Position | None, limit: int
@@ -209,12 +195,12 @@ class Store:
         if after is not None:
             statement = statement.where(tuple_(secrets.c.created_at, secrets.c.id) > (after.created_at, after.id))
         rows = self._read(statement.order_by(secrets.c.created_at, secrets.c.id).limit(limit))
-        return [_secret(row) for row in rows]
+        return [StoredSecret(**row) for row in rows]
 
     def replace_value(self, organization_id: str, secret_id: str, sealed: Sealed) -> bool:
         """Put another sealed value in a secret's place. False when there is no such secret."""
         with self._write() as connection:
-            values = {"key_id": sealed.key_id, "ciphertext": sealed.ciphertext, "updated_at": self._now()}
+            values = {**asdict(sealed), "updated_at": _now()}
             statement = update(secrets).where(*_is(organization_id, secret_id)).values(values)
             return connection.execute(statement).rowcount == 1
 
@@ -229,19 +215,21 @@ class Store:
         with self._writing, self._engine.connect() as connection:
             try:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
-            except OperationalError:
-                raise StoreBusyError from None
+            except OperationalError as error:
+                if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                    raise StoreBusyError from None
+                raise
             yield connection
             connection.commit()
 
-    def _read(self, statement: Select[Any]) -> Sequence[Row[Any]]:
+    def _read(self, statement: Select[Any]) -> Sequence[RowMapping]:
         with self._reading, self._engine.connect() as connection:
-            return connection.execute(statement).all()
+            return connection.execute(statement).mappings().all()
 
-    def _now(self) -> int:
-        """Microseconds since 1970, later than any that this store gave before: creation order is total."""
-        self._last = max(time.time_ns() // 1000, self._last + 1)
-        return self._last
+
+def _now() -> int:
+    """Microseconds since 1970."""
+    return time.time_ns() // 1000
 
 
 def database_path(url: str) -> Path | None:
@@ -274,7 +262,7 @@ def _engine(path: Path | None) -> Engine:
         connection.isolation_level = None
         connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
-        # What is removed is overwritten, sealed as it was.
+        # "Removed for good" includes the pages that a row leaves behind.
         connection.execute("PRAGMA secure_delete=ON")
 
     return engine
@@ -282,17 +270,3 @@ def _engine(path: Path | None) -> Engine:
 
 def _is(organization_id: str, secret_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
     return secrets.c.organization_id == organization_id, secrets.c.id == secret_id
-
-
-def _secret(row: Row[Any]) -> StoredSecret:
-    return StoredSecret(
-        organization_id=row.organization_id,
-        id=row.id,
-        scope_kind=row.scope_kind,
-        scope_id=row.scope_id,
-        name=row.name,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        record=row.record,
-        sealed=Sealed(key_id=row.key_id, ciphertext=row.ciphertext),
-    )

@@ -573,7 +573,7 @@ class ListSecretsRequest(Message[_ListSecretsRequestFields]):
 
     class Filter(Message[_FilterFields]):
         """
-        Filter narrows the list. An empty filter keeps every secret that the caller may see.
+        Filter narrows the list. Without one, every secret that the caller may see is kept.
 
         ```proto
         message gitpod.v1.ListSecretsRequest.Filter
@@ -589,7 +589,7 @@ class ListSecretsRequest(Message[_ListSecretsRequestFields]):
                 repeated string project_ids = 1 [deprecated = true];
                 ```
             scope:
-                scope keeps the secrets of this one scope.
+                scope keeps the secrets of this one scope. Left out, secrets of every scope are kept.
 
                 ```proto
                 optional gitpod.v1.SecretScope scope = 2;
