@@ -5,7 +5,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 PIP := $(BIN)/python -m pip --disable-pip-version-check -q
-GENERATED := gen/gitpod_proto
+AGAINST ?= HEAD
 
 .DEFAULT_GOAL := test
 .PHONY: help demo test check lint types gen drift breaking dist clean
@@ -21,15 +21,14 @@ test: lint types ## lint, type-check and test everything
 
 check: lint types ## lint and type-check
 
-lint: $(VENV)/.dev build/proto/.stamp
+lint: $(VENV)/.dev build/proto/.stamp ## lint and check the format of Python and proto
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/buf lint
 	$(BIN)/buf format --diff --exit-code proto
 
-types: $(VENV)/.dev
-	$(BIN)/mypy
-	$(BIN)/basedpyright
+types: $(VENV)/.dev ## type-check with mypy and pyright, both of them, as each sees what the other does not
+	@status=0; for checker in mypy basedpyright; do echo $(BIN)/$$checker; $(BIN)/$$checker || status=1; done; exit $$status
 
 gen: $(VENV)/.dev build/proto/.stamp ## generate gen/ from proto/
 	$(BIN)/buf generate
@@ -38,8 +37,9 @@ drift: gen ## fail when gen/ is not what proto/ generates
 	@test -z "$$(git status --porcelain -- gen)" || { git status --short -- gen; echo "gen/ is stale: run make gen and commit it"; exit 1; }
 
 breaking: $(VENV)/.dev build/proto/.stamp ## fail when proto/ breaks the contract of revision AGAINST (HEAD by default)
+	@git rev-parse --quiet --verify '$(AGAINST)^{commit}' >/dev/null || { echo "AGAINST=$(AGAINST) is no revision"; exit 1; }
 	@rm -rf build/against && mkdir -p build/against/build
-	@git archive $(or $(AGAINST),HEAD) proto buf.yaml | tar -x -C build/against
+	@git archive $(AGAINST) proto buf.yaml | tar -x -C build/against
 	@cp -R build/proto build/against/build/proto
 	$(BIN)/buf breaking --against build/against
 

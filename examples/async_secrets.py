@@ -1,10 +1,11 @@
 """Many secrets at once: the client for asyncio."""
 
 import asyncio
+import uuid
 
 from gitpod import AsyncGitpod
 
-PROJECT = "7c1a3b52-6f0e-4d0c-9a55-2f6f1f1e8a10"
+PROJECT = str(uuid.uuid4())
 
 
 async def main() -> None:

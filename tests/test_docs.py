@@ -49,7 +49,14 @@ def test_the_snippet_is_the_documented_one() -> None:
     """To the letter, in the README and in examples/."""
     snippet = f"import os\nfrom gitpod import Gitpod\n{CALL}"
     assert (ROOT / "examples/snippet.py").read_text() == snippet
-    assert blocks("python") == [snippet]
+    assert blocks("python")[0] == snippet
+
+
+def test_the_other_calls_run_as_shown() -> None:
+    """The README's second block, in a program that has a client."""
+    assert run(sys.executable, "-c", blocks("python")[1], GITPOD_BASE_URL="sqlite://") == (
+        "NPM_TOKEN /home/gitpod/.npmrc\nsecond\n"
+    )
 
 
 def test_the_changelog_has_the_packages_version() -> None:
@@ -85,7 +92,7 @@ def test_the_examples_tell_what_happened(tmp_path: Path) -> None:
 def test_the_readmes_curl_gets_the_documented_json(service: Service) -> None:
     """Pasted as it is, but for where the service listens."""
     [block] = [block for block in blocks("sh") if "curl" in block]
-    answer = run("sh", "-c", block.replace("http://127.0.0.1:8080", service.url))
+    answer = run("sh", "-c", block.replace("http://127.0.0.1:8080", service.url).replace("=dev", f"={TOKEN}"))
     assert '"name":"SSH_KEY"' in answer
     assert '"filePath":"/home/gitpod/.ssh/id_rsa"' in answer
 
@@ -93,15 +100,15 @@ def test_the_readmes_curl_gets_the_documented_json(service: Service) -> None:
 def test_the_demo_shows_all_and_leaves_nothing(tmp_path: Path) -> None:
     """Three secrets in both codecs, the wire without token and values, the list; then no process and no file."""
     shown = run(sys.executable, str(ROOT / "tools/demo.py"), TMPDIR=str(tmp_path))
-    assert shown.count("< HTTP/1.1 200 OK") == 6
-    assert shown.count("< HTTP/1.1 409 Conflict") == 1
+    assert shown.count("< HTTP/1.1 200 OK") == 7
+    assert shown.count("< HTTP/1.1 409 Conflict") == 3
     assert "DATABASE_URL: ConflictError: already_exists" in shown
     assert shown.count("> content-type: application/proto") == 4
-    assert shown.count("> content-type: application/json") == 3
+    assert shown.count("> content-type: application/json") == 6
     for value in ("user:pass", "BEGIN RSA", "username:password"):
         assert value not in shown
     listed = shown.rpartition("examples/list_secrets.py")[2]
-    assert [listed.count(name) for name in ("DATABASE_URL ", "SSH_KEY ", "DOCKER_AUTH ")] == [2, 2, 2]
+    assert [listed.count(name) for name in ("DATABASE_URL ", "SSH_KEY ", "DOCKER_AUTH ")] == [3, 2, 2]
     assert list(tmp_path.iterdir()) == []
     processes = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
     assert not [line for line in processes if str(tmp_path).encode() in line]

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -16,7 +17,8 @@ from pathlib import Path
 from gitpod_proto.gitpod.v1.secret_pb import CreateSecretRequest
 
 EXAMPLES = Path(__file__).parent.parent / "examples"
-SECOND_PROJECT = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e"
+BINARY_PROJECT = "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e"
+JSON_PROJECT = "d2c94c27-3b76-4a42-b88c-95a85e392c68"
 SHOWN_HEADERS = ("content-type", "content-length", "connect-protocol-version", "connect-timeout-ms", "user-agent")
 
 
@@ -96,7 +98,7 @@ def show_wire(tap: Wiretap) -> None:
 
 
 def curl() -> str:
-    body = {"name": "FROM_CURL", "projectId": SECOND_PROJECT, "value": "hello", "environmentVariable": True}
+    body = {"name": "FROM_CURL", "projectId": JSON_PROJECT, "value": "hello", "environmentVariable": True}
     # All of it by standard input: arguments show in every process list.
     return f"""curl -sS -K - "$GITPOD_BASE_URL/gitpod.v1.SecretService/CreateSecret" <<END
 header = "Authorization: Bearer $GITPOD_API_KEY"
@@ -120,14 +122,20 @@ def run(service_url: str, token: str) -> None:
 
     title("the documented snippet, unchanged: examples/snippet.py")
     example("snippet.py")
-    title("the three documented secrets in binary, in the same project, where one name is taken by now")
-    example("three_secrets.py", "binary")
-    title("the three documented secrets in JSON, in a second project")
-    example("three_secrets.py", "json", SECOND_PROJECT)
+    title("the three documented secrets in binary: examples/three_secrets.py")
+    example("three_secrets.py", "binary", BINARY_PROJECT)
+    title("the same in JSON, for another project")
+    example("three_secrets.py", "json", JSON_PROJECT)
+    title("once more: the names are taken now, and nothing changes")
+    example("three_secrets.py", "json", JSON_PROJECT)
     if shutil.which("curl"):
         title("the same by curl")
         print(f"{curl()}\n", flush=True)
-        subprocess.run(["sh", "-c", curl()], env={**environment, "GITPOD_BASE_URL": service_url}, check=True)
+        subprocess.run(
+            ["sh", "-c", curl()],
+            env={**environment, "GITPOD_BASE_URL": service_url, "no_proxy": "127.0.0.1"},
+            check=True,
+        )
         print()
     title("what is stored now: examples/list_secrets.py")
     subprocess.run([sys.executable, str(EXAMPLES / "list_secrets.py")], env=environment, check=True)
@@ -160,4 +168,11 @@ def main() -> None:
             service.terminate()
 
 
+def stopped(signal_number: int, _frame: object) -> None:
+    # The service and its folder go away as the stack unwinds.
+    sys.exit(128 + signal_number)
+
+
+for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(each, stopped)
 main()

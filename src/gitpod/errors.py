@@ -217,7 +217,7 @@ def _kind(failure: "Failure") -> "tuple[type[APIError], str]":
     if isinstance(cause, TimeoutError) or (status is None and cause is None):
         return APITimeoutError, "no answer before the deadline"
     if status is None or (cause is not None and failure.error.code.value == "unavailable"):
-        return APIConnectionError, f"the connection failed: {failure.error.message}"
+        return APIConnectionError, f"the connection failed: {failure.error.message.removeprefix('Request failed: ')}"
     if failure.by_service:
         return status_error(status), failure.error.message or "the service gave no reason"
     if 300 <= status < 400:  # noqa: PLR2004 # HTTP redirects

@@ -27,6 +27,10 @@ def serve(store: str, host: str, port: int) -> None:
     from gitpod.server.errors import ServiceError, StoreBusyError
     from gitpod.server.serve import run
 
+    if host not in ("127.0.0.1", "::1", "localhost"):
+        click.echo(
+            "gitpod-secrets: hint: HTTP shows the token and every value to the network; put TLS in front", err=True
+        )
     given = os.environ.get("GITPOD_API_KEY")
     token = given or secrets.token_urlsafe(32)
     try:

@@ -1,5 +1,6 @@
 """The service on a socket, under uvicorn."""
 
+import os
 import signal
 import socket
 from collections.abc import Callable
@@ -40,8 +41,7 @@ def run(store: str, host: str, port: int, token: str, *, announce: Callable[[str
             # uvicorn's own handlers are there only while it runs, and pass the signal on to these.
             signal.signal(signal.SIGINT, stop)
             signal.signal(signal.SIGTERM, stop)
-            host, port = listener.getsockname()[:2]
-            announce(f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}")
+            announce(_url(*listener.getsockname()[:2]))
             server.run(sockets=[listener])
     finally:
         service.close()
@@ -52,4 +52,12 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        raise ServiceError(f"cannot listen on {host} port {port}: {error.strerror}") from None
+        # Look-ups have negative numbers of their own; a failed bind tells the address once more.
+        reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
+        raise ServiceError(f"cannot listen on {host} port {port}: {reason}") from None
+
+
+def _url(host: str, port: int) -> str:
+    """How to reach the listener from this machine; one on every address is on loopback too."""
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 # only compared
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"

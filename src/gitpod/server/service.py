@@ -11,7 +11,7 @@ import protovalidate
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 from connectrpc.request import RequestContext
-from protobuf import Message, Oneof
+from protobuf import Message, Oneof, merge_from_binary
 from protobuf.wkt import Timestamp
 from protovalidate import FieldPathElementPb, FieldPathPb, ViolationPb, ViolationsPb
 
@@ -245,9 +245,11 @@ def _associated_data(stored: StoredSecret) -> bytes:
 
 
 def _message(stored: StoredSecret) -> Secret:
-    secret = Secret.from_binary(stored.record)
-    secret.created_at = Timestamp.from_nanos(stored.created_at * 1000)
-    secret.updated_at = Timestamp.from_nanos(stored.updated_at * 1000)
+    secret = Secret(
+        created_at=Timestamp.from_nanos(stored.created_at * 1000),
+        updated_at=Timestamp.from_nanos(stored.updated_at * 1000),
+    )
+    merge_from_binary(secret, stored.record)
     return secret
 
 

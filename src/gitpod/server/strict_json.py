@@ -8,7 +8,9 @@ than the one that is stored.
 import json
 from typing import Any, TypeVar, cast
 
+from connectrpc.code import Code
 from connectrpc.codec import Codec
+from connectrpc.errors import ConnectError
 from protobuf import DescFieldValueMessage, DescMessage, Message, message_from_json_value
 
 M = TypeVar("M", bound=Message)
@@ -26,30 +28,38 @@ class StrictJSONCodec(Codec[Message, Any]):
         return message.to_json().encode()
 
     def decode(self, data: bytes | bytearray, message_class: type[M]) -> M:
-        """The message, or ValueError for JSON that is malformed, unknown or ambiguous."""
+        """The message. INVALID_ARGUMENT for JSON that is unknown or ambiguous, ValueError for what is no JSON."""
         value = json.loads(data, object_pairs_hook=_unique)
-        _check_oneofs(message_class.desc(), value)
+        _check(message_class.desc(), value)
         return message_from_json_value(message_class, value)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) < len(pairs):
-        raise ValueError("an object has a key twice")
+        raise _invalid("a key that occurs twice in one object")
     return found
 
 
-def _check_oneofs(desc: DescMessage, value: object) -> None:
+def _invalid(what: str) -> ConnectError:
+    return ConnectError(Code.INVALID_ARGUMENT, f"the request's body has {what}")
+
+
+def _check(desc: DescMessage, value: object) -> None:
     if isinstance(value, list):
         for item in cast("list[object]", value):
-            _check_oneofs(desc, item)
+            _check(desc, item)
     if not isinstance(value, dict):
         return
     members = cast("dict[str, object]", value)
+    known = {key for field in desc.fields for key in (field.json_name, field.name)}
+    if not members.keys() <= known:
+        names = ", ".join(field.json_name for field in desc.fields)
+        raise _invalid(f"a field that {desc.name} does not have; it has {names}")
     given = [field for field in desc.fields for key in {field.json_name, field.name} if members.get(key) is not None]
     oneofs = {field.name: oneof.name for oneof in desc.oneofs for field in oneof.fields}
     if len({oneofs.get(field.name, field.name) for field in given}) < len(given):
-        raise ValueError("a field or a oneof is set twice")
+        raise _invalid("a field, or a oneof, that is set twice")
     for field in given:
         if isinstance(field.value, DescFieldValueMessage):
-            _check_oneofs(field.value.message, members.get(field.json_name, members.get(field.name)))
+            _check(field.value.message, members.get(field.json_name, members.get(field.name)))
