@@ -1,17 +1,15 @@
-"""Parameters to request messages, response messages to results; nothing here does I/O.
+"""Parameters to request messages; nothing here does I/O.
 
 Each `*_request` takes the keywords of a call and returns the message, or raises `InvalidRequestError`
-with everything that is wrong. Each `*_response` turns the answer into what the caller gets.
+with everything that is wrong.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from datetime import datetime
-from typing import Any, Literal, TypedDict, TypeVar, assert_never, cast
+from typing import Any, Literal, TypeVar, cast
 
 import protovalidate
 from protobuf import Message, Oneof
-from protobuf.wkt import Timestamp
 
 from gitpod import types
 from gitpod.errors import InvalidRequestError, Violation, violation
@@ -35,10 +33,6 @@ ServiceAccountId = Oneof[Literal["service_account_id"], str]
 Scope = ProjectId | UserId | OrganizationId | ServiceAccountId
 Verbatim = Oneof[Literal["verbatim"], bool]
 FromJFrog = Oneof[Literal["oidc_jfrog"], secret_pb.Secret.OidcJFrog]
-
-
-class UntrustedResponseError(Exception):
-    """An answer that decodes but does not say what the contract promises."""
 
 
 class _Reader:
@@ -247,101 +241,3 @@ def _source(parent: _Reader) -> secret_pb.Secret.Source | None:
     elif read.flag("verbatim"):
         value = Verbatim("verbatim", True)
     return secret_pb.Secret.Source(value=value) if value else None
-
-
-def create_response(message: secret_pb.CreateSecretResponse) -> types.SecretCreateResponse:
-    """What `secrets.create` returns."""
-    if message.secret is None:
-        raise UntrustedResponseError("the answer holds no secret")
-    return types.SecretCreateResponse(secret=secret(message.secret))
-
-
-def get_value_response(message: secret_pb.GetSecretValueResponse) -> types.SecretGetValueResponse:
-    """What `secrets.get_value` returns."""
-    return types.SecretGetValueResponse(value=message.value)
-
-
-def empty_response(message: Message) -> None:  # there is nothing in it
-    """What `secrets.update_value` and `secrets.delete` return."""
-
-
-def list_response(message: secret_pb.ListSecretsResponse) -> tuple[list[types.Secret], str | None]:
-    """The secrets of one page of `secrets.list`, and the token of the next page."""
-    return [
-        secret(item) for item in message.secrets
-    ], message.pagination.next_token or None if message.pagination else None
-
-
-def secret(message: secret_pb.Secret) -> types.Secret:
-    """One secret of an answer."""
-    if not message.id:
-        raise UntrustedResponseError("the answer holds a secret without an id")
-    proxy, creator = message.credential_proxy, message.creator
-    return types.Secret(
-        id=message.id,
-        name=message.name,
-        project_id=message.project_id or None,  # pyright: ignore[reportDeprecated] # documented, hence kept
-        scope=_scope_result(message.scope),
-        credential_proxy=types.CredentialProxy(target_hosts=tuple(proxy.target_hosts), header=proxy.header or None)
-        if proxy
-        else None,
-        source=_source_result(message.source) if message.source else None,
-        creator=types.Subject(id=creator.id or None, principal=f"PRINCIPAL_{creator.principal}") if creator else None,
-        created_at=_time(message.created_at),
-        updated_at=_time(message.updated_at),
-        **_mount_result(message.mount),
-    )
-
-
-def _time(message: Timestamp | None) -> datetime | None:
-    try:
-        return message.to_datetime() if message else None
-    except OverflowError:
-        raise UntrustedResponseError("the answer holds a time that is out of range") from None
-
-
-class _MountResult(TypedDict, total=False):
-    environment_variable: bool
-    file_path: str
-    container_registry_basic_auth_host: str
-    api_only: bool
-
-
-def _mount_result(mount: Mount | None) -> _MountResult:
-    if mount is None:
-        return {}
-    if mount.field == "environment_variable":
-        return {"environment_variable": mount.value}
-    if mount.field == "file_path":
-        return {"file_path": mount.value}
-    if mount.field == "container_registry_basic_auth_host":
-        return {"container_registry_basic_auth_host": mount.value}
-    if mount.field == "api_only":
-        return {"api_only": mount.value}
-    assert_never(mount)
-
-
-def _scope_result(message: secret_pb.SecretScope | None) -> types.SecretScope | None:
-    if message is None or message.scope is None:
-        return None
-    scope = message.scope
-    if scope.field == "project_id":
-        return types.SecretScope(project_id=scope.value)
-    if scope.field == "user_id":
-        return types.SecretScope(user_id=scope.value)
-    if scope.field == "organization_id":
-        return types.SecretScope(organization_id=scope.value)
-    if scope.field == "service_account_id":
-        return types.SecretScope(service_account_id=scope.value)
-    assert_never(scope)
-
-
-def _source_result(message: secret_pb.Secret.Source) -> types.Source:
-    if message.value is None:
-        return types.Source()
-    if message.value.field == "verbatim":
-        return types.Source(verbatim=message.value.value)
-    if message.value.field == "oidc_jfrog":
-        jfrog = message.value.value
-        return types.Source(oidc_jfrog=types.OidcJFrog(host=jfrog.host, provider_name=jfrog.provider_name))
-    assert_never(message.value)

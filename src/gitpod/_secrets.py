@@ -1,7 +1,7 @@
 """The calls of `gitpod.v1.SecretService`, one short method each.
 
-Parameters become a message in `_params.py`, the message goes through the generated stub, `_retry.py` and
-`_transport.py`, and whatever it meets becomes an exception in `errors.py`.
+Parameters become a message in `_params.py`, which goes through the generated stub, `_retry.py` and
+`_transport.py`; the answer becomes a result in `_results.py`, or a failure an exception in `errors.py`.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -11,7 +11,7 @@ from connectrpc.codec import proto_binary_codec, proto_json_codec
 from protobuf import Message
 from pyqwest import Client, SyncClient
 
-from gitpod import _params, types
+from gitpod import _params, _results, types
 from gitpod._options import Options, headers, seconds
 from gitpod._retry import RetryInterceptor
 from gitpod._transport import AsyncTransport, SyncTransport
@@ -101,7 +101,7 @@ class Secrets(_Secrets):
             ConflictError: the name is taken in that scope.
         """
         request = _params.create_request(params)
-        return self._send(self._stub.create_secret, request, _params.create_response, timeout, extra_headers)
+        return self._send(self._stub.create_secret, request, _results.create_response, timeout, extra_headers)
 
     @without_frames
     def list(
@@ -137,7 +137,7 @@ class Secrets(_Secrets):
             NotFoundError: there is no such secret.
         """
         request = _params.get_value_request(params)
-        return self._send(self._stub.get_secret_value, request, _params.get_value_response, timeout, extra_headers)
+        return self._send(self._stub.get_secret_value, request, _results.get_value_response, timeout, extra_headers)
 
     @without_frames
     def update_value(
@@ -153,7 +153,7 @@ class Secrets(_Secrets):
             NotFoundError: there is no such secret.
         """
         request = _params.update_value_request(params)
-        self._send(self._stub.update_secret_value, request, _params.empty_response, timeout, extra_headers)
+        self._send(self._stub.update_secret_value, request, _results.empty_response, timeout, extra_headers)
 
     @without_frames
     def delete(
@@ -169,7 +169,7 @@ class Secrets(_Secrets):
             NotFoundError: there is no such secret.
         """
         request = _params.delete_request(params)
-        self._send(self._stub.delete_secret, request, _params.empty_response, timeout, extra_headers)
+        self._send(self._stub.delete_secret, request, _results.empty_response, timeout, extra_headers)
 
     def _send(
         self,
@@ -188,7 +188,7 @@ class Secrets(_Secrets):
     def _page(
         self, request: ListSecretsRequest, timeout: float | None, extra_headers: Headers | None
     ) -> SyncSecretsPage:
-        secrets, token = self._send(self._stub.list_secrets, request, _params.list_response, timeout, extra_headers)
+        secrets, token = self._send(self._stub.list_secrets, request, _results.list_response, timeout, extra_headers)
         return SyncSecretsPage(
             secrets, token, lambda token: self._page(_params.next_page_request(request, token), timeout, extra_headers)
         )
@@ -211,7 +211,7 @@ class AsyncSecrets(_Secrets):
     ) -> types.SecretCreateResponse:
         """`Secrets.create`, awaited."""
         request = _params.create_request(params)
-        return await self._send(self._stub.create_secret, request, _params.create_response, timeout, extra_headers)
+        return await self._send(self._stub.create_secret, request, _results.create_response, timeout, extra_headers)
 
     @without_frames
     def list(
@@ -235,7 +235,7 @@ class AsyncSecrets(_Secrets):
         """`Secrets.get_value`, awaited."""
         request = _params.get_value_request(params)
         return await self._send(
-            self._stub.get_secret_value, request, _params.get_value_response, timeout, extra_headers
+            self._stub.get_secret_value, request, _results.get_value_response, timeout, extra_headers
         )
 
     @without_frames_async
@@ -248,7 +248,7 @@ class AsyncSecrets(_Secrets):
     ) -> None:
         """`Secrets.update_value`, awaited."""
         request = _params.update_value_request(params)
-        await self._send(self._stub.update_secret_value, request, _params.empty_response, timeout, extra_headers)
+        await self._send(self._stub.update_secret_value, request, _results.empty_response, timeout, extra_headers)
 
     @without_frames_async
     async def delete(
@@ -260,7 +260,7 @@ class AsyncSecrets(_Secrets):
     ) -> None:
         """`Secrets.delete`, awaited."""
         request = _params.delete_request(params)
-        await self._send(self._stub.delete_secret, request, _params.empty_response, timeout, extra_headers)
+        await self._send(self._stub.delete_secret, request, _results.empty_response, timeout, extra_headers)
 
     async def _send(
         self,
@@ -281,7 +281,7 @@ class AsyncSecrets(_Secrets):
         @without_frames_async
         async def first() -> AsyncSecretsPage:
             secrets, token = await self._send(
-                self._stub.list_secrets, request, _params.list_response, timeout, extra_headers
+                self._stub.list_secrets, request, _results.list_response, timeout, extra_headers
             )
             return AsyncSecretsPage(
                 secrets,

@@ -181,7 +181,7 @@ def translate(error: Exception, *hidden: str) -> BaseException:
     # All of the RPC stack, which `import gitpod.errors` should not load.
     from asyncio import CancelledError
 
-    from gitpod._params import UntrustedResponseError
+    from gitpod._results import UntrustedResponseError
     from gitpod._retry import LAST_ANSWER, Failure
 
     def mask(text: str) -> str:

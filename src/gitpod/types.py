@@ -1,6 +1,6 @@
 """What goes in and what comes out: TypedDicts for parameters, frozen dataclasses for results.
 
-Nothing here knows the wire; `_params.py` converts to and from its messages.
+Nothing here knows the wire; `_params.py` and `_results.py` convert to and from its messages.
 """
 
 import json
