@@ -66,6 +66,9 @@ def free_port() -> int:
         return port
 
 
+BAD_DETAILS = json.dumps(
+    {"code": "invalid_argument", "message": "m", "details": [{"type": "buf.validate.Violations", "value": "/////w"}]}
+).encode()
 FAULTS: list[tuple[Script, type[gitpod.APIError], str, str, int]] = [
     # what the peer does, the exception, its code, its outcome, how often a create is sent
     (hang_up, gitpod.APIConnectionError, "unavailable", "unknown", 1),
@@ -81,6 +84,9 @@ FAULTS: list[tuple[Script, type[gitpod.APIError], str, str, int]] = [
     (answer(503, b"<html>", content_type="text/html"), gitpod.InternalServerError, "unavailable", "unknown", 1),
     (answer(503, b'{"message": "no healthy upstream"}'), gitpod.InternalServerError, "unavailable", "unknown", 1),
     (answer(429, b'{"code": 429}'), gitpod.RateLimitError, "unavailable", "rejected", 1),
+    (answer(400, b'{"code": "internal", "message": 5}'), gitpod.BadRequestError, "internal", "rejected", 1),
+    (answer(400, b"[" * 100_000), gitpod.BadRequestError, "internal", "rejected", 1),
+    (answer(400, BAD_DETAILS), gitpod.BadRequestError, "invalid_argument", "rejected", 1),
     (answer(503, b"[]"), gitpod.InternalServerError, "unavailable", "unknown", 1),
     (answer(502, b"<html>", content_type="text/html"), gitpod.InternalServerError, "unavailable", "unknown", 1),
     (answer(404, b"<html>", content_type="text/html"), gitpod.NotFoundError, "unimplemented", "rejected", 1),

@@ -209,8 +209,8 @@ def _error_body(headers: "Headers", body: bytes) -> bytes:
     """
     try:
         error: Any = json.loads(body)
-        is_connect = isinstance(error["code"], str)
-    except (ValueError, LookupError, TypeError):
+        is_connect = isinstance(error["code"], str) and isinstance(error.get("message", ""), str)
+    except (ValueError, LookupError, TypeError, RecursionError):
         is_connect = False
     if not is_connect:
         headers["content-type"] = "application/octet-stream"

@@ -233,8 +233,12 @@ def _violations(failure: "Failure") -> list[Violation]:
     from protovalidate import ViolationsPb  # with the RPC stack
 
     wanted = ViolationsPb.desc().type_name
-    details = (detail.value(ViolationsPb) for detail in failure.error.details if detail.type_name == wanted)
-    return [violation(found) for detail in details if detail for found in detail.violations]
+    details = [detail.message_bytes for detail in failure.error.details if detail.type_name == wanted]
+    try:
+        return [violation(found) for detail in details for found in ViolationsPb.from_binary(detail).violations]
+    except ValueError:
+        # The error is worth more than its details.
+        return []
 
 
 def _bare(error: BaseException) -> BaseException:
