@@ -188,6 +188,36 @@ def test_cancelling_a_task_cancels_it() -> None:
     silent.close()
 
 
+CLOSING = """
+import asyncio
+from gitpod import AsyncGitpod, GitpodError
+async def main():
+    for delay in range(40):
+        async with AsyncGitpod(base_url="sqlite://") as client:
+            await client.secrets.list()
+            create = client.secrets.create
+            calls = [
+                asyncio.create_task(create(name=f"NUM{n}", value="v", scope={"user_id": USER}, api_only=True))
+                for n in range(8)
+            ]
+            await asyncio.sleep(delay * 0.0001)
+            for call in calls[::2]:
+                call.cancel()
+        for result in await asyncio.gather(*calls, return_exceptions=True):
+            if isinstance(result, Exception) and str(result) != "the client is closed":
+                raise result
+asyncio.run(main())
+"""
+
+
+def test_closing_waits_for_what_cancelled_tasks_left_behind() -> None:
+    """The threads that they started still use the store; taking it away from them would crash the process."""
+    program = CLOSING.replace("USER", repr("b0e12f6c-4c67-429d-a4a6-d9838b5da047"))
+    environment = os.environ | {"GITPOD_API_KEY": TOKEN}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, timeout=60, check=False)
+    assert done.returncode == 0
+
+
 def test_errors_pickle_and_copy() -> None:
     """With everything that they know."""
     violation = Violation("name", "string.min_len", "must be at least 3 characters")

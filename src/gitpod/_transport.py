@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gitpod.server.app import Embedded
 
 HTTP_OK = 200
+CLOSED = "the client is closed"
 CONNECT_TIMEOUT = 5.0
 """Seconds until a connection that is not established is given up."""
 
@@ -53,7 +54,7 @@ class _Transport:
         """The transport for this process, opened at the first request."""
         with self._lock:
             if self._closed:
-                raise GitpodError("the client is closed")
+                raise GitpodError(CLOSED)
             if self._pid != os.getpid():
                 self._check_fork()
                 self._http = self._connect()
@@ -130,7 +131,13 @@ class SyncTransport(_Transport):
         """Send a request."""
         from pyqwest import SyncResponse
 
-        response: SyncResponse = self._open().execute_sync(request)
+        try:
+            response: SyncResponse = self._open().execute_sync(request)
+        except RuntimeError:
+            # The embedded service's executor was shut down between the two.
+            if self._closed:
+                raise GitpodError(CLOSED) from None
+            raise
         body = _bounded(response)
         content = body if response.status == HTTP_OK else _error_body(response.headers, b"".join(body))
         return SyncResponse(
@@ -173,10 +180,13 @@ class AsyncTransport(_Transport):
 
     async def aclose(self) -> None:
         """Close every connection, and the embedded service. Safe to repeat."""
+        from asyncio import to_thread
+
         http: HTTPTransport | None = self._take()
         if http is not None:
             await http.aclose()
-        self._close_service()
+        # Waits for the calls under way, which a cancelled task may have left behind.
+        await to_thread(self._close_service)
 
     def _connect(self) -> object:
         from pyqwest import HTTPTransport

@@ -156,9 +156,10 @@ class Embedded:
             "read_max_bytes": MAX_REQUEST_BYTES,
             "codecs": [proto_binary_codec(), StrictJSONCodec()],
         }
-        self.wsgi = _plain_wsgi(SecretServiceWSGIApplication(service, **options))
-        self.asgi = _plain_asgi(SecretServiceASGIApplication(AsyncSecretService(service), **options))
+        # Both run handlers here, so that closing can wait for those under way.
         self.executor = ThreadPoolExecutor(thread_name_prefix="gitpod-embedded")
+        self.wsgi = _plain_wsgi(SecretServiceWSGIApplication(service, **options))
+        self.asgi = _plain_asgi(SecretServiceASGIApplication(AsyncSecretService(service, self.executor), **options))
 
     def close(self) -> None:
         """Finish what is under way and close the store. Safe to repeat."""
