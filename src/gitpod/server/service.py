@@ -181,9 +181,11 @@ class AsyncSecretService(secret_connect.SecretService):
 
     async def _run(self, handler: Callable[[REQ, Ctx], RES], request: REQ, ctx: Ctx) -> RES:
         # With the context variables of the request: the caller is one.
-        run = copy_context().run
+        context = copy_context()
         try:
-            running = asyncio.get_running_loop().run_in_executor(self._executor, run, handler, request, ctx)
+            running = asyncio.get_running_loop().run_in_executor(
+                self._executor, lambda: context.run(handler, request, ctx)
+            )
         except RuntimeError:
             # The executor was shut down.
             raise ConnectError(Code.UNAVAILABLE, "the service is closed") from None
