@@ -61,6 +61,11 @@ def test_the_environment_gives_token_and_url(
         ({"bearer_token": b"bytes"}, "bearer_token: must be printable ASCII"),
         ({"base_url": 3}, "base_url: must be a string"),
         ({"base_url": "http://localhost.example.com"}, "base_url: http:// would show the token"),
+        ({"base_url": "https://host?"}, "base_url: must not hold a query"),
+        ({"base_url": "http://[::1%25lo]"}, "base_url: must not hold a query, a fragment, escapes"),
+        ({"base_url": "HTTP://10.0.0.1"}, "base_url: http:// would show the token"),
+        ({"base_url": "http://10.0.0.1", "allow_plaintext": "false"}, "allow_plaintext: must be True or False"),
+        ({"default_headers": "a: b"}, "default_headers: must be a mapping"),
         ({"default_headers": {"a": 1}}, "default_headers: must be a mapping of strings"),
         ({"bearer_token": "tökén"}, "bearer_token: must be printable ASCII"),
         ({"base_url": "ftp://host"}, "base_url: must start with https://, http:// or sqlite:"),
@@ -96,6 +101,7 @@ def test_a_bad_option_is_named(options: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize("url", ["http://localhost:1", "http://127.0.0.1", "http://127.1.2.3", "http://[::1]:8080"])
 def test_plain_http_is_for_this_machine(url: str) -> None:
     """Loopback needs no permission; anything else does."""
+    assert Gitpod(bearer_token=TOKEN, base_url=url.replace("http", "HTTP")).base_url == url
     assert Gitpod(bearer_token=TOKEN, base_url=url).base_url == url
 
 

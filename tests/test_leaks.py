@@ -1,6 +1,7 @@
 """A marked value and token are sent through calls and faults; they show up nowhere but on the wire."""
 
 import asyncio
+import json
 import logging
 import pickle
 import traceback
@@ -12,7 +13,7 @@ from conftest import Caller
 from connectrpc._protocol import ConnectWireError  # what a server writes
 from connectrpc.code import Code
 from connectrpc.errors import ErrorDetail
-from peer import Peer, Script, answer, hang_up
+from peer import Peer, Script, answer, hang_up, in_turn
 from protovalidate import FieldPathElementPb, FieldPathPb, ViolationPb, ViolationsPb
 
 import gitpod
@@ -20,6 +21,7 @@ from gitpod import AsyncGitpod, Gitpod
 
 VALUE = "canary-value-7d1f"
 TOKEN = "canary-token-93ab"
+MULTILINE = f"{VALUE}\n{VALUE}"
 UUID = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
 
 QUOTING = ViolationsPb(
@@ -35,6 +37,7 @@ FAULTS: dict[str, Script] = {
     "quoted as a content type": answer(200, b"", content_type=VALUE),
     "hang up": hang_up,
     "quoted": answer(400, f'{{"code": "invalid_argument", "message": "{VALUE} {TOKEN}"}}'.encode()),
+    "quoted with escapes": answer(400, json.dumps({"code": "internal", "message": repr(MULTILINE)}).encode()),
     "not JSON": answer(200, f'{{"value": "{VALUE}"'.encode()),
     "wrong type": answer(200, f'{{"secret": "{VALUE}", "value": ["{VALUE}"]}}'.encode()),
     "wrong content type": answer(200, VALUE.encode(), content_type="text/plain"),
@@ -48,6 +51,8 @@ BAD: list[dict[str, Any]] = [
     {"value": VALUE.encode()},
     {"value": [VALUE]},
     {"name": VALUE},
+    {"scope": {f"{VALUE} ": UUID}},
+    {"scope": {1: VALUE}},
     {"timeout": VALUE},
     {"extra_headers": {"authorization": f"{TOKEN}\n"}},
 ]
@@ -153,6 +158,42 @@ def test_results_show_no_value(client: Caller, project: str) -> None:
     read = client.get_value(secret_id=made.secret.id)
     assert VALUE not in repr(made) + str(made) + made.to_json() + repr(read) + str(read) + f"{read}"
     assert read.value == VALUE
+
+
+def test_positional_arguments_leak_nothing(clients: Any) -> None:
+    """They are a mistake, and no reason to show what was passed."""
+    client = clients(Gitpod, "http://127.0.0.1:9", "binary")
+    calls: list[Any] = [client.secrets.create, client.secrets.update_value, client.with_options, Gitpod]
+    for call in calls:
+        try:
+            call(TOKEN, VALUE)
+        except TypeError as error:
+            shown = list(everything(strip_own_frames(error)))
+            assert [text for text in shown if VALUE in text or TOKEN in text] == []
+        else:
+            raise AssertionError("the call was accepted")
+
+
+def test_a_page_leaks_no_header(clients: Any, kind: Any, runner: asyncio.Runner) -> None:
+    """A page keeps the headers of its call for the pages after it."""
+    peer = Peer(in_turn(answer(200, b'{"pagination": {"nextToken": "t"}}'), hang_up))
+    caller = Caller(clients(kind, peer.url, "json"), runner)
+    page = caller.page(extra_headers={"authorization": f"Bearer {TOKEN}2"})
+    try:
+        caller.run(page.get_next_page())
+    except gitpod.APIConnectionError as error:
+        shown = [*everything(strip_own_frames(error)), repr(page)]
+        assert [text for text in shown if TOKEN in text] == []
+    else:
+        raise AssertionError("the page was fetched")
+    assert f"authorization: Bearer {TOKEN}2".encode() in peer.requests[1]
+    peer.close()
+
+
+def test_options_do_not_pickle(clients: Any) -> None:
+    """They hold the token."""
+    with pytest.raises(TypeError, match="hold its token"):
+        pickle.dumps(clients(Gitpod, "http://127.0.0.1:9", "binary")._options)
 
 
 def test_interrupts_leak_nothing(clients: Any, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -119,6 +119,48 @@ def test_a_missing_key_is_said_and_not_replaced(path: Path) -> None:
     assert not key.exists()
 
 
+def test_secrets_without_any_key_are_said(path: Path) -> None:
+    """A store that has secrets is not new, whatever else it lost."""
+    with embedded(path) as client:
+        keep(client)
+    path.with_name("secrets.db.key").unlink()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM data_keys")
+    connection.close()
+    with pytest.raises(GitpodError, match="is missing, and without it the values"), embedded(path) as client:
+        client.secrets.list()
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link", "binary"])
+def test_a_key_file_that_is_none_is_refused(path: Path, kind: str) -> None:
+    """At once, and by name."""
+    key = path.with_name("secrets.db.key")
+    match kind:
+        case "folder":
+            key.mkdir()
+        case "pipe":
+            os.mkfifo(key, 0o600)
+        case "link":
+            key.symlink_to(path.with_name("elsewhere"))
+        case _:
+            key.write_bytes(b"\xff" * 32)
+            key.chmod(0o600)
+    with pytest.raises(GitpodError, match=r"secrets\.db\.key is not a key file"), embedded(path) as client:
+        client.secrets.list()
+
+
+@pytest.mark.parametrize("change", ["ciphertext = x'00'", "key_id = 'another'", "ciphertext = zeroblob(64)"])
+def test_an_altered_row_does_not_open(path: Path, change: str) -> None:
+    """Whatever is left of it."""
+    with embedded(path) as client:
+        secret_id = keep(client)
+        with sqlite3.connect(path) as connection:
+            connection.execute(f"UPDATE secrets SET {change}")  # noqa: S608 # from the table above
+        connection.close()
+        with pytest.raises(gitpod.InternalServerError, match="data_loss: the value was altered"):
+            client.secrets.get_value(secret_id=secret_id)
+
+
 def test_another_key_is_refused(path: Path, tmp_path: Path) -> None:
     """Before anything is read or written."""
     with embedded(path) as client, embedded(tmp_path / "other.db") as other:
@@ -200,6 +242,7 @@ def test_four_processes_open_a_new_store_at_once(path: Path) -> None:
     [
         ("sqlite:///nowhere/at/all.db", "cannot open nowhere/at/all.db: No such file or directory"),
         ("sqlite:////", "cannot open /: Is a directory"),
+        ("sqlite:///a\0b", "the store's path is not one that a file can have"),
         ("sqlite://host/file.db", "the store must be sqlite:///path/to/file.db"),
         ("sqlite:///x.db?mode=ro", "the store must be sqlite:///path/to/file.db"),
     ],

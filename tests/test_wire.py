@@ -71,6 +71,9 @@ def test_the_documented_json_gets_the_documented_json(http: httpx.Client, projec
         (b'{"hunter2": ""}', "a field that CreateSecretRequest does not have; it has name, projectId, value,"),
         (b'{"value": ["hunter2"]}', "not a valid message"),
         (b'{"filePath": "/hunter2", "apiOnly": true}', "a field, or a oneof, that is set twice"),
+        (b'{"value": "hunter2\\ud800"}', "not a valid message"),
+        ('{"value": "hunter2"}'.encode("utf-16"), "not a valid message"),
+        (b'\xef\xbb\xbf{"value": "hunter2"}', "not a valid message"),
         (b'{"value": "a", "value": "hunter2"}', "a key that occurs twice in one object"),
         (b'{"projectId": "a", "project_id": "hunter2"}', "a field, or a oneof, that is set twice"),
         (b'{"source": {"verbatim": true, "oidcJfrog": {"host": "hunter2"}}}', "a field, or a oneof, that is set twice"),
@@ -85,6 +88,34 @@ def test_bad_json_is_refused_and_not_quoted(http: httpx.Client, body: bytes, mes
     assert (response.status_code, response.json()["code"]) == (400, "invalid_argument")
     assert message in response.json()["message"]
     assert "hunter2" not in response.text
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [({"x-y": b"\xff"}, 400), ({"content-type": "application/grpc+proto"}, 415)],
+)
+def test_headers_that_cannot_be_served(service: Service, headers: dict[str, Any], status: int) -> None:
+    """Are refused before anything looks at them, with or without a token."""
+    with httpx.Client(base_url=service.url, trust_env=False) as client:
+        assert client.post(PATH, headers=headers).status_code == status
+
+
+def test_endless_headers_are_cut_off(service: Service) -> None:
+    """Before they fill the memory of the service, and before anybody is asked for a token."""
+    with httpx.Client(base_url=service.url, trust_env=False) as client:
+        try:
+            status = client.post(PATH, headers={"x-y": "x" * 10_000_000}).status_code
+        except httpx.TransportError:
+            # The connection was closed while they were still being sent.
+            status = 400
+    assert status == 400
+
+
+def test_a_deadline_that_has_passed_is_said(http: httpx.Client) -> None:
+    """Not as if the body were wrong."""
+    response = http.post(PATH, json={}, headers={"connect-timeout-ms": "0"})
+    assert (response.status_code, response.json()["code"]) == (504, "deadline_exceeded")
+    assert response.json()["message"] == "the deadline passed"
 
 
 def test_answers_are_not_compressed(http: httpx.Client, project: str) -> None:

@@ -4,13 +4,13 @@ Errors name the option and the rule, never what was given.
 """
 
 import os
+from collections.abc import Mapping
 from urllib.parse import urlsplit
 
 from gitpod.errors import GitpodError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Literal, TypedDict
 
     class ClientOptions(TypedDict, total=False):
@@ -41,7 +41,7 @@ class Options:
         timeout: float,
         max_retries: int,
         codec: "Literal['binary', 'json']",
-        default_headers: "Mapping[str, str] | None",
+        default_headers: Mapping[str, str] | None,
     ) -> None:
         if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
             raise GitpodError("max_retries: must be a whole number, 0 or more")
@@ -53,6 +53,9 @@ class Options:
         self.codec: Literal["binary", "json"] = codec
         self.default_headers = headers(default_headers, "default_headers")
 
+    def __reduce__(self) -> str:
+        raise TypeError("the options of a client hold its token, and are not pickled")
+
 
 def seconds(timeout: float) -> float:
     """A timeout."""
@@ -61,10 +64,12 @@ def seconds(timeout: float) -> float:
     return float(timeout)
 
 
-def headers(given: "Mapping[str, str] | None", name: str) -> dict[str, str]:
+def headers(given: Mapping[str, str] | None, name: str) -> dict[str, str]:
     """Headers that HTTP can carry, by lower-case name. `name` is the option that they came by."""
     checked: dict[str, str] = {}
-    for key, value in dict(given or {}).items():
+    if given is not None and not isinstance(given, Mapping):
+        raise GitpodError(f"{name}: must be a mapping of strings to strings")
+    for key, value in (given or {}).items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise GitpodError(f"{name}: must be a mapping of strings to strings")
         if not key or not all(c.isascii() and (c.isalnum() or c in NAME_PUNCTUATION) for c in key):
@@ -92,8 +97,10 @@ def service_url(base_url: str | None, *, allow_plaintext: bool | None) -> str:
         raise GitpodError("base_url: must start with https://, http:// or sqlite:")
     if "@" in parts.netloc:
         raise GitpodError("base_url: must not hold a user name or password; the token goes into bearer_token")
-    if parts.query or parts.fragment or any(not "!" <= c <= "~" for c in url):
-        raise GitpodError("base_url: must not hold a query, a fragment, spaces or non-ASCII characters")
+    if any(not "!" <= c <= "~" or c in "?#%" for c in url):
+        raise GitpodError("base_url: must not hold a query, a fragment, escapes, spaces or non-ASCII characters")
+    if not isinstance(allow_plaintext, bool | None):
+        raise GitpodError("allow_plaintext: must be True or False")
     if allow_plaintext is None:
         allow_plaintext = os.environ.get("GITPOD_ALLOW_PLAINTEXT") == "1"
     if parts.scheme == "http" and not (allow_plaintext or _is_loopback(host)):
@@ -101,7 +108,8 @@ def service_url(base_url: str | None, *, allow_plaintext: bool | None) -> str:
             f"base_url: http:// would show the token and every value on the way to {host}; use https://, "
             "or allow_plaintext=True (GITPOD_ALLOW_PLAINTEXT=1) on a network that you trust"
         )
-    return url.rstrip("/")
+    # With the scheme in lower case, which others decide by.
+    return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
 
 
 def _token(given: str | None) -> str:

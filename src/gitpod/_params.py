@@ -45,13 +45,18 @@ class _Reader:
         if is_dataclass(params) and not isinstance(params, type):
             self.read = {field.name: getattr(params, field.name) for field in fields(params)}
         elif isinstance(params, Mapping):
-            self.read = {str(name): value for name, value in cast("Mapping[object, object]", params).items()}
+            self.read = {
+                name if isinstance(name, str) else "?": value
+                for name, value in cast("Mapping[object, object]", params).items()
+            }
         elif params is not None:
             self.note("", "type", "must be a mapping")
         known: Mapping[str, object] = allowed.__annotations__
         for name in self.read:
             if name not in known:
-                self.note(name, "unknown_field", f"is not a parameter; there are {', '.join(known)}")
+                # A text that is no name may be a value in the wrong place.
+                shown = name if name.isidentifier() else "?"
+                self.note(shown, "unknown_field", f"is not a parameter; there are {', '.join(known)}")
 
     def note(self, name: str, rule_id: str, message: str) -> None:
         """Note one problem of the parameter `name`, or of the mapping itself."""

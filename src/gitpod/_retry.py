@@ -33,8 +33,8 @@ FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
 
 HTTP_OK, REDIRECTS, CLIENT_ERRORS = 200, range(300, 400), range(400, 500)
 SHEDDING = {429, 503}
-PROVES_NOTHING = {408, 499}
-"""Statuses of an intermediary that gave up while the service may have been at work."""
+PROVES_NOTHING = {303, 408, 499, 500, 502, 504}
+"""Statuses that may come after the service was at work, whatever code goes with them."""
 
 REFUSALS = {
     Code.INVALID_ARGUMENT,
@@ -98,10 +98,8 @@ class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of
         if self.status is None:
             # Without a cause the deadline had passed before anything was sent.
             return "unknown" if self.error.__cause__ else "not_sent"
-        if self.by_service:
-            return "rejected" if self.error.code in REFUSALS else "unknown"
-        refused = self.status in REDIRECTS or (self.status in CLIENT_ERRORS and self.status not in PROVES_NOTHING)
-        return "rejected" if refused else "unknown"
+        refused = self.error.code in REFUSALS if self.by_service else self.status in (*REDIRECTS, *CLIENT_ERRORS)
+        return "rejected" if refused and self.status not in PROVES_NOTHING else "unknown"
 
     @property
     def is_shed(self) -> bool:
@@ -135,7 +133,7 @@ def _retry_after(header: str | None) -> float | None:
         return float(header)
     try:
         return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
 
 

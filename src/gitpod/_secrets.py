@@ -5,6 +5,7 @@ Parameters become a message in `_params.py`, which goes through the generated st
 """
 
 from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
 from typing import Any, TypeVar, Unpack
 
 from connectrpc.codec import proto_binary_codec, proto_json_codec
@@ -26,6 +27,13 @@ RES = TypeVar("RES", bound=Message)
 Headers = Mapping[str, str]
 
 USER_AGENT = f"gitpod-connect-python/{__version__}"
+
+
+class _HiddenHeaders(dict[str, str]):
+    """The headers of a list, kept for its next page. Its repr shows their names alone."""
+
+    def __repr__(self) -> str:
+        return f"<headers {', '.join(self)}>"
 
 
 class _Secrets:
@@ -54,8 +62,10 @@ class _Secrets:
             "timeout_ms": max(1, round(given * 1000)),
         }
 
-    def _translated(self, error: Exception, request: Message) -> BaseException:
-        return translate(error, self._options.bearer_token, getattr(request, "value", ""))
+    def _translated(self, error: Exception, request: Message, extra_headers: Headers | None) -> BaseException:
+        sent = {"authorization": self._options.bearer_token, **self._options.default_headers, **(extra_headers or {})}
+        credentials = [header.rpartition(" ")[2] for header in sent.values()]
+        return translate(error, self._options.bearer_token, *credentials, getattr(request, "value", ""))
 
 
 class Secrets(_Secrets):
@@ -179,19 +189,26 @@ class Secrets(_Secrets):
         timeout: float | None,
         extra_headers: Headers | None,
     ) -> T:
+        options = self._call_options(timeout, extra_headers)
         try:
-            return read(rpc(request, **self._call_options(timeout, extra_headers)))
+            return read(rpc(request, **options))
         except Exception as error:  # noqa: BLE001 # translate returns what it does not know
-            raise self._translated(error, request) from None
+            raise self._translated(error, request, extra_headers) from None
 
     @without_frames
     def _page(
         self, request: ListSecretsRequest, timeout: float | None, extra_headers: Headers | None
     ) -> SyncSecretsPage:
         secrets, token = self._send(self._stub.list_secrets, request, _results.list_response, timeout, extra_headers)
-        return SyncSecretsPage(
-            secrets, token, lambda token: self._page(_params.next_page_request(request, token), timeout, extra_headers)
-        )
+        hidden = _HiddenHeaders(extra_headers or {})
+        # No lambda, whose frame would show them.
+        return SyncSecretsPage(secrets, token, partial(self._next_page, request, timeout, hidden))
+
+    @without_frames
+    def _next_page(
+        self, request: ListSecretsRequest, timeout: float | None, extra_headers: Headers | None, token: str
+    ) -> SyncSecretsPage:
+        return self._page(_params.next_page_request(request, token), timeout, extra_headers)
 
 
 class AsyncSecrets(_Secrets):
@@ -270,23 +287,31 @@ class AsyncSecrets(_Secrets):
         timeout: float | None,  # noqa: ASYNC109 # as above
         extra_headers: Headers | None,
     ) -> T:
+        options = self._call_options(timeout, extra_headers)
         try:
-            return read(await rpc(request, **self._call_options(timeout, extra_headers)))
+            return read(await rpc(request, **options))
         except Exception as error:  # noqa: BLE001 # translate returns what it does not know
-            raise self._translated(error, request) from None
+            raise self._translated(error, request, extra_headers) from None
 
     def _pages(
         self, request: ListSecretsRequest, timeout: float | None, extra_headers: Headers | None
     ) -> AsyncPaginator:
-        @without_frames_async
-        async def first() -> AsyncSecretsPage:
-            secrets, token = await self._send(
-                self._stub.list_secrets, request, _results.list_response, timeout, extra_headers
-            )
-            return AsyncSecretsPage(
-                secrets,
-                token,
-                lambda token: self._pages(_params.next_page_request(request, token), timeout, extra_headers),
-            )
+        return AsyncPaginator(partial(self._page, request, timeout, _HiddenHeaders(extra_headers or {})))
 
-        return AsyncPaginator(first)
+    @without_frames_async
+    async def _page(
+        self,
+        request: ListSecretsRequest,
+        timeout: float | None,  # noqa: ASYNC109 # as above
+        extra_headers: Headers | None,
+    ) -> AsyncSecretsPage:
+        rpc = self._stub.list_secrets
+        secrets, token = await self._send(rpc, request, _results.list_response, timeout, extra_headers)
+        hidden = _HiddenHeaders(extra_headers or {})
+        return AsyncSecretsPage(secrets, token, partial(self._next_page, request, timeout, hidden))
+
+    @without_frames
+    def _next_page(
+        self, request: ListSecretsRequest, timeout: float | None, extra_headers: Headers | None, token: str
+    ) -> AsyncPaginator:
+        return self._pages(_params.next_page_request(request, token), timeout, extra_headers)

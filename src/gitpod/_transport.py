@@ -182,7 +182,8 @@ class AsyncTransport(_Transport):
         """Close every connection, and the embedded service. Safe to repeat."""
         from asyncio import to_thread
 
-        http: HTTPTransport | None = self._take()
+        # An opening that is under way holds the lock for as long as the disk takes.
+        http: HTTPTransport | None = await to_thread(self._take)
         if http is not None:
             await http.aclose()
         # Waits for the calls under way, which a cancelled task may have left behind.
@@ -214,12 +215,14 @@ def was_unsent(cause: BaseException | None) -> bool:
 def _error_body(headers: "Headers", body: bytes) -> bytes:
     """The body of an error. JSON that is no Connect error, as gateways write it, loses its content type.
 
-    connectrpc makes up a code for it from the HTTP status, and a gateway's 503 would pass for the word
-    of the service that it did nothing.
+    connectrpc makes up a code for it, and a gateway's 503 would pass for the word of the service that it
+    did nothing.
     """
+    from connectrpc.code import Code
+
     try:
         error: Any = json.loads(body)
-        is_connect = isinstance(error["code"], str) and isinstance(error.get("message", ""), str)
+        is_connect = bool(Code(error["code"])) and isinstance(error.get("message", ""), str)
     except (ValueError, LookupError, TypeError, RecursionError):
         is_connect = False
     if not is_connect:
@@ -231,17 +234,30 @@ def _bounded(response: "SyncResponse") -> "Iterator[bytes]":
     """The body, chunk by chunk; pyqwest itself would read and decompress any amount."""
     size = 0
     with response:
-        for chunk in response.content:
-            size = _within(size + len(chunk))
-            yield bytes(chunk)
+        try:
+            for chunk in response.content:
+                size = _within(size + len(chunk))
+                yield bytes(chunk)
+        except Exception as error:  # noqa: BLE001 # raised again
+            raise _broken(error) from None
 
 
 async def _abounded(response: "Response") -> "AsyncIterator[bytes]":
     size = 0
     async with response:
-        async for chunk in response.content:
-            size = _within(size + len(chunk))
-            yield bytes(chunk)
+        try:
+            async for chunk in response.content:
+                size = _within(size + len(chunk))
+                yield bytes(chunk)
+        except Exception as error:  # noqa: BLE001 # raised again
+            raise _broken(error) from None
+
+
+def _broken(error: Exception) -> Exception:
+    """The error of an answer that broke off. Whatever it says, the request had been read."""
+    from pyqwest import ReadError
+
+    return error if isinstance(error, TimeoutError | GitpodError) else ReadError(str(error))
 
 
 def _within(size: int) -> int:

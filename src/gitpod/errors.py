@@ -179,15 +179,20 @@ def violation(found: "ViolationPb") -> Violation:
 def translate(error: Exception, *hidden: str) -> BaseException:
     """The error that a caller gets for what a call met. `hidden` texts are masked, whoever quoted them."""
     # All of the RPC stack, which `import gitpod.errors` should not load.
+    import json
     from asyncio import CancelledError
+    from urllib.parse import quote
 
     from gitpod._results import UntrustedResponseError
     from gitpod._retry import LAST_ANSWER, Failure
 
+    # A short value may be part of any word, and masking that would only spoil the text.
+    secrets = [text for text in hidden if len(text) >= SHORTEST_MASKED]
+    quoted = {form for text in secrets for form in (text, json.dumps(text)[1:-1], repr(text)[1:-1], quote(text))}
+
     def mask(text: str) -> str:
-        for secret in hidden:
-            # A short value may be part of any word, and masking that would only spoil the text.
-            text = text.replace(secret, "**********") if len(secret) >= SHORTEST_MASKED else text
+        for form in sorted(quoted, key=len, reverse=True):
+            text = text.replace(form, "**********")
         return text
 
     cause = error.error.__cause__ if isinstance(error, Failure) else error
@@ -266,6 +271,7 @@ def without_frames(method: "Callable[P, T]") -> "Callable[P, T]":
         except BaseException as error:  # noqa: BLE001 # raised again below
             failure = _bare(error)
         finally:
+            del args
             kwargs.clear()
         raise failure
 
@@ -282,6 +288,7 @@ def without_frames_async(method: "Callable[P, Coroutine[Any, Any, T]]") -> "Call
         except BaseException as error:  # noqa: BLE001 # raised again below
             failure = _bare(error)
         finally:
+            del args
             kwargs.clear()
         raise failure
 

@@ -52,6 +52,8 @@ class Guard:
             return
         if isinstance(error, StoreBusyError):
             raise ConnectError(Code.UNAVAILABLE, "the store is busy; nothing was written")
+        if isinstance(error, ConnectError) and error.code is Code.DEADLINE_EXCEEDED:
+            raise ConnectError(error.code, "the deadline passed")
         if isinstance(error, ConnectError) and error.code is not Code.INTERNAL:
             # The runtime could not decode the body, and its message quotes it.
             raise ConnectError(error.code, "the request's body is not a valid message")
@@ -104,25 +106,40 @@ ACCEPTED_ENCODINGS = ("accept-encoding", "connect-accept-encoding", "grpc-accept
 holds a secret compresses says something about it (CRIME, BREACH). Compressed requests are welcome."""
 
 
-def _plain_wsgi(app: WSGIApplication) -> WSGIApplication:
+def _guarded_wsgi(app: WSGIApplication) -> WSGIApplication:
     dropped = {f"HTTP_{name.upper().replace('-', '_')}" for name in ACCEPTED_ENCODINGS}
 
-    def plain(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         return app({key: value for key, value in environ.items() if key not in dropped}, start_response)
 
-    return plain
+    return guarded
 
 
-def _plain_asgi(app: ASGIApplication) -> ASGIApplication:
+def _guarded_asgi(app: ASGIApplication) -> ASGIApplication:
     dropped = {name.encode() for name in ACCEPTED_ENCODINGS}
 
-    async def plain(
+    async def guarded(
         scope: Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
     ) -> None:
+        if (status := _unservable(scope["headers"])) is not None:
+            await send({"type": "http.response.start", "status": status, "headers": []})
+            await send({"type": "http.response.body"})
+            return
         kept = [header for header in scope["headers"] if header[0].lower() not in dropped]
         await app({**scope, "headers": kept}, receive, send)
 
-    return plain
+    return guarded
+
+
+def _unservable(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
+    """The status for headers that the runtime would fail on, with a traceback in the log for each request."""
+    for name, value in headers:
+        if not (name.isascii() and value.isascii()):
+            return 400
+        # gRPC needs trailers, which uvicorn does not send; gRPC-Web does without.
+        if name == b"content-type" and value.startswith(b"application/grpc") and b"grpc-web" not in value:
+            return 415
+    return None
 
 
 class Embedded:
@@ -144,9 +161,7 @@ class Embedded:
         if path is None:
             kek = random_key()
         else:
-            # Only a store that holds nothing yet may be given a new key.
-            is_new = not self._store.data_keys(organization.id)
-            kek = key_file(path.with_name(f"{path.name}.key"), create=is_new)
+            kek = key_file(path.with_name(f"{path.name}.key"), create=self._store.is_empty())
         keys = self._store.data_keys(organization.id, lambda: Keyring.new_key(kek, organization.id))
         service = SecretService(self._store, Keyring(kek, keys))
         owner = Subject(id=organization.owner_id, principal=Principal.USER)
@@ -158,8 +173,8 @@ class Embedded:
         }
         # Both run handlers here, so that closing can wait for those under way.
         self.executor = ThreadPoolExecutor(thread_name_prefix="gitpod-embedded")
-        self.wsgi = _plain_wsgi(SecretServiceWSGIApplication(service, **options))
-        self.asgi = _plain_asgi(SecretServiceASGIApplication(AsyncSecretService(service, self.executor), **options))
+        self.wsgi = _guarded_wsgi(SecretServiceWSGIApplication(service, **options))
+        self.asgi = _guarded_asgi(SecretServiceASGIApplication(AsyncSecretService(service, self.executor), **options))
 
     def close(self) -> None:
         """Finish what is under way and close the store. Safe to repeat."""

@@ -18,9 +18,11 @@ from gitpod.server.errors import ServiceError
 
 NONCE_BYTES = 12
 KEY_FILE_HEADER = "gitpod-secrets-key-1:"
-SealError = InvalidTag
-"""A ciphertext was altered, or sealed by another key or for something else."""
 OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+
+
+class SealError(Exception):
+    """A ciphertext was altered, or sealed by another key or for something else."""
 
 
 class KeyEncryptionKey:
@@ -48,13 +50,20 @@ def random_key() -> KeyEncryptionKey:
 
 def key_file(path: Path, *, create: bool) -> KeyEncryptionKey:
     """The key in a file that only its owner can read; made when it is missing and `create` says so."""
-    if not path.exists():
-        if not create:
-            raise ServiceError(f"the key file {path} is missing, and without it the values of this store are lost")
+    if create and not os.path.lexists(path):
         _write_key(path)
-    if path.stat().st_mode & OPEN_TO_OTHERS:
+    try:
+        # Neither through a link, which may point anywhere, nor waiting for whoever fills a pipe.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), encoding="ascii") as file:
+            status, text = os.fstat(file.fileno()), file.read(1000).strip()
+    except FileNotFoundError:
+        raise ServiceError(
+            f"the key file {path} is missing, and without it the values of this store are lost"
+        ) from None
+    except (OSError, UnicodeDecodeError):
+        raise ServiceError(f"{path} is not a key file") from None
+    if status.st_mode & OPEN_TO_OTHERS:
         raise ServiceError(f"the key file {path} is open to other users; chmod 600 it")
-    text = path.read_text("ascii", errors="replace").strip()
     try:
         key = b64decode(text.removeprefix(KEY_FILE_HEADER), validate=True)
     except ValueError:
@@ -125,6 +134,8 @@ class Keyring:
 
     def open(self, sealed: Sealed, associated_data: bytes) -> str:
         """Open a value. Raises `SealError` when it was sealed for another row, or altered."""
+        if sealed.key_id not in self._keys:
+            raise SealError
         return _open(self._keys[sealed.key_id], sealed.ciphertext, associated_data).decode()
 
 
@@ -143,4 +154,7 @@ def _seal(key: AESGCM, plain: bytes, associated_data: bytes) -> bytes:
 
 
 def _open(key: AESGCM, sealed: bytes, associated_data: bytes) -> bytes:
-    return key.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], associated_data)
+    try:
+        return key.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], associated_data)
+    except (InvalidTag, ValueError):
+        raise SealError from None

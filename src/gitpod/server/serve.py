@@ -27,6 +27,8 @@ def run(store: str, host: str, port: int, token: str, *, announce: Callable[[str
         with _listen(host, port) as listener:
             config = uvicorn.Config(
                 service.asgi,
+                # httptools is faster, and keeps any amount of headers in memory.
+                http="h11",
                 lifespan="off",
                 log_level="warning",
                 access_log=False,
@@ -51,6 +53,8 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except UnicodeError:
+        raise ServiceError(f"cannot listen on {host}: it is not a host name") from None
     except OSError as error:
         # Look-ups have negative numbers of their own; a failed bind tells the address once more.
         reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror

@@ -10,7 +10,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -155,6 +155,10 @@ class Store:
                 return made
             return Organization(id=row.id, owner_id=row.owner_id)
 
+    def is_empty(self) -> bool:
+        """Whether the store holds neither secrets nor data keys: only then may it be given a new key."""
+        return not any(self._read(select(table.c.id).limit(1)) for table in (data_keys, secrets))
+
     def data_keys(self, organization_id: str, first: Callable[[], WrappedKey] | None = None) -> list[WrappedKey]:
         """The data keys of an organization, oldest first. When there are none, `first` makes one to keep."""
         statement = (
@@ -240,7 +244,9 @@ def database_path(url: str) -> Path | None:
         parsed = None
     if parsed is None or parsed.drivername != "sqlite" or parsed.host or parsed.query:
         raise ServiceError("the store must be sqlite:///path/to/file.db, or sqlite:// for one in memory")
-    return Path(parsed.database) if parsed.database and parsed.database != ":memory:" else None
+    if not parsed.database or parsed.database == ":memory:":
+        return None
+    return Path(parsed.database)
 
 
 def _engine(path: Path | None) -> Engine:
@@ -254,18 +260,42 @@ def _engine(path: Path | None) -> Engine:
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise ServiceError(f"cannot open {path}: {error.strerror}") from None
+        except ValueError:
+            raise ServiceError("the store's path is not one that a file can have") from None
+        _switch_to_wal(path)
         engine = create_engine(f"sqlite:///{path}", hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT})
 
     @event.listens_for(engine, "connect")
     def connected(connection: sqlite3.Connection, _: object) -> None:
         # Transactions begin where `_write` says so, and nowhere else.
         connection.isolation_level = None
-        connection.execute("PRAGMA journal_mode=WAL")
         connection.execute("PRAGMA synchronous=FULL")
         # "Removed for good" includes the pages that a row leaves behind.
         connection.execute("PRAGMA secure_delete=ON")
 
     return engine
+
+
+def _switch_to_wal(path: Path) -> None:
+    """Keep a log beside the database, so that readers and a writer do not wait for each other. It stays so.
+
+    SQLite's own wait for locks does not cover this switch (https://sqlite.org/wal.html).
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)) as connection:
+        while True:
+            try:
+                connection.execute("PRAGMA journal_mode=WAL")
+            except sqlite3.OperationalError as error:
+                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                    raise ServiceError(f"cannot open {path}: {error}") from None
+                if time.monotonic() > deadline:
+                    raise StoreBusyError from None
+                time.sleep(0.005)
+            except sqlite3.DatabaseError as error:
+                raise ServiceError(f"cannot open {path}: {error}") from None
+            else:
+                return
 
 
 def _is(organization_id: str, secret_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

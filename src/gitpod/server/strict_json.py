@@ -29,7 +29,9 @@ class StrictJSONCodec(Codec[Message, Any]):
 
     def decode(self, data: bytes | bytearray, message_class: type[M]) -> M:
         """The message. INVALID_ARGUMENT for JSON that is unknown or ambiguous, ValueError for what is no JSON."""
-        value = json.loads(data, object_pairs_hook=_unique)
+        # UTF-8 alone (RFC 8259 section 8.1), where json.loads would guess; then no lone surrogates either.
+        value = json.loads(data.decode(), object_pairs_hook=_unique)
+        json.dumps(value, ensure_ascii=False).encode()
         _check(message_class.desc(), value)
         return message_from_json_value(message_class, value)
 
