@@ -84,9 +84,10 @@ class Caller:
         """The result of a call, awaited where it has to be."""
         if not isinstance(result, Awaitable):
             return result
+        pending = cast("Awaitable[T]", result)
 
         async def awaited() -> T:
-            return await result
+            return await pending
 
         return self._runner.run(awaited())
 

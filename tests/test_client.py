@@ -11,7 +11,7 @@ import sys
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from conftest import TOKEN, Caller, Service
@@ -93,7 +93,7 @@ def test_the_environment_gives_token_and_url(
 def test_a_bad_option_is_named(options: dict[str, Any], message: str) -> None:
     """In the constructor, and without what was given."""
     with pytest.raises(GitpodError) as caught:
-        Gitpod(**{"bearer_token": TOKEN, **options})
+        Gitpod(**cast("Any", {"bearer_token": TOKEN, **options}))
     assert str(caught.value).startswith(message)
     assert "hunter2" not in str(caught.value)
 

@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +13,6 @@ import httpx
 import pytest
 from conftest import ROOT, TOKEN, Caller, Service
 from google.protobuf import json_format
-from grpc_tools import protoc
 from peer import Peer, answer
 
 import gitpod
@@ -149,9 +147,10 @@ def foreign(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     """The messages as google protobuf has them, compiled from our files by grpcio-tools."""
     out = tmp_path_factory.mktemp("foreign")
     subprocess.run([sys.executable, ROOT / "tools/print_validate_proto.py", out / "proto"], check=True)
-    includes = [f"-I{ROOT}/proto", f"-I{out}/proto", f"-I{Path(protoc.__file__).parent}/_proto"]
+    options = [f"-I{ROOT}/proto", f"-I{out}/proto", f"--python_out={out}"]
     files = [f"gitpod/v1/{name}.proto" for name in ("secret", "identity", "pagination")]
-    assert protoc.main(["protoc", *includes, f"--python_out={out}", *files, "buf/validate/validate.proto"]) == 0
+    protoc = [sys.executable, "-m", "grpc_tools.protoc", *options, *files, "buf/validate/validate.proto"]
+    subprocess.run(protoc, check=True)
     # `gitpod.v1` is to be found beside our own package of that name.
     gitpod.__path__.append(str(out / "gitpod"))
     sys.path.insert(0, str(out))
