@@ -4,71 +4,27 @@ Parameters become a message in `_params.py`, which goes through the generated st
 `_transport.py`; the answer becomes a result in `_results.py`, or a failure an exception in `errors.py`.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from functools import partial
-from typing import Any, TypeVar, Unpack
+from typing import TypeVar, Unpack
 
-from connectrpc.codec import proto_binary_codec, proto_json_codec
 from protobuf import Message
 from pyqwest import Client, SyncClient
 
 from gitpod import _params, _results, types
-from gitpod._options import Options, headers, seconds
-from gitpod._retry import RetryInterceptor
+from gitpod._call import Calls, Headers, HiddenHeaders
+from gitpod._options import Options
 from gitpod._transport import AsyncTransport, SyncTransport
-from gitpod._version import __version__
-from gitpod.errors import GitpodError, InvalidRequestError, translate, without_frames, without_frames_async
+from gitpod.errors import without_frames, without_frames_async
 from gitpod.pagination import AsyncPaginator, AsyncSecretsPage, SyncSecretsPage
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClient, SecretServiceClientSync
 from gitpod_proto.gitpod.v1.secret_pb import ListSecretsRequest
 
 T = TypeVar("T")
 RES = TypeVar("RES", bound=Message)
-Headers = Mapping[str, str]
-
-USER_AGENT = f"gitpod-connect-python/{__version__}"
 
 
-class _HiddenHeaders(dict[str, str]):
-    """The headers of a list, kept for its next page. Its repr shows their names alone."""
-
-    def __repr__(self) -> str:
-        return f"<headers {', '.join(self)}>"
-
-
-class _Secrets:
-    """What sync and async share: the options of the client, and how they become those of a call."""
-
-    def __init__(self, options: Options, address: str) -> None:
-        self._options = options
-        self._stub_options: dict[str, Any] = {
-            "address": address,
-            "codec": proto_json_codec() if options.codec == "json" else proto_binary_codec(),
-            # gzip makes a request of this size no smaller.
-            "send_compression": None,
-            "interceptors": [RetryInterceptor(options.max_retries)],
-        }
-
-    def _call_options(self, timeout: float | None, extra_headers: Headers | None) -> dict[str, Any]:
-        try:
-            given = self._options.timeout if timeout is None else seconds(timeout)
-            extra = headers(extra_headers, "extra_headers")
-        except GitpodError as error:
-            raise InvalidRequestError(str(error)) from None
-        token = f"Bearer {self._options.bearer_token}"
-        return {
-            "headers": {"user-agent": USER_AGENT, "authorization": token, **self._options.default_headers, **extra},
-            # Whole milliseconds, as connectrpc sends whatever it is given.
-            "timeout_ms": max(1, round(given * 1000)),
-        }
-
-    def _translated(self, error: Exception, request: Message, extra_headers: Headers | None) -> BaseException:
-        sent = {"authorization": self._options.bearer_token, **self._options.default_headers, **(extra_headers or {})}
-        credentials = [header.rpartition(" ")[2] for header in sent.values()]
-        return translate(error, self._options.bearer_token, *credentials, getattr(request, "value", ""))
-
-
-class Secrets(_Secrets):
+class Secrets(Calls):
     """`Gitpod().secrets`.
 
     Every method takes keywords only, and beside its own: `timeout`, the seconds that the call may take
@@ -82,7 +38,7 @@ class Secrets(_Secrets):
 
     def __init__(self, options: Options, transport: SyncTransport) -> None:
         super().__init__(options, transport.address)
-        self._stub = SecretServiceClientSync(http_client=SyncClient(transport), **self._stub_options)
+        self._stub = SecretServiceClientSync(http_client=SyncClient(transport), **self.stub_options)
 
     @without_frames
     def create(
@@ -189,18 +145,18 @@ class Secrets(_Secrets):
         timeout: float | None,
         extra_headers: Headers | None,
     ) -> T:
-        options = self._call_options(timeout, extra_headers)
+        options = self.call_options(timeout, extra_headers)
         try:
             return read(rpc(request, **options))
         except Exception as error:  # noqa: BLE001 # translate returns what it does not know
-            raise self._translated(error, request, extra_headers) from None
+            raise self.translated(error, request, extra_headers) from None
 
     @without_frames
     def _page(
         self, request: ListSecretsRequest, timeout: float | None, extra_headers: Headers | None
     ) -> SyncSecretsPage:
         secrets, token = self._send(self._stub.list_secrets, request, _results.list_response, timeout, extra_headers)
-        hidden = _HiddenHeaders(extra_headers or {})
+        hidden = HiddenHeaders(extra_headers or {})
         # No lambda, whose frame would show them.
         return SyncSecretsPage(secrets, token, partial(self._next_page, request, timeout, hidden))
 
@@ -211,12 +167,12 @@ class Secrets(_Secrets):
         return self._page(_params.next_page_request(request, token), timeout, extra_headers)
 
 
-class AsyncSecrets(_Secrets):
+class AsyncSecrets(Calls):
     """`AsyncGitpod().secrets`: `Secrets`, awaited. `Secrets` documents parameters and errors."""
 
     def __init__(self, options: Options, transport: AsyncTransport) -> None:
         super().__init__(options, transport.address)
-        self._stub = SecretServiceClient(http_client=Client(transport), **self._stub_options)
+        self._stub = SecretServiceClient(http_client=Client(transport), **self.stub_options)
 
     @without_frames_async
     async def create(
@@ -287,16 +243,16 @@ class AsyncSecrets(_Secrets):
         timeout: float | None,  # noqa: ASYNC109 # as above
         extra_headers: Headers | None,
     ) -> T:
-        options = self._call_options(timeout, extra_headers)
+        options = self.call_options(timeout, extra_headers)
         try:
             return read(await rpc(request, **options))
         except Exception as error:  # noqa: BLE001 # translate returns what it does not know
-            raise self._translated(error, request, extra_headers) from None
+            raise self.translated(error, request, extra_headers) from None
 
     def _pages(
         self, request: ListSecretsRequest, timeout: float | None, extra_headers: Headers | None
     ) -> AsyncPaginator:
-        return AsyncPaginator(partial(self._page, request, timeout, _HiddenHeaders(extra_headers or {})))
+        return AsyncPaginator(partial(self._page, request, timeout, HiddenHeaders(extra_headers or {})))
 
     @without_frames_async
     async def _page(
@@ -307,7 +263,7 @@ class AsyncSecrets(_Secrets):
     ) -> AsyncSecretsPage:
         rpc = self._stub.list_secrets
         secrets, token = await self._send(rpc, request, _results.list_response, timeout, extra_headers)
-        hidden = _HiddenHeaders(extra_headers or {})
+        hidden = HiddenHeaders(extra_headers or {})
         return AsyncSecretsPage(secrets, token, partial(self._next_page, request, timeout, hidden))
 
     @without_frames

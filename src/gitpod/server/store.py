@@ -1,7 +1,6 @@
 """All of the SQL: organizations, their data keys, and their secrets, in a SQLite file or in memory.
 
-Every key of the schema leads with the organization. A write is one statement in a transaction of its
-own, and returns when it is durable (WAL, synchronous=FULL).
+A write is a transaction of its own, and returns when it is durable (WAL, synchronous=FULL).
 """
 
 import os
@@ -17,18 +16,11 @@ from typing import Any
 from weakref import finalize
 
 from sqlalchemy import (
-    BigInteger,
-    Column,
     ColumnElement,
     Connection,
     Engine,
-    Index,
-    LargeBinary,
-    MetaData,
     RowMapping,
     Select,
-    String,
-    Table,
     create_engine,
     delete,
     event,
@@ -44,46 +36,10 @@ from sqlalchemy.pool import StaticPool
 
 from gitpod.server.errors import ServiceError, StoreBusyError
 from gitpod.server.keyring import Sealed, WrappedKey
+from gitpod.server.schema import BY_NAME, data_keys, metadata, organizations, secrets
 
 BUSY_TIMEOUT = 5.0
 """Seconds that a statement waits for another process's write."""
-
-BY_NAME = ["organization_id", "scope_kind", "scope_id", "name"]
-"""Within what a name is unique."""
-
-metadata = MetaData()
-organizations = Table(
-    "organizations",
-    metadata,
-    Column("id", String(36), primary_key=True),
-    Column("owner_id", String(36), nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-)
-data_keys = Table(
-    "data_keys",
-    metadata,
-    Column("organization_id", String(36), primary_key=True),
-    Column("id", String(36), primary_key=True),
-    Column("wrapped", LargeBinary, nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-)
-secrets = Table(
-    "secrets",
-    metadata,
-    Column("organization_id", String(36), primary_key=True),
-    Column("id", String(36), primary_key=True),
-    Column("scope_kind", String(32), nullable=False),
-    Column("scope_id", String(36), nullable=False),
-    Column("name", String(127), nullable=False),
-    Column("created_at", BigInteger, nullable=False),
-    Column("updated_at", BigInteger, nullable=False),
-    Column("record", LargeBinary, nullable=False),
-    Column("key_id", String(36), nullable=False),
-    Column("ciphertext", LargeBinary, nullable=False),
-    Index("secrets_by_name", *BY_NAME, unique=True),
-    Index("secrets_by_scope", "organization_id", "scope_kind", "scope_id", "created_at", "id"),
-    Index("secrets_by_creation", "organization_id", "created_at", "id"),
-)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

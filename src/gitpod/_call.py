@@ -1,0 +1,55 @@
+"""How the options of a client become those of its stub and of a call, and what becomes of a failure."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from connectrpc.codec import proto_binary_codec, proto_json_codec
+from protobuf import Message
+
+from gitpod._options import Options, headers, seconds
+from gitpod._retry import RetryInterceptor
+from gitpod._version import __version__
+from gitpod.errors import GitpodError, InvalidRequestError, translate
+
+Headers = Mapping[str, str]
+
+USER_AGENT = f"gitpod-connect-python/{__version__}"
+
+
+class HiddenHeaders(dict[str, str]):
+    """The headers of a list, kept for its next page. Its repr shows their names alone."""
+
+    def __repr__(self) -> str:
+        return f"<headers {', '.join(self)}>"
+
+
+class Calls:
+    """What the calls of both clients share."""
+
+    def __init__(self, options: Options, address: str) -> None:
+        self._options = options
+        self.stub_options: dict[str, Any] = {
+            "address": address,
+            "codec": proto_json_codec() if options.codec == "json" else proto_binary_codec(),
+            # gzip makes a request of this size no smaller.
+            "send_compression": None,
+            "interceptors": [RetryInterceptor(options.max_retries)],
+        }
+
+    def call_options(self, timeout: float | None, extra_headers: Headers | None) -> dict[str, Any]:
+        try:
+            given = self._options.timeout if timeout is None else seconds(timeout)
+            extra = headers(extra_headers, "extra_headers")
+        except GitpodError as error:
+            raise InvalidRequestError(str(error)) from None
+        token = f"Bearer {self._options.bearer_token}"
+        return {
+            "headers": {"user-agent": USER_AGENT, "authorization": token, **self._options.default_headers, **extra},
+            # Whole milliseconds, as connectrpc sends whatever it is given.
+            "timeout_ms": max(1, round(given * 1000)),
+        }
+
+    def translated(self, error: Exception, request: Message, extra_headers: Headers | None) -> BaseException:
+        sent = {"authorization": self._options.bearer_token, **self._options.default_headers, **(extra_headers or {})}
+        credentials = [header.rpartition(" ")[2] for header in sent.values()]
+        return translate(error, self._options.bearer_token, *credentials, getattr(request, "value", ""))

@@ -1,0 +1,40 @@
+"""The tables. Every key leads with the organization, so that a distributed SQL engine can shard by it."""
+
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, String, Table
+
+BY_NAME = ["organization_id", "scope_kind", "scope_id", "name"]
+"""Within what a name is unique."""
+
+metadata = MetaData()
+organizations = Table(
+    "organizations",
+    metadata,
+    Column("id", String(36), primary_key=True),
+    Column("owner_id", String(36), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+data_keys = Table(
+    "data_keys",
+    metadata,
+    Column("organization_id", String(36), primary_key=True),
+    Column("id", String(36), primary_key=True),
+    Column("wrapped", LargeBinary, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+)
+secrets = Table(
+    "secrets",
+    metadata,
+    Column("organization_id", String(36), primary_key=True),
+    Column("id", String(36), primary_key=True),
+    Column("scope_kind", String(32), nullable=False),
+    Column("scope_id", String(36), nullable=False),
+    Column("name", String(127), nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Column("record", LargeBinary, nullable=False),
+    Column("key_id", String(36), nullable=False),
+    Column("ciphertext", LargeBinary, nullable=False),
+    Index("secrets_by_name", *BY_NAME, unique=True),
+    Index("secrets_by_scope", "organization_id", "scope_kind", "scope_id", "created_at", "id"),
+    Index("secrets_by_creation", "organization_id", "created_at", "id"),
+)
