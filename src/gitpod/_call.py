@@ -28,7 +28,7 @@ class Calls:
 
     def __init__(self, options: Options, address: str) -> None:
         self._options = options
-        self.stub_options: dict[str, Any] = {
+        self._stub_options: dict[str, Any] = {
             "address": address,
             "codec": proto_json_codec() if options.codec == "json" else proto_binary_codec(),
             # gzip makes a request of this size no smaller.
@@ -36,7 +36,7 @@ class Calls:
             "interceptors": [RetryInterceptor(options.max_retries)],
         }
 
-    def call_options(self, timeout: float | None, extra_headers: Headers | None) -> dict[str, Any]:
+    def _call_options(self, timeout: float | None, extra_headers: Headers | None) -> dict[str, Any]:
         try:
             given = self._options.timeout if timeout is None else seconds(timeout)
             extra = headers(extra_headers, "extra_headers")
@@ -49,7 +49,7 @@ class Calls:
             "timeout_ms": max(1, round(given * 1000)),
         }
 
-    def translated(self, error: Exception, request: Message, extra_headers: Headers | None) -> BaseException:
+    def _translated(self, error: Exception, request: Message, extra_headers: Headers | None) -> BaseException:
         sent = {"authorization": self._options.bearer_token, **self._options.default_headers, **(extra_headers or {})}
         credentials = [header.rpartition(" ")[2] for header in sent.values()]
         return translate(error, self._options.bearer_token, *credentials, getattr(request, "value", ""))

@@ -38,7 +38,7 @@ class Secrets(Calls):
 
     def __init__(self, options: Options, transport: SyncTransport) -> None:
         super().__init__(options, transport.address)
-        self._stub = SecretServiceClientSync(http_client=SyncClient(transport), **self.stub_options)
+        self._stub = SecretServiceClientSync(http_client=SyncClient(transport), **self._stub_options)
 
     @without_frames
     def create(
@@ -145,11 +145,11 @@ class Secrets(Calls):
         timeout: float | None,
         extra_headers: Headers | None,
     ) -> T:
-        options = self.call_options(timeout, extra_headers)
+        options = self._call_options(timeout, extra_headers)
         try:
             return read(rpc(request, **options))
         except Exception as error:  # noqa: BLE001 # translate returns what it does not know
-            raise self.translated(error, request, extra_headers) from None
+            raise self._translated(error, request, extra_headers) from None
 
     @without_frames
     def _page(
@@ -172,7 +172,7 @@ class AsyncSecrets(Calls):
 
     def __init__(self, options: Options, transport: AsyncTransport) -> None:
         super().__init__(options, transport.address)
-        self._stub = SecretServiceClient(http_client=Client(transport), **self.stub_options)
+        self._stub = SecretServiceClient(http_client=Client(transport), **self._stub_options)
 
     @without_frames_async
     async def create(
@@ -243,11 +243,11 @@ class AsyncSecrets(Calls):
         timeout: float | None,  # noqa: ASYNC109 # as above
         extra_headers: Headers | None,
     ) -> T:
-        options = self.call_options(timeout, extra_headers)
+        options = self._call_options(timeout, extra_headers)
         try:
             return read(await rpc(request, **options))
         except Exception as error:  # noqa: BLE001 # translate returns what it does not know
-            raise self.translated(error, request, extra_headers) from None
+            raise self._translated(error, request, extra_headers) from None
 
     def _pages(
         self, request: ListSecretsRequest, timeout: float | None, extra_headers: Headers | None
