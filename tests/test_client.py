@@ -259,11 +259,18 @@ sys.exit(status)
 
 @pytest.mark.parametrize(
     ("where", "when", "status"),
-    [("socket", "unused", 10), ("socket", "used", 11), ("embedded", "unused", 10), ("embedded", "used", 10)],
+    [
+        ("socket", "unused", 10),
+        ("socket", "used", 11),
+        ("file", "unused", 10),
+        ("file", "used", 10),
+        ("memory", "unused", 10),
+        ("memory", "used", 11),
+    ],
 )
 def test_a_fork_never_hangs(service: Service, tmp_path: Path, where: str, when: str, status: int) -> None:
-    """A client that was not used yet works in a forked child; one that was says so, or works when embedded."""
-    url = service.url if where == "socket" else f"sqlite:///{tmp_path}/forked.db"
+    """A client that was not used yet works in a forked child; one that was says so, or works with a file."""
+    url = {"socket": service.url, "file": f"sqlite:///{tmp_path}/forked.db", "memory": "sqlite://"}[where]
     environment = os.environ | {"GITPOD_API_KEY": TOKEN, "GITPOD_BASE_URL": url}
     done = subprocess.run([sys.executable, "-c", PROGRAM, when], env=environment, timeout=60, check=False)
     assert done.returncode == status

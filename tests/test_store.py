@@ -145,7 +145,7 @@ def test_a_key_file_that_is_none_is_refused(path: Path, kind: str) -> None:
         case _:
             key.write_bytes(b"\xff" * 32)
             key.chmod(0o600)
-    with pytest.raises(GitpodError, match=r"secrets\.db\.key is not a key file"), embedded(path) as client:
+    with pytest.raises(GitpodError, match=r"secrets\.db\.key (is not|as) a key file"), embedded(path) as client:
         client.secrets.list()
 
 
@@ -315,3 +315,21 @@ def test_creation_order_survives_a_clock_that_steps_back(path: Path, monkeypatch
         monkeypatch.setattr(store, "_now", lambda: 1)
         made += [keep(other, "SECOND"), keep(client, "THIRD")]
         assert [secret.id for secret in client.secrets.list(page_size=1)] == made
+
+
+def test_odd_names_of_files_are_taken_as_they_are(tmp_path: Path) -> None:
+    """Escapes in the URL name characters of the path, and nothing else."""
+    with Gitpod(bearer_token=TOKEN, base_url=f"sqlite:///{tmp_path}/a%20b%3Fc.db") as client:
+        keep(client)
+        assert sorted(file.name for file in tmp_path.iterdir()) == [
+            "a b?c.db",
+            "a b?c.db-shm",
+            "a b?c.db-wal",
+            "a b?c.db.key",
+        ]
+
+
+def test_a_key_file_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    """By name, and with the reason of the system."""
+    with pytest.raises(GitpodError, match=r"cannot use .*\.key as a key file: File name too long"):
+        embedded(tmp_path / f"{'x' * 225}.db").secrets.list()

@@ -1,19 +1,40 @@
 """How the options of a client become those of its stub and of a call, and what becomes of a failure."""
 
+import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, TypeVar
 
-from connectrpc.codec import proto_binary_codec, proto_json_codec
-from protobuf import Message
+from connectrpc.codec import Codec, proto_binary_codec
+from protobuf import Message, message_from_json_value
 
 from gitpod._options import Options, headers, seconds
 from gitpod._retry import RetryInterceptor
 from gitpod._version import __version__
 from gitpod.errors import GitpodError, InvalidRequestError, translate
 
+M = TypeVar("M", bound=Message)
 Headers = Mapping[str, str]
 
 USER_AGENT = f"gitpod-connect-python/{__version__}"
+
+
+class JSONCodec(Codec[Message, Any]):
+    """`connectrpc.codec.proto_json_codec`, for answers from anybody.
+
+    The parser behind that one recurses without a bound: 200 KB of brackets end the process.
+    """
+
+    def name(self) -> str:
+        """The codec's part of the content type."""
+        return "json"
+
+    def encode(self, message: Message) -> bytes:
+        """The message as JSON."""
+        return message.to_json().encode()
+
+    def decode(self, data: bytes | bytearray, message_class: type[M]) -> M:
+        """The message; fields that are newer than this package are passed over."""
+        return message_from_json_value(message_class, json.loads(data), ignore_unknown_fields=True)
 
 
 class HiddenHeaders(dict[str, str]):
@@ -30,7 +51,7 @@ class Calls:
         self._options = options
         self._stub_options: dict[str, Any] = {
             "address": address,
-            "codec": proto_json_codec() if options.codec == "json" else proto_binary_codec(),
+            "codec": JSONCodec() if options.codec == "json" else proto_binary_codec(),
             # gzip makes a request of this size no smaller.
             "send_compression": None,
             "interceptors": [RetryInterceptor(options.max_retries)],

@@ -157,8 +157,8 @@ def list_request(params: Mapping[str, Any]) -> secret_pb.ListSecretsRequest:
     scope, project_ids = _scope(chosen), chosen.texts("project_ids")
     message = secret_pb.ListSecretsRequest(
         pagination=pagination_pb.PaginationRequest(
-            page_size=read.number("page_size") or page.number("page_size"),
-            token=read.text("token") or page.text("token"),
+            page_size=(read if read.has("page_size") else page).number("page_size"),
+            token=(read if read.has("token") else page).text("token"),
         ),
         filter=secret_pb.ListSecretsRequest.Filter(scope=scope) if scope or project_ids else None,
     )

@@ -43,7 +43,7 @@ class _Transport:
             _require_server()
         # Requests to the embedded service go to a name of its own.
         self.address = "http://embedded" if self.embedded else base_url
-        self._lock = threading.Lock()
+        self._lock, self._lock_pid = threading.Lock(), os.getpid()
         self._pid: int | None = None
         self._closed = False
         self._http: Any = None
@@ -52,6 +52,9 @@ class _Transport:
 
     def _open(self) -> "Any":  # noqa: ANN401 # one of four classes of pyqwest
         """The transport for this process, opened at the first request."""
+        if self._lock_pid != os.getpid():
+            # Another thread of the parent may have held the lock as it forked.
+            self._lock, self._lock_pid = threading.Lock(), os.getpid()
         with self._lock:
             if self._closed:
                 raise GitpodError(CLOSED)
@@ -73,9 +76,17 @@ class _Transport:
                 code="unavailable",
                 outcome="not_sent",
             )
-        # The parent's threads are gone and its SQLite connections must not be used, nor closed, here.
-        self._from_before_fork += [self._http, self._service]
-        self._service = None
+        if self._service is not None:
+            if self._service.in_memory:
+                raise APIConnectionError(
+                    "this process was forked, and a store in memory stays with the parent; keep it in a file",
+                    code="unavailable",
+                    outcome="not_sent",
+                )
+            # The parent's threads are gone and its SQLite connections must not be used, nor closed, here.
+            self._service.abandon()
+            self._from_before_fork += [self._http, self._service]
+            self._service = None
 
     def _take(self) -> "Any":  # noqa: ANN401 # as above
         """Mark the client closed, and take what is left to close."""
@@ -222,8 +233,10 @@ def _error_body(headers: "Headers", body: bytes) -> bytes:
 
     try:
         error: Any = json.loads(body)
-        is_connect = bool(Code(error["code"])) and isinstance(error.get("message", ""), str)
-    except (ValueError, LookupError, TypeError, RecursionError):
+        details: list[dict[str, object]] = error.get("details", [])
+        texts = [error.get("message", ""), *(detail.get(key, "") for detail in details for key in ("type", "value"))]
+        is_connect = bool(Code(error["code"])) and all(isinstance(text, str) for text in texts)
+    except (AttributeError, ValueError, LookupError, TypeError, RecursionError):
         is_connect = False
     if not is_connect:
         headers["content-type"] = "application/octet-stream"

@@ -12,7 +12,8 @@
             ├── PermissionDeniedError 403   ├── RateLimitError 429
             └── NotFoundError 404       └── InternalServerError 5xx
 
-None of them ever holds a secret's value or a token. All of them can be pickled and copied.
+None of them holds a secret's value or a token, and what a service quotes of them is masked from 8 characters
+on. All of them can be pickled and copied.
 """
 
 from functools import wraps

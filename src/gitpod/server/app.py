@@ -176,6 +176,15 @@ class Embedded:
         self.wsgi = _guarded_wsgi(SecretServiceWSGIApplication(service, **options))
         self.asgi = _guarded_asgi(SecretServiceASGIApplication(AsyncSecretService(service, self.executor), **options))
 
+    @property
+    def in_memory(self) -> bool:
+        """Whether the store is gone with this object."""
+        return self._store.path is None
+
+    def abandon(self) -> None:
+        """Leave the store to the process that this one was forked from."""
+        self._store.abandon()
+
     def close(self) -> None:
         """Finish what is under way and close the store. Safe to repeat."""
         self.executor.shutdown()

@@ -50,9 +50,9 @@ def random_key() -> KeyEncryptionKey:
 
 def key_file(path: Path, *, create: bool) -> KeyEncryptionKey:
     """The key in a file that only its owner can read; made when it is missing and `create` says so."""
-    if create and not os.path.lexists(path):
-        _write_key(path)
     try:
+        if create and not os.path.lexists(path):
+            _write_key(path)
         # Neither through a link, which may point anywhere, nor waiting for whoever fills a pipe.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), encoding="ascii") as file:
             status, text = os.fstat(file.fileno()), file.read(1000).strip()
@@ -60,7 +60,9 @@ def key_file(path: Path, *, create: bool) -> KeyEncryptionKey:
         raise ServiceError(
             f"the key file {path} is missing, and without it the values of this store are lost"
         ) from None
-    except (OSError, UnicodeDecodeError):
+    except OSError as error:
+        raise ServiceError(f"cannot use {path} as a key file: {error.strerror}") from None
+    except UnicodeDecodeError:
         raise ServiceError(f"{path} is not a key file") from None
     if status.st_mode & OPEN_TO_OTHERS:
         raise ServiceError(f"the key file {path} is open to other users; chmod 600 it")

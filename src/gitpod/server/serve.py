@@ -29,6 +29,7 @@ def run(store: str, host: str, port: int, token: str, *, announce: Callable[[str
                 service.asgi,
                 # httptools is faster, and keeps any amount of headers in memory.
                 http="h11",
+                ws="none",
                 lifespan="off",
                 log_level="warning",
                 access_log=False,

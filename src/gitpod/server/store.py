@@ -16,6 +16,7 @@ from typing import Any
 from weakref import finalize
 
 from sqlalchemy import (
+    URL,
     ColumnElement,
     Connection,
     Engine,
@@ -100,6 +101,10 @@ class Store:
         """Close the connections. Safe to repeat."""
         self._finalizer()
 
+    def abandon(self) -> None:
+        """Never close the connections: they belong to the process that this one was forked from."""
+        self._finalizer.detach()
+
     def organization(self) -> Organization:
         """The organization of this store, made up when the store is new."""
         with self._write() as connection:
@@ -176,7 +181,7 @@ class Store:
             try:
                 connection.exec_driver_sql("BEGIN IMMEDIATE")
             except OperationalError as error:
-                if getattr(error.orig, "sqlite_errorcode", None) == sqlite3.SQLITE_BUSY:
+                if isinstance(error.orig, sqlite3.Error) and _is_busy(error.orig):
                     raise StoreBusyError from None
                 raise
             yield connection
@@ -219,7 +224,8 @@ def _engine(path: Path | None) -> Engine:
         except ValueError:
             raise ServiceError("the store's path is not one that a file can have") from None
         _switch_to_wal(path)
-        engine = create_engine(f"sqlite:///{path}", hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT})
+        url = URL.create("sqlite", database=str(path))
+        engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT})
 
     @event.listens_for(engine, "connect")
     def connected(connection: sqlite3.Connection, _: object) -> None:
@@ -241,9 +247,9 @@ def _switch_to_wal(path: Path) -> None:
     with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)) as connection:
         while True:
             try:
-                connection.execute("PRAGMA journal_mode=WAL")
+                [mode] = connection.execute("PRAGMA journal_mode=WAL").fetchone()
             except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                if not _is_busy(error):
                     raise ServiceError(f"cannot open {path}: {error}") from None
                 if time.monotonic() > deadline:
                     raise StoreBusyError from None
@@ -251,7 +257,14 @@ def _switch_to_wal(path: Path) -> None:
             except sqlite3.DatabaseError as error:
                 raise ServiceError(f"cannot open {path}: {error}") from None
             else:
+                if mode != "wal":
+                    raise ServiceError(f"cannot open {path}: its file system has no shared memory for a log")
                 return
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    # The low byte is the code, the rest says more precisely which.
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
 
 
 def _is(organization_id: str, secret_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:

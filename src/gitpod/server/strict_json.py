@@ -48,9 +48,6 @@ def _invalid(what: str) -> ConnectError:
 
 
 def _check(desc: DescMessage, value: object) -> None:
-    if isinstance(value, list):
-        for item in cast("list[object]", value):
-            _check(desc, item)
     if not isinstance(value, dict):
         return
     members = cast("dict[str, object]", value)
@@ -64,4 +61,5 @@ def _check(desc: DescMessage, value: object) -> None:
         raise _invalid("a field, or a oneof, that is set twice")
     for field in given:
         if isinstance(field.value, DescFieldValueMessage):
-            _check(field.value.message, members.get(field.json_name, members.get(field.name)))
+            by_json_name = members.get(field.json_name)
+            _check(field.value.message, members.get(field.name) if by_json_name is None else by_json_name)
