@@ -219,6 +219,14 @@ def test_a_principal_that_is_newer_is_kept_by_its_number(connect: Connect, peer:
     assert secret.creator.principal == "PRINCIPAL_99"
 
 
+def test_a_list_that_leads_to_itself_ends(connect: Connect, peer: Callable[[Script], Peer]) -> None:
+    """With an error, after the second page."""
+    there = peer(answer(200, b'{"pagination": {"nextToken": "again"}}'))
+    with pytest.raises(gitpod.APIResponseValidationError, match="the same page token twice"):
+        connect(there.url).list()
+    assert len(there.requests) == 2
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed(connect: Connect, peer: Callable[[Script], Peer], status: int) -> None:
     """The secret is sent to nobody else, and the error names the place."""

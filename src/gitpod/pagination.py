@@ -4,11 +4,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Itera
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from gitpod.errors import APIResponseValidationError
 from gitpod.types import Secret
 
 __all__ = ["AsyncPaginator", "AsyncSecretsPage", "SecretsPagePagination", "SyncSecretsPage"]
 
 P = TypeVar("P")
+PAGE = TypeVar("PAGE", bound="_Page[Any]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,12 @@ class _Page(Generic[P]):
             raise RuntimeError("this is the last page; ask has_next_page() first")
         return self._fetch(self.pagination.next_token)
 
+    def _before(self, following: PAGE) -> PAGE:
+        """The page after this one, unless it leads to itself: iterating would never end."""
+        if following.has_next_page() and following.pagination == self.pagination:
+            raise APIResponseValidationError("the service gave the same page token twice", outcome="rejected")
+        return following
+
     def __repr__(self) -> str:
         return f"{type(self).__name__}(secrets={self.secrets!r}, pagination={self.pagination!r})"
 
@@ -48,7 +56,7 @@ class SyncSecretsPage(_Page["SyncSecretsPage"]):
         page = self
         yield page
         while page.has_next_page():
-            page = page.get_next_page()
+            page = page._before(page.get_next_page())
             yield page
 
     def __iter__(self) -> Iterator[Secret]:
@@ -64,7 +72,7 @@ class AsyncSecretsPage(_Page["AsyncPaginator"]):
         page = self
         yield page
         while page.has_next_page():
-            page = await page.get_next_page()
+            page = page._before(await page.get_next_page())
             yield page
 
     async def __aiter__(self) -> AsyncIterator[Secret]:
