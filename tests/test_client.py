@@ -164,14 +164,16 @@ def test_one_client_serves_many_threads(service: Service, project: str) -> None:
         assert len(list(client.secrets.list(filter={"scope": {"project_id": project}}))) == 32
 
 
-def test_one_client_serves_successive_loops(service: Service) -> None:
+def test_one_client_serves_successive_loops(service: Service, project: str) -> None:
     """An async client outlives the event loop of its first call."""
     client = AsyncGitpod(bearer_token=TOKEN, base_url=service.url)
 
-    async def ask() -> int:
-        return len((await client.secrets.list(page_size=1)).secrets)
+    async def add_and_count(name: str) -> int:
+        await client.secrets.create(name=name, value="v", project_id=project, api_only=True)
+        return len((await client.secrets.list(filter={"scope": {"project_id": project}})).secrets)
 
-    assert [asyncio.run(ask()) for _ in range(3)]
+    assert [asyncio.run(add_and_count(name)) for name in ("ONE", "TWO", "THREE")] == [1, 2, 3]
+    asyncio.run(client.close())
 
 
 def test_cancelling_a_task_cancels_it() -> None:
@@ -235,6 +237,28 @@ def test_errors_pickle_and_copy() -> None:
         for twin in (pickle.loads(pickle.dumps(error)), copy.copy(error), copy.deepcopy(error)):  # noqa: S301 # ours
             assert type(twin) is type(error)
             assert (str(twin), vars(twin)) == (str(error), vars(error))
+
+
+INHERITED = """
+import os, signal, sys, threading
+from gitpod import Gitpod
+client = Gitpod()
+client._transport._lock.acquire()
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    print(len(list(client.secrets.list())), flush=True)
+    client.close()
+    os._exit(10)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def test_a_fork_while_a_thread_opens_the_connections_does_not_hang(tmp_path: Path) -> None:
+    """The child inherits a lock that nobody there will ever release."""
+    environment = os.environ | {"GITPOD_API_KEY": TOKEN, "GITPOD_BASE_URL": f"sqlite:///{tmp_path}/forked.db"}
+    done = subprocess.run([sys.executable, "-c", INHERITED], env=environment, timeout=60, check=False)
+    assert done.returncode == 10
 
 
 PROGRAM = """

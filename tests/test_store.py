@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from conftest import ROOT, TOKEN, serve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import gitpod
@@ -201,13 +201,12 @@ def test_a_ciphertext_in_another_row_does_not_open(path: Path) -> None:
         assert caught.value.code == "data_loss"
 
 
+@settings(deadline=None)  # speed is measured elsewhere
 @given(st.text(), st.tuples(*[st.uuids()] * 3), st.tuples(*[st.uuids()] * 3))
 def test_a_seal_opens_for_its_row_alone(value: str, row: tuple[object, ...], other: tuple[object, ...]) -> None:
     """Whatever the value, and whichever part of the row differs."""
     kek = random_key()
     keyring = Keyring(kek, [Keyring.new_key(kek, "organization")])
-    if "\ud800" <= max(value, default="") <= "\udfff":
-        return
     right = secret_associated_data(str(row[0]), "project_id", str(row[1]), str(row[2]))
     sealed = keyring.seal(value, right)
     assert keyring.open(sealed, right) == value

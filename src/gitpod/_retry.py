@@ -19,7 +19,7 @@ from connectrpc.errors import ConnectError
 from connectrpc.method import IdempotencyLevel
 from connectrpc.request import RequestContext
 
-from gitpod._transport import was_unsent
+from gitpod._transport import HTTP_OK, was_unsent
 from gitpod.errors import GitpodError
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ RES = TypeVar("RES")
 FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
 """Seconds: full jitter draws between 0 and FIRST_DELAY, doubled for each attempt up to LONGEST_DELAY."""
 
-HTTP_OK, REDIRECTS, CLIENT_ERRORS = 200, range(300, 400), range(400, 500)
+REDIRECTS, CLIENT_ERRORS = range(300, 400), range(400, 500)
 SHEDDING = {429, 503}
 PROVES_NOTHING = {303, 408, 499, 500, 502, 504}
 """Statuses that may come after the service was at work, whatever code goes with them."""

@@ -52,10 +52,7 @@ class _Transport:
 
     def _open(self) -> "Any":  # noqa: ANN401 # one of four classes of pyqwest
         """The transport for this process, opened at the first request."""
-        if self._lock_pid != os.getpid():
-            # Another thread of the parent may have held the lock as it forked.
-            self._lock, self._lock_pid = threading.Lock(), os.getpid()
-        with self._lock:
+        with self._own_lock():
             if self._closed:
                 raise GitpodError(CLOSED)
             if self._pid != os.getpid():
@@ -63,6 +60,12 @@ class _Transport:
                 self._http = self._connect()
                 self._pid = os.getpid()
             return self._http
+
+    def _own_lock(self) -> threading.Lock:
+        if self._lock_pid != os.getpid():
+            # Another thread of the parent may have held the lock as it forked.
+            self._lock, self._lock_pid = threading.Lock(), os.getpid()
+        return self._lock
 
     def _connect(self) -> object:
         """Make the transport."""
@@ -90,7 +93,7 @@ class _Transport:
 
     def _take(self) -> "Any":  # noqa: ANN401 # as above
         """Mark the client closed, and take what is left to close."""
-        with self._lock:
+        with self._own_lock():
             self._closed = True
             http, self._http = self._http, None
             return None if self.embedded or self._pid != os.getpid() else http

@@ -200,9 +200,12 @@ def check(message: Message) -> None:
 
 
 def _invalid(violations: list[ViolationPb]) -> ConnectError:
-    names = [".".join(element.field_name for element in found.field.elements) for found in violations if found.field]
-    text = "; ".join(f"{name}: {found.message}" for name, found in zip(names, violations, strict=True))
+    text = "; ".join(f"{_path(found)}: {found.message}" for found in violations)
     return ConnectError(Code.INVALID_ARGUMENT, text, [ViolationsPb(violations=violations)])
+
+
+def _path(violation: ViolationPb) -> str:
+    return ".".join(element.field_name for element in violation.field.elements) if violation.field else "request"
 
 
 def _violation(rule_id: str, message: str, *path: str) -> ConnectError:
