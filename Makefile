@@ -49,9 +49,12 @@ dist: $(VENV)/.dev ## build the wheel and the source distribution
 clean: ## remove everything that make made
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# protovalidate ships its schema only as a descriptor; buf needs the .proto file.
+# What proto/ imports and what errors carry, as buf needs them: .proto files, from the installed packages.
+# protovalidate ships its schema only as a descriptor.
 build/proto/.stamp: $(VENV)/.dev tools/print_validate_proto.py
 	@$(BIN)/python tools/print_validate_proto.py build/proto
+	@mkdir -p build/proto/google/rpc
+	@cp "$$($(BIN)/python -c 'from google.rpc import error_details_pb2 as m; print(m.__file__[:-7])').proto" build/proto/google/rpc/
 	@touch $@
 
 $(VENV)/bin/python:

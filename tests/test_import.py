@@ -60,9 +60,11 @@ def test_exports_are_these() -> None:
         "APIResponseValidationError",
         "APIStatusError",
         "APITimeoutError",
+        "AsyncClient",
         "AsyncGitpod",
         "AuthenticationError",
         "BadRequestError",
+        "Client",
         "ConflictError",
         "Gitpod",
         "GitpodError",
@@ -71,9 +73,12 @@ def test_exports_are_these() -> None:
         "NotFoundError",
         "PermissionDeniedError",
         "RateLimitError",
+        "SecretValue",
         "UnprocessableEntityError",
         "Violation",
         "__version__",
+        "pagination",
+        "types",
     ]
     for name in gitpod.__all__:
         assert getattr(gitpod, name)

@@ -6,7 +6,9 @@ The names below load on first use, so that importing this package costs next to 
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from gitpod import pagination, types
     from gitpod._client import AsyncGitpod, Gitpod
+    from gitpod._secret_value import SecretValue
     from gitpod._version import __version__
     from gitpod.errors import (
         APIConnectionError,
@@ -27,15 +29,19 @@ if TYPE_CHECKING:
         Violation,
     )
 
+    Client, AsyncClient = Gitpod, AsyncGitpod
+
 __all__ = [
     "APIConnectionError",
     "APIError",
     "APIResponseValidationError",
     "APIStatusError",
     "APITimeoutError",
+    "AsyncClient",
     "AsyncGitpod",
     "AuthenticationError",
     "BadRequestError",
+    "Client",
     "ConflictError",
     "Gitpod",
     "GitpodError",
@@ -44,12 +50,23 @@ __all__ = [
     "NotFoundError",
     "PermissionDeniedError",
     "RateLimitError",
+    "SecretValue",
     "UnprocessableEntityError",
     "Violation",
     "__version__",
+    "pagination",
+    "types",
 ]
 
-_HOMES = {"AsyncGitpod": "_client", "Gitpod": "_client", "__version__": "_version"}
+_HOMES = {
+    "AsyncClient": ("_client", "AsyncGitpod"),
+    "AsyncGitpod": ("_client", "AsyncGitpod"),
+    "Client": ("_client", "Gitpod"),
+    "Gitpod": ("_client", "Gitpod"),
+    "SecretValue": ("_secret_value", "SecretValue"),
+    "__version__": ("_version", "__version__"),
+}
+"""The module of each name, and its name there; every other is an error's."""
 
 
 if not TYPE_CHECKING:
@@ -59,7 +76,10 @@ if not TYPE_CHECKING:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         from importlib import import_module
 
-        value: object = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+        if name in ("pagination", "types"):
+            return import_module(f"{__name__}.{name}")
+        module, attribute = _HOMES.get(name, ("errors", name))
+        value: object = getattr(import_module(f"{__name__}.{module}"), attribute)
         globals()[name] = value
         return value
 

@@ -5,17 +5,24 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from connectrpc.codec import Codec, proto_binary_codec
+from connectrpc.compression import Compression
+from connectrpc.compression.gzip import GzipCompression
+from connectrpc.protocol import ProtocolType
 from protobuf import Message, message_from_json_value
 
+from gitpod._mask import mask_of
 from gitpod._options import Options, headers, seconds
 from gitpod._retry import RetryInterceptor
+from gitpod._translate import translate
+from gitpod._transport import MAX_RESPONSE_BYTES
 from gitpod._version import __version__
-from gitpod.errors import GitpodError, InvalidRequestError, translate
+from gitpod.errors import GitpodError, InvalidRequestError
 
 M = TypeVar("M", bound=Message)
 Headers = Mapping[str, str]
 
 USER_AGENT = f"gitpod-connect-python/{__version__}"
+PROTOCOLS = {"connect": ProtocolType.CONNECT, "grpc": ProtocolType.GRPC, "grpc-web": ProtocolType.GRPC_WEB}
 
 
 class JSONCodec(Codec[Message, Any]):
@@ -37,11 +44,36 @@ class JSONCodec(Codec[Message, Any]):
         return message_from_json_value(message_class, json.loads(data), ignore_unknown_fields=True)
 
 
-class HiddenHeaders(dict[str, str]):
-    """The headers of a list, kept for its next page. Its repr shows their names alone."""
+class Call:
+    """What a caller wants of a call beside its parameters. Shows none of it, as the headers are credentials."""
 
-    def __repr__(self) -> str:
-        return f"<headers {', '.join(self)}>"
+    __slots__ = ("credentials", "headers", "timeout", "use_get")
+
+    def __init__(
+        self,
+        options: Options,
+        timeout: float | None,
+        extra_headers: Headers | None,
+        *,
+        use_get: bool = False,
+        no_store: bool = False,
+    ) -> None:
+        try:
+            self.timeout = options.timeout if timeout is None else seconds(timeout)
+            extra = headers(extra_headers, "extra_headers")
+        except GitpodError as error:
+            raise InvalidRequestError(str(error)) from None
+        given = {"authorization": f"Bearer {options.bearer_token}", **options.default_headers, **extra}
+        self.credentials = {"": options.bearer_token, **given}
+        self.headers = {"user-agent": USER_AGENT, **given, **({"cache-control": "no-store"} if no_store else {})}
+        # The other protocols post everything.
+        self.use_get = use_get and options.protocol == "connect"
+
+    def options(self) -> dict[str, Any]:
+        """The options of the stub's method."""
+        # Whole milliseconds, as connectrpc sends whatever it is given.
+        options = {"headers": self.headers, "timeout_ms": max(1, round(self.timeout * 1000))}
+        return {**options, "use_get": True} if self.use_get else options
 
 
 class Calls:
@@ -49,28 +81,28 @@ class Calls:
 
     def __init__(self, options: Options, address: str) -> None:
         self._options = options
-        self._stub_options: dict[str, Any] = {
-            "address": address,
-            "codec": JSONCodec() if options.codec == "json" else proto_binary_codec(),
-            # gzip makes a request of this size no smaller.
-            "send_compression": None,
-            "interceptors": [RetryInterceptor(options.max_retries)],
-        }
+        self._address = address
 
-    def _call_options(self, timeout: float | None, extra_headers: Headers | None) -> dict[str, Any]:
-        try:
-            given = self._options.timeout if timeout is None else seconds(timeout)
-            extra = headers(extra_headers, "extra_headers")
-        except GitpodError as error:
-            raise InvalidRequestError(str(error)) from None
-        token = f"Bearer {self._options.bearer_token}"
+    def _stub_options(self, *, repeat: bool = False) -> dict[str, Any]:
+        """The options of a stub; `repeat` is for `put`, which may send everything twice."""
         return {
-            "headers": {"user-agent": USER_AGENT, "authorization": token, **self._options.default_headers, **extra},
-            # Whole milliseconds, as connectrpc sends whatever it is given.
-            "timeout_ms": max(1, round(given * 1000)),
+            "address": self._address,
+            "protocol": PROTOCOLS[self._options.protocol],
+            "codec": JSONCodec() if self._options.codec == "json" else proto_binary_codec(),
+            # By default none, as gzip makes a request of this size no smaller.
+            "send_compression": _compression(self._options.compression),
+            # For gRPC, which decompresses by itself; see `_transport.py` for Connect.
+            "read_max_bytes": MAX_RESPONSE_BYTES,
+            "interceptors": [RetryInterceptor(self._options.max_retries, repeat=repeat)],
         }
 
-    def _translated(self, error: Exception, request: Message, extra_headers: Headers | None) -> BaseException:
-        sent = {"authorization": self._options.bearer_token, **self._options.default_headers, **(extra_headers or {})}
-        credentials = [header.rpartition(" ")[2] for header in sent.values()]
-        return translate(error, self._options.bearer_token, *credentials, getattr(request, "value", ""))
+    def _translated(self, error: Exception, request: Message, call: Call) -> BaseException:
+        return translate(error, mask_of(request, call.credentials))
+
+
+def _compression(name: str | None) -> Compression | None:
+    if name == "zstd":
+        from connectrpc.compression.zstd import ZstdCompression  # which needs the extra
+
+        return ZstdCompression()
+    return GzipCompression() if name == "gzip" else None

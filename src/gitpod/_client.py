@@ -6,17 +6,17 @@ opens the connections.
 
 from functools import cached_property
 
-from gitpod._options import Options, service_url
+from gitpod._frames import without_frames
+from gitpod._options import Endpoint, Options
 from gitpod._transport import AsyncTransport, SyncTransport
-from gitpod.errors import GitpodError, without_frames
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
-    from typing import Any, Literal, Self, Unpack
+    from typing import Any, Self, Unpack
 
-    from gitpod._options import ClientOptions
+    from gitpod._options import ClientOptions, Codec, Compression, Path, Protocol
     from gitpod._secrets import AsyncSecrets, Secrets
 
 __all__ = ["AsyncGitpod", "Gitpod"]
@@ -29,27 +29,52 @@ class _Client:
     _transport: "Any"
 
     @without_frames
-    def __init__(
+    def __init__(  # noqa: PLR0913 # options, by name
         self,
         *,
         bearer_token: str | None = None,
         base_url: str | None = None,
         timeout: float = 60.0,
         max_retries: int = 2,
-        codec: "Literal['binary', 'json']" = "binary",
+        protocol: "Protocol" = "connect",
+        codec: "Codec" = "binary",
+        compression: "Compression | None" = None,
         default_headers: "Mapping[str, str] | None" = None,
+        http2: bool = False,
+        ca_cert: "Path | None" = None,
+        client_cert: "Path | tuple[Path, Path] | None" = None,
+        http_client: "object | None" = None,
         allow_plaintext: bool | None = None,
     ) -> None:
-        self._options = Options(bearer_token, timeout, max_retries, codec, default_headers)
-        self._transport = self._connections(service_url(base_url, allow_plaintext=allow_plaintext))
+        self._options = Options(
+            bearer_token=bearer_token,
+            timeout=timeout,
+            max_retries=max_retries,
+            protocol=protocol,
+            codec=codec,
+            compression=compression,
+            default_headers=default_headers,
+        )
+        self._transport = self._connections(
+            Endpoint(
+                base_url=base_url,
+                allow_plaintext=allow_plaintext,
+                protocol=protocol,
+                http2=http2,
+                ca_cert=ca_cert,
+                client_cert=client_cert,
+                http_client=http_client,
+                is_async=isinstance(self, AsyncGitpod),
+            )
+        )
 
-    def _connections(self, base_url: str) -> "SyncTransport | AsyncTransport":
+    def _connections(self, endpoint: Endpoint) -> "SyncTransport | AsyncTransport":
         raise NotImplementedError
 
     @property
     def base_url(self) -> str:
         """Where the service is."""
-        url: str = self._transport.base_url
+        url: str = self._transport.endpoint.base_url
         return url
 
     @without_frames
@@ -57,23 +82,15 @@ class _Client:
         """A copy with some options changed, which shares this client's connections.
 
         Closing either closes both. Takes `bearer_token`, `timeout`, `max_retries`, `codec` and
-        `default_headers` (which replace those of this client); raises `GitpodError` like the
+        `default_headers`, which are added to those of this client; raises `GitpodError` like the
         constructor.
         """
-        unknown = changes.keys() - set(Options.__slots__)
-        if unknown:
-            raise GitpodError(f"with_options: {', '.join(sorted(unknown))}: is not an option that a copy can change")
-        kept = self._options
         copy = object.__new__(type(self))
-        copy._options = Options(
-            changes.get("bearer_token", kept.bearer_token),
-            changes.get("timeout", kept.timeout),
-            changes.get("max_retries", kept.max_retries),
-            changes.get("codec", kept.codec),
-            changes.get("default_headers", kept.default_headers),
-        )
+        copy._options = self._options.changed(changes)
         copy._transport = self._transport
         return copy
+
+    copy = with_options
 
     def __repr__(self) -> str:
         # A constructor that fails leaves a client without connections, which a traceback may still show.
@@ -95,9 +112,19 @@ class Gitpod(_Client):
             which needs `gitpod-connect[server]`.
         timeout: seconds that a call may take in all, retries included; 60 by default. A connection is
             given up after 5.
-        max_retries: how often a call is sent again after a failure that leaves no doubt; 2 by default.
+        max_retries: how often a request is sent again where that is safe; 2 by default.
+        protocol: `"connect"` by default, `"grpc"` or `"grpc-web"`.
         codec: `"binary"` protobuf by default, or `"json"`.
+        compression: of requests: None by default, `"gzip"`, or `"zstd"` with `gitpod-connect[zstd]`.
+            Answers may be gzipped whatever this says.
         default_headers: sent with every call.
+        http2: speak HTTP/2 to an `http://` service from the first byte. An `https://` one gets it by
+            negotiation (ALPN), and gRPC always has it.
+        ca_cert: path of the PEM certificates to trust instead of the system's.
+        client_cert: path of a PEM file that holds a certificate and its key, or a pair of paths.
+        http_client: sends the requests: an `httpx.Client` (`pip install 'gitpod-connect[httpx]'`), a
+            `pyqwest.SyncClient` or transport (make it with `follow_redirects=False`), or a WSGI
+            application. It stays the caller's to close.
         allow_plaintext: allow `http://` to other machines, which shows the token and every value to
             whoever is on the way; by default only if GITPOD_ALLOW_PLAINTEXT is 1.
 
@@ -124,12 +151,15 @@ class Gitpod(_Client):
     ) -> None:
         self.close()
 
-    def _connections(self, base_url: str) -> SyncTransport:
-        return SyncTransport(base_url)
+    def _connections(self, endpoint: Endpoint) -> SyncTransport:
+        return SyncTransport(endpoint)
 
 
 class AsyncGitpod(_Client):
-    """`Gitpod` for asyncio: the same options, errors and calls, awaited."""
+    """`Gitpod` for asyncio: the same options, errors and calls, awaited.
+
+    `http_client` is an `httpx.AsyncClient`, a `pyqwest.Client` or transport, or an ASGI application.
+    """
 
     @cached_property
     def secrets(self) -> "AsyncSecrets":
@@ -150,5 +180,5 @@ class AsyncGitpod(_Client):
     ) -> None:
         await self.close()
 
-    def _connections(self, base_url: str) -> AsyncTransport:
-        return AsyncTransport(base_url)
+    def _connections(self, endpoint: Endpoint) -> AsyncTransport:
+        return AsyncTransport(endpoint)

@@ -11,7 +11,14 @@ from gitpod.errors import GitpodError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Literal, TypedDict
+    from os import PathLike
+    from ssl import SSLContext
+    from typing import Any, Literal, TypeAlias, TypedDict
+
+    Codec: TypeAlias = Literal["binary", "json"]
+    Protocol: TypeAlias = Literal["connect", "grpc", "grpc-web"]
+    Compression: TypeAlias = Literal["gzip", "zstd"]
+    Path: TypeAlias = str | PathLike[str]
 
     class ClientOptions(TypedDict, total=False):
         """What `with_options` may change."""
@@ -19,9 +26,11 @@ if TYPE_CHECKING:
         bearer_token: str
         timeout: float
         max_retries: int
-        codec: Literal["binary", "json"]
+        codec: Codec
         default_headers: Mapping[str, str] | None
 
+
+CHANGEABLE = ("bearer_token", "timeout", "max_retries", "codec", "default_headers")
 
 DEFAULT_BASE_URL = "https://app.ona.com/api"
 LONGEST_TIMEOUT = 9_999_999
@@ -31,30 +40,121 @@ NAME_PUNCTUATION = "!#$%&'*+-.^_`|~"
 
 
 class Options:
-    """The checked options of a client, all but where the service is. Its repr shows no token."""
+    """The checked options of a client's calls. Its repr shows no token."""
 
-    __slots__ = ("bearer_token", "codec", "default_headers", "max_retries", "timeout")
+    __slots__ = ("bearer_token", "codec", "compression", "default_headers", "max_retries", "protocol", "timeout")
 
-    def __init__(
+    def __init__(  # the options, by name
         self,
+        *,
         bearer_token: str | None,
         timeout: float,
         max_retries: int,
-        codec: "Literal['binary', 'json']",
+        protocol: "Protocol",
+        codec: "Codec",
+        compression: "Compression | None",
         default_headers: Mapping[str, str] | None,
     ) -> None:
         if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
             raise GitpodError("max_retries: must be a whole number, 0 or more")
+        if protocol not in ("connect", "grpc", "grpc-web"):
+            raise GitpodError('protocol: must be "connect", "grpc" or "grpc-web"')
         if codec not in ("binary", "json"):
             raise GitpodError('codec: must be "binary" or "json"')
+        if compression not in (None, "gzip", "zstd"):
+            raise GitpodError('compression: must be None, "gzip" or "zstd"')
+        if compression == "zstd" and not _is_installed("zstandard"):
+            raise GitpodError("compression: zstd needs the zstandard package; pip install 'gitpod-connect[zstd]'")
         self.bearer_token = _token(os.environ.get("GITPOD_API_KEY") if bearer_token is None else bearer_token)
         self.timeout = seconds(timeout)
         self.max_retries = max_retries
-        self.codec: Literal["binary", "json"] = codec
+        self.protocol: Protocol = protocol
+        self.codec: Codec = codec
+        self.compression: Compression | None = compression
         self.default_headers = headers(default_headers, "default_headers")
+
+    def changed(self, changes: "ClientOptions") -> "Options":
+        """These options with some changed; headers are added to those that there are."""
+        for name in changes:
+            if name not in CHANGEABLE:
+                raise GitpodError(f"with_options: {name}: is not an option that a copy can change")
+        own: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        added = headers(changes.get("default_headers"), "default_headers")
+        own.update(changes)
+        own["default_headers"] = {**self.default_headers, **added}
+        return Options(**own)
 
     def __reduce__(self) -> str:
         raise TypeError("the options of a client hold its token, and are not pickled")
+
+
+class Endpoint:
+    """Where the service is, and how it is reached: a place that a token may be sent to.
+
+    `base_url` has no trailing slash; `address` is what requests are sent to; `ca_cert` and
+    `client_cert` are paths.
+    """
+
+    __slots__ = ("address", "base_url", "ca_cert", "client_cert", "http2", "http_client", "is_embedded")
+
+    def __init__(  # the options, by name
+        self,
+        *,
+        base_url: str | None,
+        allow_plaintext: bool | None,
+        protocol: "Protocol",
+        http2: bool,
+        ca_cert: "Path | None",
+        client_cert: "Path | tuple[Path, Path] | None",
+        http_client: object,
+        is_async: bool,
+    ) -> None:
+        from gitpod._http import adapt, is_app, is_httpx  # only what a client of its own needs
+
+        in_process = http_client is not None and is_app(http_client, is_async=is_async)
+        # An application in this process has no other address than its paths.
+        self.base_url = _service_url(base_url or "http://localhost" if in_process else base_url, allow_plaintext)
+        self.is_embedded = self.base_url.startswith("sqlite:")
+        if self.is_embedded and not (_is_installed("sqlalchemy") and _is_installed("cryptography")):
+            raise GitpodError("base_url: sqlite: is the embedded service; pip install 'gitpod-connect[server]'")
+        # Requests to the embedded service go to a name of its own.
+        self.address = "http://embedded" if self.is_embedded else self.base_url
+        # gRPC has no other.
+        self.http2 = http2 or protocol == "grpc"
+        self.ca_cert, self.client_cert = ca_cert, _pair(client_cert)
+        self.http_client = None if http_client is None else adapt(http_client, is_async=is_async)
+        own = {"http2": http2, "ca_cert": ca_cert, "client_cert": client_cert, "http_client": http_client}
+        for name, value in own.items():
+            if value and self.is_embedded:
+                raise GitpodError(f"{name}: there is no network between a client and its embedded service")
+            if value and http_client is not None and name != "http_client":
+                raise GitpodError(f"{name}: with http_client=, set this up on that client")
+        if protocol == "grpc" and (self.is_embedded or is_httpx(http_client)):
+            raise GitpodError('protocol: "grpc" needs HTTP trailers, which there are none of here; use "grpc-web"')
+        if (ca_cert or client_cert) and not self.base_url.startswith("https:"):
+            raise GitpodError(f"{'ca_cert' if ca_cert else 'client_cert'}: needs an https:// base_url")
+        if ca_cert or client_cert:
+            self.tls_context()
+
+    def tls_context(self) -> "SSLContext":
+        """What the certificates amount to, for the standard library."""
+        import ssl  # only for TLS that pyqwest does not do
+
+        try:
+            context = ssl.create_default_context(cafile=self.ca_cert)
+        except (OSError, ValueError, TypeError):
+            raise GitpodError("ca_cert: must be the path of a PEM file of certificates") from None
+        if self.client_cert is not None:
+            certificate, key = self.client_cert
+            try:
+                # Without a password it would ask for one on the terminal.
+                context.load_cert_chain(certificate, key, password="")
+            except (OSError, ValueError, TypeError):
+                raise GitpodError(
+                    "client_cert: must be the path of a PEM file that holds a certificate and its key, or a pair of "
+                    "paths, of the one and the other; the key must not be encrypted"
+                ) from None
+        return context
 
 
 def seconds(timeout: float) -> float:
@@ -80,7 +180,12 @@ def headers(given: Mapping[str, str] | None, name: str) -> dict[str, str]:
     return checked
 
 
-def service_url(base_url: str | None, *, allow_plaintext: bool | None) -> str:
+def _pair(client_cert: "Path | tuple[Path, Path] | None") -> "tuple[Path, Path] | None":
+    """The files of a certificate and of its key, which may be the same."""
+    return client_cert if client_cert is None or isinstance(client_cert, tuple) else (client_cert, client_cert)
+
+
+def _service_url(base_url: str | None, allow_plaintext: bool | None) -> str:  # noqa: FBT001 # named by its caller
     """Where the service is, without a trailing slash: a place that a token may be sent to."""
     url = base_url or os.environ.get("GITPOD_BASE_URL") or DEFAULT_BASE_URL
     if not isinstance(url, str):
@@ -127,3 +232,9 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def _is_installed(module: str) -> bool:
+    from importlib.util import find_spec  # rarely needed
+
+    return find_spec(module) is not None

@@ -66,6 +66,14 @@ class _Reader:
         value = self.read.get(name)
         return "" if value is None else self._text(name, value)
 
+    def secret(self, name: str) -> str:
+        """A text that may come hidden."""
+        value = self.read.get(name)
+        reveal = None if isinstance(value, str) else getattr(value, "get_secret_value", None)
+        if callable(reveal):
+            value = reveal()
+        return "" if value is None else self._text(name, value)
+
     def texts(self, name: str) -> list[str]:
         value = self.read.get(name)
         if value is None:
@@ -133,9 +141,24 @@ class _Reader:
 def create_request(params: Mapping[str, Any]) -> secret_pb.CreateSecretRequest:
     """The message of `secrets.create`."""
     read = _Reader(params, types.SecretCreateParams)
+    return read.checked(_create_message(read))
+
+
+def put_request(params: Mapping[str, Any]) -> secret_pb.CreateSecretRequest:
+    """The message by which `secrets.put` creates; it must suit the update as well."""
+    read = _Reader(params, types.SecretCreateParams)
+    message = _create_message(read)
+    if not message.value:
+        read.note("value", "string.min_len", "must be at least 1 character, as a value can only be updated to such")
+    if not (read.has("scope") or read.has("project_id")):
+        read.note("scope", "required", "must be given, or project_id, as names are unique within it")
+    return read.checked(message)
+
+
+def _create_message(read: _Reader) -> secret_pb.CreateSecretRequest:
     message = secret_pb.CreateSecretRequest(
         name=read.text("name"),
-        value=read.text("value"),
+        value=read.secret("value"),
         mount=_mount(read),
         scope=_scope(read),
         credential_proxy=_credential_proxy(read),
@@ -146,7 +169,7 @@ def create_request(params: Mapping[str, Any]) -> secret_pb.CreateSecretRequest:
         message.project_id = project_id  # pyright: ignore[reportDeprecated]
         # The contract has the rule where this is an abbreviation of.
         read.apply_rules(secret_pb.SecretScope(scope=ProjectId("project_id", project_id)))
-    return read.checked(message)
+    return message
 
 
 def list_request(params: Mapping[str, Any]) -> secret_pb.ListSecretsRequest:
@@ -183,7 +206,9 @@ def get_value_request(params: Mapping[str, Any]) -> secret_pb.GetSecretValueRequ
 def update_value_request(params: Mapping[str, Any]) -> secret_pb.UpdateSecretValueRequest:
     """The message of `secrets.update_value`."""
     read = _Reader(params, types.SecretUpdateValueParams)
-    return read.checked(secret_pb.UpdateSecretValueRequest(secret_id=read.text("secret_id"), value=read.text("value")))
+    return read.checked(
+        secret_pb.UpdateSecretValueRequest(secret_id=read.text("secret_id"), value=read.secret("value"))
+    )
 
 
 def delete_request(params: Mapping[str, Any]) -> secret_pb.DeleteSecretRequest:

@@ -11,6 +11,7 @@ from protobuf.wkt import Timestamp
 
 from gitpod import types
 from gitpod._params import Mount
+from gitpod._secret_value import SecretValue
 from gitpod_proto.gitpod.v1 import secret_pb
 
 
@@ -25,9 +26,9 @@ def create_response(message: secret_pb.CreateSecretResponse) -> types.SecretCrea
     return types.SecretCreateResponse(secret=secret(message.secret))
 
 
-def get_value_response(message: secret_pb.GetSecretValueResponse) -> types.SecretGetValueResponse:
+def get_value_response(message: secret_pb.GetSecretValueResponse) -> SecretValue:
     """What `secrets.get_value` returns."""
-    return types.SecretGetValueResponse(value=message.value)
+    return SecretValue(message.value)
 
 
 def empty_response(message: Message) -> None:  # there is nothing in it

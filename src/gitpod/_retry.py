@@ -1,29 +1,26 @@
-"""What may be sent again, and when; what a failure proves.
+"""What may be sent again, and when.
 
 One policy for sync and async, as an interceptor: it sees the deadline of the whole call and writes what
 is left of it into every attempt.
 """
 
 import asyncio
+import logging
+import os
 import random
 import time
 from collections.abc import Awaitable, Callable
-from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, TypeVar
 
-from connectrpc.client import ResponseMetadata
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 from connectrpc.method import IdempotencyLevel
 from connectrpc.request import RequestContext
 
-from gitpod._transport import HTTP_OK, was_unsent
-from gitpod.errors import GitpodError
-
-if TYPE_CHECKING:
-    from gitpod.errors import Outcome
+from gitpod._failure import Answer, Failure
+from gitpod._mask import mask_of
 
 REQ = TypeVar("REQ")
 RES = TypeVar("RES")
@@ -31,120 +28,31 @@ RES = TypeVar("RES")
 FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
 """Seconds: full jitter draws between 0 and FIRST_DELAY, doubled for each attempt up to LONGEST_DELAY."""
 
-REDIRECTS, CLIENT_ERRORS = range(300, 400), range(400, 500)
-SHEDDING = {429, 503}
-PROVES_NOTHING = {303, 408, 499, 500, 502, 504}
-"""Statuses that may come after the service was at work, whatever code goes with them."""
-
-REFUSALS = {
-    Code.INVALID_ARGUMENT,
-    Code.NOT_FOUND,
-    Code.ALREADY_EXISTS,
-    Code.PERMISSION_DENIED,
-    Code.UNAUTHENTICATED,
-    Code.RESOURCE_EXHAUSTED,
-    Code.FAILED_PRECONDITION,
-    Code.ABORTED,
-    Code.OUT_OF_RANGE,
-    Code.UNIMPLEMENTED,
-    Code.UNAVAILABLE,
-}
-"""Codes by which the service itself says that it did nothing. INTERNAL, UNKNOWN, DATA_LOSS,
-DEADLINE_EXCEEDED and CANCELED may come after the fact."""
-
 REPEATABLE = {"UpdateSecretValue"}
 """Calls that leave the same state when they are sent twice, though the contract does not mark them."""
 
+LONGEST_GRPC_MS = 100_000_000
+"""`grpc-timeout` has room for eight digits."""
 
-class Answer(ResponseMetadata):
-    """What is known of the answer to a call's last attempt, and how many attempts there were."""
-
-    def __init__(self, attempts: int) -> None:
-        self.attempts = attempts
-
-    def __enter__(self) -> Self:
-        LAST_ANSWER.set(self)
-        return super().__enter__()
-
-
-LAST_ANSWER: ContextVar[Answer] = ContextVar("gitpod_last_answer")
-"""The answer to the call that this thread or task made last."""
-
-
-class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of it
-    """A call that failed for good: the last error, and what is known of its answer."""
-
-    def __init__(self, error: ConnectError, answer: "Answer", earlier: "Failure | None") -> None:
-        super().__init__()
-        self.error = error
-        self.status = answer.http_status
-        self.headers = answer.headers
-        self.attempts = answer.attempts
-        self._in_doubt = earlier is not None and earlier.outcome == "unknown"
-
-    @property
-    def by_service(self) -> bool:
-        """Whether the error is the service's own: a Connect error, not a proxy's page or a broken answer."""
-        content_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
-        return self.error.__cause__ is None and self.status != HTTP_OK and content_type == "application/json"
-
-    @property
-    def outcome(self) -> "Outcome":
-        """What became of the request, as far as this attempt and those before it prove it."""
-        if self._in_doubt:
-            return "unknown"
-        if was_unsent(self.error.__cause__):
-            return "not_sent"
-        if self.status is None:
-            # Without a cause the deadline had passed before anything was sent.
-            return "unknown" if self.error.__cause__ else "not_sent"
-        refused = self.error.code in REFUSALS if self.by_service else self.status in (*REDIRECTS, *CLIENT_ERRORS)
-        return "rejected" if refused and self.status not in PROVES_NOTHING else "unknown"
-
-    @property
-    def is_shed(self) -> bool:
-        """Whether the service turned the request away unprocessed, for now."""
-        return (
-            self.by_service
-            and self.status in SHEDDING
-            and self.error.code in (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED)
-        )
-
-    def retry_in(self, ctx: RequestContext[Any, Any], max_retries: int) -> float | None:
-        """Seconds until the next attempt, or None when there must not be one."""
-        if self.attempts > max_retries or isinstance(self.error.__cause__, GitpodError | asyncio.CancelledError):
-            return None
-        repeatable = ctx.method.idempotency_level is not IdempotencyLevel.UNKNOWN or ctx.method.name in REPEATABLE
-        transient = repeatable and self.error.code in (Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED)
-        if not (self.outcome == "not_sent" or self.is_shed or transient):
-            return None
-        delay = _retry_after(self.headers.get("retry-after"))
-        if delay is None:
-            delay = random.uniform(0, min(LONGEST_DELAY, FIRST_DELAY * 2 ** (self.attempts - 1)))  # noqa: S311
-        left = ctx.timeout_ms
-        return None if left is not None and delay * 1000 >= left else delay
-
-
-def _retry_after(header: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for (RFC 9110 section 10.2.3: a number of seconds, or a date)."""
-    if header is None:
-        return None
-    if header.isascii() and header.isdigit():
-        return float(header)
-    try:
-        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
-    except (TypeError, ValueError, OverflowError):
-        return None
+logger = logging.getLogger("gitpod")
+if (level := os.environ.get("GITPOD_LOG", "").upper()) in ("DEBUG", "INFO"):
+    logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    logger.setLevel(level)
 
 
 class RetryInterceptor:
     """Sends a call again when that is safe, at most `max_retries` times and never past its deadline.
 
-    Raises `Failure` in place of `ConnectError`.
+    Raises `Failure` in place of `ConnectError`. Logs every attempt to the logger `gitpod` at DEBUG.
+
+    Args:
+        max_retries: how many attempts there may be after the first.
+        repeat: treat every call as one that does no harm when it is sent twice.
     """
 
-    def __init__(self, max_retries: int) -> None:
+    def __init__(self, max_retries: int, *, repeat: bool = False) -> None:
         self._max_retries = max_retries
+        self._repeat = repeat
 
     def intercept_unary_sync(
         self, call_next: Callable[[REQ, RequestContext[Any, Any]], RES], request: REQ, ctx: RequestContext[Any, Any], /
@@ -155,10 +63,17 @@ class RetryInterceptor:
             attempts += 1
             with Answer(attempts) as answer:
                 try:
-                    return call_next(request, ctx)
+                    response = call_next(request, ctx)
                 except ConnectError as error:
                     failure = Failure(error, answer, failure)
-            time.sleep(self._delay(failure, ctx))
+                else:
+                    _log(request, ctx, answer, "ok")
+                    return response
+            delay = self._delay(failure, answer, request, ctx)
+            if delay is None:
+                done: RES = ctx.method.output()
+                return done
+            time.sleep(delay)
             _write_deadline(ctx)
 
     async def intercept_unary(
@@ -174,19 +89,77 @@ class RetryInterceptor:
             attempts += 1
             with Answer(attempts) as answer:
                 try:
-                    return await call_next(request, ctx)
+                    response = await call_next(request, ctx)
                 except ConnectError as error:
                     failure = Failure(error, answer, failure)
-            await asyncio.sleep(self._delay(failure, ctx))
+                else:
+                    _log(request, ctx, answer, "ok")
+                    return response
+            delay = self._delay(failure, answer, request, ctx)
+            if delay is None:
+                done: RES = ctx.method.output()
+                return done
+            await asyncio.sleep(delay)
             _write_deadline(ctx)
 
-    def _delay(self, failure: Failure, ctx: RequestContext[Any, Any]) -> float:
-        delay = failure.retry_in(ctx, self._max_retries)
-        if delay is None:
+    def _delay(self, failure: Failure, answer: Answer, request: object, ctx: RequestContext[Any, Any]) -> float | None:
+        """Seconds until the next attempt, or None when the failure says that all is done; else raises it."""
+        _log(request, ctx, answer, failure.error.code.value)
+        deleted = failure.by_service and failure.error.code is Code.NOT_FOUND and ctx.method.name == "DeleteSecret"
+        if deleted and failure.attempts > 1:
+            return None
+        repeatable = (
+            self._repeat
+            or ctx.method.idempotency_level is not IdempotencyLevel.UNKNOWN
+            or ctx.method.name in REPEATABLE
+        )
+        safe = failure.is_transient and (repeatable or failure.outcome == "not_sent" or failure.is_shed)
+        if failure.attempts > self._max_retries or not safe:
             raise failure
+        asked = [_retry_after(failure.headers.get("retry-after")), failure.retry_info]
+        delay = max((seconds for seconds in asked if seconds is not None), default=None)
+        if delay is None:
+            delay = random.uniform(0, min(LONGEST_DELAY, FIRST_DELAY * 2 ** (failure.attempts - 1)))  # noqa: S311
+        left = ctx.timeout_ms
+        if left is not None and delay * 1000 >= left:
+            raise failure
+        logger.info("%s is sent again in %.2f s", ctx.method.name, delay)
         return delay
 
 
+def _retry_after(header: str | None) -> float | None:
+    """Seconds that a Retry-After header asks for (RFC 9110 section 10.2.3: a number of seconds, or a date)."""
+    if header is None:
+        return None
+    if header.isascii() and header.isdigit():
+        return float(header)
+    try:
+        return max(0.0, (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds())
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def _log(request: Any, ctx: RequestContext[Any, Any], answer: Answer, code: str) -> None:  # noqa: ANN401 # a message
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.debug(
+            "%s /%s/%s attempt=%d code=%s status=%s duration=%.1fms request_id=%s",
+            ctx.http_method,
+            ctx.method.service_name,
+            ctx.method.name,
+            answer.attempts,
+            code,
+            answer.http_status,
+            answer.elapsed * 1000,
+            mask_of(request, ctx.request_headers)(answer.headers.get("x-request-id", "none")),
+        )
+
+
 def _write_deadline(ctx: RequestContext[Any, Any]) -> None:
-    if (left := ctx.timeout_ms) is not None:
-        ctx.request_headers["connect-timeout-ms"] = str(max(1, int(left)))
+    if (left := ctx.timeout_ms) is None:
+        return
+    milliseconds = max(1, int(left))
+    if "grpc-timeout" in ctx.request_headers:
+        short = milliseconds < LONGEST_GRPC_MS
+        ctx.request_headers["grpc-timeout"] = f"{milliseconds}m" if short else f"{milliseconds // 1000}S"
+    else:
+        ctx.request_headers["connect-timeout-ms"] = str(milliseconds)

@@ -1,21 +1,24 @@
 """The calls of `gitpod.v1.SecretService`, one short method each.
 
 Parameters become a message in `_params.py`, which goes through the generated stub, `_retry.py` and
-`_transport.py`; the answer becomes a result in `_results.py`, or a failure an exception in `errors.py`.
+`_transport.py`; the answer becomes a result in `_results.py`, or a failure an exception in `_translate.py`.
 """
 
 from collections.abc import Awaitable, Callable
-from functools import partial
+from functools import cached_property, partial
+from time import monotonic
 from typing import TypeVar, Unpack
 
 from protobuf import Message
 from pyqwest import Client, SyncClient
 
-from gitpod import _params, _results, types
-from gitpod._call import Calls, Headers, HiddenHeaders
+from gitpod import _params, _put, _results, types
+from gitpod._call import Call, Calls, Headers
+from gitpod._frames import without_frames, without_frames_async
 from gitpod._options import Options
+from gitpod._raw import AsyncSecretsWithRawResponse, SecretsWithRawResponse
 from gitpod._transport import AsyncTransport, SyncTransport
-from gitpod.errors import without_frames, without_frames_async
+from gitpod.errors import APIError
 from gitpod.pagination import AsyncPaginator, AsyncSecretsPage, SyncSecretsPage
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClient, SecretServiceClientSync
 from gitpod_proto.gitpod.v1.secret_pb import ListSecretsRequest
@@ -37,8 +40,15 @@ class Secrets(Calls):
     """
 
     def __init__(self, options: Options, transport: SyncTransport) -> None:
-        super().__init__(options, transport.address)
-        self._stub = SecretServiceClientSync(http_client=SyncClient(transport), **self._stub_options)
+        super().__init__(options, transport.endpoint.address)
+        http = SyncClient(transport)
+        self._stub = SecretServiceClientSync(http_client=http, **self._stub_options())
+        self._repeating = SecretServiceClientSync(http_client=http, **self._stub_options(repeat=True))
+
+    @cached_property
+    def with_raw_response(self) -> SecretsWithRawResponse:
+        """The same calls, which return the status, headers and trailers too; `.parse()` gives the result."""
+        return SecretsWithRawResponse(self)
 
     @without_frames
     def create(
@@ -51,43 +61,88 @@ class Secrets(Calls):
         """Store a new secret (CreateSecret).
 
         A create is sent again only when the failure proves that it was not processed. After an error
-        whose `outcome` is `"unknown"` the secret may exist.
+        whose `outcome` is `"unknown"` the secret may exist; `put` has no such doubt.
 
         Args:
             timeout: seconds for the whole call.
             extra_headers: sent beside the client's.
             **params: `name`, 3 to 127 letters, digits and underscores, unique in its scope;
-                `value`, at most 10240 characters; one mount: `environment_variable=True`,
-                `file_path="/absolute/path"`, `container_registry_basic_auth_host="https://…"` (the
-                value is then `username:password`) or `api_only=True`, where False is the same as
-                leaving it out; whose it is: `project_id`, or `scope` with one of `project_id`,
-                `user_id`, `organization_id`, `service_account_id`; `credential_proxy`; `source`.
+                `value`, at most 10240 characters, as a string, a `SecretValue` or pydantic's SecretStr;
+                one mount: `environment_variable=True`, `file_path="/absolute/path"`,
+                `container_registry_basic_auth_host="https://…"` (the value is then `username:password`)
+                or `api_only=True`, where False is the same as leaving it out; whose it is: `project_id`,
+                or `scope` with one of `project_id`, `user_id`, `organization_id`, `service_account_id`;
+                `credential_proxy`; `source`.
 
         Raises:
             ConflictError: the name is taken in that scope.
         """
-        request = _params.create_request(params)
-        return self._send(self._stub.create_secret, request, _results.create_response, timeout, extra_headers)
+        request, call = _params.create_request(params), Call(self._options, timeout, extra_headers)
+        return self._send(self._stub.create_secret, request, _results.create_response, call)
+
+    @without_frames
+    def put(
+        self,
+        *,
+        replace: bool = False,
+        timeout: float | None = None,
+        extra_headers: Headers | None = None,
+        **params: Unpack[types.SecretCreateParams],
+    ) -> types.SecretPutResponse:
+        """Store a secret, or update its value when the name exists in that scope.
+
+        Leaves one secret of that name with that value, however often it is sent, and is retried after
+        any transient failure. Takes CreateSecret, and when the name exists ListSecrets and
+        UpdateSecretValue.
+
+        Args:
+            replace: when the secret exists with another mount, `credential_proxy` or `source`, delete it
+                and create it anew. If that fails in between, the error says what exists.
+            timeout: seconds for the whole call.
+            extra_headers: sent beside the client's.
+            **params: those of `create`; `value` is at least 1 character, and `scope` or `project_id` required.
+
+        Raises:
+            ConflictError: the secret exists with another mount, `credential_proxy` or `source`.
+        """
+        steps = _put.steps(_params.put_request(params), replace=replace)
+        call = Call(self._options, timeout, extra_headers)
+        deadline = monotonic() + call.timeout
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    answer = self._send(getattr(self._repeating, step.rpc), step.request, step.read, call)
+                except APIError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(answer)
+                call.timeout = max(0.0, deadline - monotonic())
+        except StopIteration as done:
+            return _put.result(done)
 
     @without_frames
     def list(
         self,
         *,
+        use_get: bool = False,
         timeout: float | None = None,
         extra_headers: Headers | None = None,
         **params: Unpack[types.SecretListParams],
-    ) -> SyncSecretsPage:
+    ) -> SyncSecretsPage[types.Secret]:
         """List secrets, oldest first and without their values (ListSecrets).
 
         Iterate over the page for every secret from there on; further pages are fetched as needed.
 
         Args:
+            use_get: send an HTTP GET, which caches and logs on the way may keep, with the scope in its URL.
             timeout: seconds for each page.
             extra_headers: sent beside the client's.
             **params: `filter`, a mapping with `scope` (see `create`); `page_size`, 0 to 100, where 0
                 means 25; `token`, the `next_token` of an earlier page; or both of these in `pagination`.
         """
-        return self._page(_params.list_request(params), timeout, extra_headers)
+        call = Call(self._options, timeout, extra_headers, use_get=use_get)
+        return self._page(_params.list_request(params), call)
 
     @without_frames
     def get_value(
@@ -96,14 +151,16 @@ class Secrets(Calls):
         timeout: float | None = None,
         extra_headers: Headers | None = None,
         **params: Unpack[types.SecretGetValueParams],
-    ) -> types.SecretGetValueResponse:
-        """Read the value of the secret `secret_id`, a UUID (GetSecretValue).
+    ) -> types.SecretValue:
+        """Read the value of the secret `secret_id`, a UUID (GetSecretValue); `.reveal()` gives the text.
+
+        Always an HTTP POST, with `cache-control: no-store`.
 
         Raises:
             NotFoundError: there is no such secret.
         """
-        request = _params.get_value_request(params)
-        return self._send(self._stub.get_secret_value, request, _results.get_value_response, timeout, extra_headers)
+        request, call = _params.get_value_request(params), Call(self._options, timeout, extra_headers, no_store=True)
+        return self._send(self._stub.get_secret_value, request, _results.get_value_response, call)
 
     @without_frames
     def update_value(
@@ -118,8 +175,8 @@ class Secrets(Calls):
         Raises:
             NotFoundError: there is no such secret.
         """
-        request = _params.update_value_request(params)
-        self._send(self._stub.update_secret_value, request, _results.empty_response, timeout, extra_headers)
+        request, call = _params.update_value_request(params), Call(self._options, timeout, extra_headers)
+        self._send(self._stub.update_secret_value, request, _results.empty_response, call)
 
     @without_frames
     def delete(
@@ -134,45 +191,38 @@ class Secrets(Calls):
         Raises:
             NotFoundError: there is no such secret.
         """
-        request = _params.delete_request(params)
-        self._send(self._stub.delete_secret, request, _results.empty_response, timeout, extra_headers)
+        request, call = _params.delete_request(params), Call(self._options, timeout, extra_headers)
+        self._send(self._stub.delete_secret, request, _results.empty_response, call)
 
-    def _send(
-        self,
-        rpc: Callable[..., RES],
-        request: Message,
-        read: Callable[[RES], T],
-        timeout: float | None,
-        extra_headers: Headers | None,
-    ) -> T:
-        options = self._call_options(timeout, extra_headers)
+    def _send(self, rpc: Callable[..., RES], request: Message, read: Callable[[RES], T], call: Call) -> T:
         try:
-            return read(rpc(request, **options))
+            return read(rpc(request, **call.options()))
         except Exception as error:  # noqa: BLE001 # translate returns what it does not know
-            raise self._translated(error, request, extra_headers) from None
+            raise self._translated(error, request, call) from None
 
     @without_frames
-    def _page(
-        self, request: ListSecretsRequest, timeout: float | None, extra_headers: Headers | None
-    ) -> SyncSecretsPage:
-        secrets, token = self._send(self._stub.list_secrets, request, _results.list_response, timeout, extra_headers)
-        hidden = HiddenHeaders(extra_headers or {})
-        # No lambda, whose frame would show them.
-        return SyncSecretsPage(secrets, token, partial(self._next_page, request, timeout, hidden))
+    def _page(self, request: ListSecretsRequest, call: Call) -> SyncSecretsPage[types.Secret]:
+        secrets, token = self._send(self._stub.list_secrets, request, _results.list_response, call)
+        return SyncSecretsPage(secrets, token, partial(self._next_page, request, call))
 
     @without_frames
-    def _next_page(
-        self, request: ListSecretsRequest, timeout: float | None, extra_headers: Headers | None, token: str
-    ) -> SyncSecretsPage:
-        return self._page(_params.next_page_request(request, token), timeout, extra_headers)
+    def _next_page(self, request: ListSecretsRequest, call: Call, token: str) -> SyncSecretsPage[types.Secret]:
+        return self._page(_params.next_page_request(request, token), call)
 
 
 class AsyncSecrets(Calls):
     """`AsyncGitpod().secrets`: `Secrets`, awaited. `Secrets` documents parameters and errors."""
 
     def __init__(self, options: Options, transport: AsyncTransport) -> None:
-        super().__init__(options, transport.address)
-        self._stub = SecretServiceClient(http_client=Client(transport), **self._stub_options)
+        super().__init__(options, transport.endpoint.address)
+        http = Client(transport)
+        self._stub = SecretServiceClient(http_client=http, **self._stub_options())
+        self._repeating = SecretServiceClient(http_client=http, **self._stub_options(repeat=True))
+
+    @cached_property
+    def with_raw_response(self) -> AsyncSecretsWithRawResponse:
+        """The same calls, which return the status, headers and trailers too; `await .parse()` gives the result."""
+        return AsyncSecretsWithRawResponse(self)
 
     @without_frames_async
     async def create(
@@ -183,19 +233,47 @@ class AsyncSecrets(Calls):
         **params: Unpack[types.SecretCreateParams],
     ) -> types.SecretCreateResponse:
         """`Secrets.create`, awaited."""
-        request = _params.create_request(params)
-        return await self._send(self._stub.create_secret, request, _results.create_response, timeout, extra_headers)
+        request, call = _params.create_request(params), Call(self._options, timeout, extra_headers)
+        return await self._send(self._stub.create_secret, request, _results.create_response, call)
+
+    @without_frames_async
+    async def put(
+        self,
+        *,
+        replace: bool = False,
+        timeout: float | None = None,  # noqa: ASYNC109 # as above
+        extra_headers: Headers | None = None,
+        **params: Unpack[types.SecretCreateParams],
+    ) -> types.SecretPutResponse:
+        """`Secrets.put`, awaited."""
+        steps = _put.steps(_params.put_request(params), replace=replace)
+        call = Call(self._options, timeout, extra_headers)
+        deadline = monotonic() + call.timeout
+        try:
+            step = next(steps)
+            while True:
+                try:
+                    answer = await self._send(getattr(self._repeating, step.rpc), step.request, step.read, call)
+                except APIError as error:
+                    step = steps.throw(error)
+                else:
+                    step = steps.send(answer)
+                call.timeout = max(0.0, deadline - monotonic())
+        except StopIteration as done:
+            return _put.result(done)
 
     @without_frames
     def list(
         self,
         *,
+        use_get: bool = False,
         timeout: float | None = None,
         extra_headers: Headers | None = None,
         **params: Unpack[types.SecretListParams],
-    ) -> AsyncPaginator:
+    ) -> AsyncPaginator[types.Secret]:
         """`Secrets.list`: await it for the first page, or `async for` over every secret."""
-        return self._pages(_params.list_request(params), timeout, extra_headers)
+        call = Call(self._options, timeout, extra_headers, use_get=use_get)
+        return self._pages(_params.list_request(params), call)
 
     @without_frames_async
     async def get_value(
@@ -204,12 +282,10 @@ class AsyncSecrets(Calls):
         timeout: float | None = None,  # noqa: ASYNC109 # as above
         extra_headers: Headers | None = None,
         **params: Unpack[types.SecretGetValueParams],
-    ) -> types.SecretGetValueResponse:
+    ) -> types.SecretValue:
         """`Secrets.get_value`, awaited."""
-        request = _params.get_value_request(params)
-        return await self._send(
-            self._stub.get_secret_value, request, _results.get_value_response, timeout, extra_headers
-        )
+        request, call = _params.get_value_request(params), Call(self._options, timeout, extra_headers, no_store=True)
+        return await self._send(self._stub.get_secret_value, request, _results.get_value_response, call)
 
     @without_frames_async
     async def update_value(
@@ -220,8 +296,8 @@ class AsyncSecrets(Calls):
         **params: Unpack[types.SecretUpdateValueParams],
     ) -> None:
         """`Secrets.update_value`, awaited."""
-        request = _params.update_value_request(params)
-        await self._send(self._stub.update_secret_value, request, _results.empty_response, timeout, extra_headers)
+        request, call = _params.update_value_request(params), Call(self._options, timeout, extra_headers)
+        await self._send(self._stub.update_secret_value, request, _results.empty_response, call)
 
     @without_frames_async
     async def delete(
@@ -232,42 +308,25 @@ class AsyncSecrets(Calls):
         **params: Unpack[types.SecretDeleteParams],
     ) -> None:
         """`Secrets.delete`, awaited."""
-        request = _params.delete_request(params)
-        await self._send(self._stub.delete_secret, request, _results.empty_response, timeout, extra_headers)
+        request, call = _params.delete_request(params), Call(self._options, timeout, extra_headers)
+        await self._send(self._stub.delete_secret, request, _results.empty_response, call)
 
     async def _send(
-        self,
-        rpc: Callable[..., Awaitable[RES]],
-        request: Message,
-        read: Callable[[RES], T],
-        timeout: float | None,  # noqa: ASYNC109 # as above
-        extra_headers: Headers | None,
+        self, rpc: Callable[..., Awaitable[RES]], request: Message, read: Callable[[RES], T], call: Call
     ) -> T:
-        options = self._call_options(timeout, extra_headers)
         try:
-            return read(await rpc(request, **options))
+            return read(await rpc(request, **call.options()))
         except Exception as error:  # noqa: BLE001 # translate returns what it does not know
-            raise self._translated(error, request, extra_headers) from None
+            raise self._translated(error, request, call) from None
 
-    def _pages(
-        self, request: ListSecretsRequest, timeout: float | None, extra_headers: Headers | None
-    ) -> AsyncPaginator:
-        return AsyncPaginator(partial(self._page, request, timeout, HiddenHeaders(extra_headers or {})))
+    def _pages(self, request: ListSecretsRequest, call: Call) -> AsyncPaginator[types.Secret]:
+        return AsyncPaginator(partial(self._page, request, call))
 
     @without_frames_async
-    async def _page(
-        self,
-        request: ListSecretsRequest,
-        timeout: float | None,  # noqa: ASYNC109 # as above
-        extra_headers: Headers | None,
-    ) -> AsyncSecretsPage:
-        rpc = self._stub.list_secrets
-        secrets, token = await self._send(rpc, request, _results.list_response, timeout, extra_headers)
-        hidden = HiddenHeaders(extra_headers or {})
-        return AsyncSecretsPage(secrets, token, partial(self._next_page, request, timeout, hidden))
+    async def _page(self, request: ListSecretsRequest, call: Call) -> AsyncSecretsPage[types.Secret]:
+        secrets, token = await self._send(self._stub.list_secrets, request, _results.list_response, call)
+        return AsyncSecretsPage(secrets, token, partial(self._next_page, request, call))
 
     @without_frames
-    def _next_page(
-        self, request: ListSecretsRequest, timeout: float | None, extra_headers: Headers | None, token: str
-    ) -> AsyncPaginator:
-        return self._pages(_params.next_page_request(request, token), timeout, extra_headers)
+    def _next_page(self, request: ListSecretsRequest, call: Call, token: str) -> AsyncPaginator[types.Secret]:
+        return self._pages(_params.next_page_request(request, token), call)

@@ -1,63 +1,59 @@
-"""The connections of a client: the only module that knows pyqwest.
+"""The connections of a client: opened at the first request, bounded, and closed.
 
-A transport opens what it needs at the first request: HTTP connections, or the embedded service for a
-`sqlite:` base URL.
+`_http.py` knows how to make HTTP connections; the embedded service is called in process.
 """
 
 import json
 import os
 import threading
-from functools import cache
 
+from gitpod._http import connect, not_in_a_fork
+from gitpod._interrupts import interruptibly
 from gitpod.errors import UNKNOWN, APIConnectionError, APIResponseValidationError, GitpodError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import Callable
     from typing import Any
 
-    from pyqwest import Headers, HTTPTransport, Request, Response, SyncHTTPTransport, SyncRequest, SyncResponse
+    from pyqwest import Headers, Request, Response, SyncRequest, SyncResponse
+    from typing_extensions import Buffer
 
+    from gitpod._options import Endpoint
     from gitpod.server.app import Embedded
 
 HTTP_OK = 200
 CLOSED = "the client is closed"
-CONNECT_TIMEOUT = 5.0
-"""Seconds until a connection that is not established is given up."""
 
 MAX_RESPONSE_BYTES = 4 * 1024 * 1024
 """The largest answer to read, decompressed. A page of 100 secrets is some 50 KiB."""
-
-_http_pid: int | None = None
-"""The process that first opened an HTTP transport. pyqwest's threads do not survive a fork, and every
-later call in the child would hang for ever, even on a transport of its own."""
 
 
 class _Transport:
     """The connections that a client and its copies share."""
 
-    def __init__(self, base_url: str) -> None:
-        self.base_url = base_url
-        self.embedded = base_url.startswith("sqlite:")
-        if self.embedded:
-            _require_server()
-        # Requests to the embedded service go to a name of its own.
-        self.address = "http://embedded" if self.embedded else base_url
+    is_async: bool
+
+    def __init__(self, endpoint: "Endpoint") -> None:
+        self.endpoint = endpoint
+        # What `gitpod.testing` puts around the connections.
+        self.wrap: Callable[[Any], Any] = _as_it_is
         self._lock, self._lock_pid = threading.Lock(), os.getpid()
+        self._made_by = os.getpid()
         self._pid: int | None = None
         self._closed = False
         self._http: Any = None
         self._service: Embedded | None = None
         self._from_before_fork: list[object] = []
 
-    def _open(self) -> "Any":  # noqa: ANN401 # one of four classes of pyqwest
+    def _open(self) -> "Any":  # noqa: ANN401 # one of the transports of pyqwest
         """The transport for this process, opened at the first request."""
         with self._own_lock():
             if self._closed:
                 raise GitpodError(CLOSED)
             if self._pid != os.getpid():
-                self._check_fork()
-                self._http = self._connect()
+                self._leave_to_the_parent()
+                self._http = self.wrap(self._connect())
                 self._pid = os.getpid()
             return self._http
 
@@ -69,34 +65,36 @@ class _Transport:
 
     def _connect(self) -> object:
         """Make the transport."""
+        if self.endpoint.is_embedded:
+            return self._call_in_process(self._embed())
+        if self.endpoint.http_client is None:
+            return connect(self.endpoint, is_async=self.is_async)
+        if self._made_by != os.getpid():
+            # Its sockets are the parent's, and answers on them may be to the parent's requests.
+            raise not_in_a_fork("the http_client")
+        return self.endpoint.http_client
+
+    def _call_in_process(self, service: "Embedded") -> object:
         raise NotImplementedError
 
-    def _check_fork(self) -> None:
-        if not self.embedded and _http_pid not in (None, os.getpid()):
-            raise APIConnectionError(
-                "this process was forked after its parent had made a call, and the HTTP stack does not survive that; "
-                "make the first call after the fork, or start processes with the spawn method",
-                code="unavailable",
-                outcome="not_sent",
-            )
+    def _leave_to_the_parent(self) -> None:
+        if self._pid is None:
+            return
         if self._service is not None:
             if self._service.in_memory:
-                raise APIConnectionError(
-                    "this process was forked, and a store in memory stays with the parent; keep it in a file",
-                    code="unavailable",
-                    outcome="not_sent",
-                )
+                raise not_in_a_fork("a store in memory")
             # The parent's threads are gone and its SQLite connections must not be used, nor closed, here.
             self._service.abandon()
-            self._from_before_fork += [self._http, self._service]
-            self._service = None
+        self._from_before_fork += [self._http, self._service]
+        self._http = self._service = None
 
     def _take(self) -> "Any":  # noqa: ANN401 # as above
         """Mark the client closed, and take what is left to close."""
         with self._own_lock():
             self._closed = True
             http, self._http = self._http, None
-            return None if self.embedded or self._pid != os.getpid() else http
+            own = not self.endpoint.is_embedded and self.endpoint.http_client is None
+            return http if own and self._pid == os.getpid() else None
 
     def _close_service(self) -> None:
         if self._service is not None and self._pid == os.getpid():
@@ -107,7 +105,7 @@ class _Transport:
         from gitpod.server.errors import ServiceError, StoreBusyError
 
         try:
-            self._service = Embedded(self.base_url)
+            self._service = Embedded(self.endpoint.base_url)
         except ServiceError as error:
             raise GitpodError(f"base_url: {error}") from None
         except StoreBusyError:
@@ -116,80 +114,64 @@ class _Transport:
             ) from None
         return self._service
 
-    def _http_options(self) -> "dict[str, Any]":
-        global _http_pid  # noqa: PLW0603 # a fact of the process, not of one client
-        from pyqwest import Proxy
 
-        _http_pid = _http_pid or os.getpid()
-        options: dict[str, Any] = {
-            "tls_include_system_certs": True,
-            "connect_timeout": CONNECT_TIMEOUT,
-            # A 307 would post the secret to wherever the answer points.
-            "follow_redirects": False,
-            # Both decompress a whole body at once, beyond any bound.
-            "enable_brotli": False,
-            "enable_zstd": False,
-            "enable_otel": False,
-        }
-        if self.base_url.startswith("http:"):
-            # HTTP_PROXY would be handed the token and the value in clear. Any explicit proxy makes pyqwest
-            # ignore the environment's; this one is for https requests, of which there are none.
-            options["proxy"] = Proxy("http://127.0.0.1:9", scheme="https")
-        return options
+def _as_it_is(http: "Any") -> "Any":  # noqa: ANN401 # as above
+    return http
 
 
 class SyncTransport(_Transport):
     """The connections of `Gitpod` (pyqwest.SyncTransport)."""
 
-    def execute_sync(self, request: "SyncRequest") -> "SyncResponse":
-        """Send a request."""
-        from pyqwest import SyncResponse
+    is_async = False
 
+    def execute_sync(self, request: "SyncRequest") -> "SyncResponse":
+        """Send a request, and read the answer to its end."""
+        http = self._open()
         try:
-            response: SyncResponse = self._open().execute_sync(request)
+            # pyqwest itself does not notice Ctrl-C until it has an answer.
+            return interruptibly(_exchange, http, request)
         except RuntimeError:
             # The embedded service's executor was shut down between the two.
             if self._closed:
                 raise GitpodError(CLOSED) from None
             raise
-        body = _bounded(response)
-        content = body if response.status == HTTP_OK else _error_body(response.headers, b"".join(body))
-        return SyncResponse(
-            status=response.status, headers=response.headers, content=content, trailers=response.trailers
-        )
 
     def close(self) -> None:
         """Close every connection, and the embedded service. Safe to repeat."""
-        http: SyncHTTPTransport | None = self._take()
+        http = self._take()
         if http is not None:
             http.close()
         self._close_service()
 
-    def _connect(self) -> object:
-        from pyqwest import SyncHTTPTransport
+    def _call_in_process(self, service: "Embedded") -> object:
         from pyqwest.testing import WSGITransport
 
-        if self.embedded:
-            service = self._embed()
-            return WSGITransport(service.wsgi, executor=service.executor)
-        return SyncHTTPTransport(**self._http_options())
+        return WSGITransport(service.wsgi, executor=service.executor)
 
 
 class AsyncTransport(_Transport):
     """The connections of `AsyncGitpod` (pyqwest.Transport)."""
 
+    is_async = True
+
     async def execute(self, request: "Request") -> "Response":
-        """Send a request."""
+        """Send a request, and read the answer to its end."""
         from asyncio import to_thread
 
         from pyqwest import Response
 
         # Opening a store waits for the disk.
-        http = await to_thread(self._open) if self.embedded and self._http is None else self._open()
+        waits = self.endpoint.is_embedded and self._http is None
+        http = await to_thread(self._open) if waits else self._open()
         response: Response = await http.execute(request)
-        body = _abounded(response)
-        ok = response.status == HTTP_OK
-        content = body if ok else _error_body(response.headers, b"".join([chunk async for chunk in body]))
+        body = bytearray()
+        async with response:
+            try:
+                async for chunk in response.content:
+                    _add(body, chunk)
+            except Exception as error:  # noqa: BLE001 # raised again
+                raise _broken(error) from None
+        content = _checked(response.status, response.headers, body)
         return Response(status=response.status, headers=response.headers, content=content, trailers=response.trailers)
 
     async def aclose(self) -> None:
@@ -197,76 +179,38 @@ class AsyncTransport(_Transport):
         from asyncio import to_thread
 
         # An opening that is under way holds the lock for as long as the disk takes.
-        http: HTTPTransport | None = await to_thread(self._take)
+        http = await to_thread(self._take)
         if http is not None:
             await http.aclose()
         # Waits for the calls under way, which a cancelled task may have left behind.
         await to_thread(self._close_service)
 
-    def _connect(self) -> object:
-        from pyqwest import HTTPTransport
+    def _call_in_process(self, service: "Embedded") -> object:
         from pyqwest.testing import ASGITransport
 
-        if self.embedded:
-            return ASGITransport(self._embed().asgi)
-        _settle_at_exit()
-        return HTTPTransport(**self._http_options())
+        return ASGITransport(service.asgi)
 
 
-def was_unsent(cause: BaseException | None) -> bool:
-    """Whether a failed request's cause proves that the service never saw it.
+def _exchange(http: "Any", request: "SyncRequest") -> "SyncResponse":  # noqa: ANN401 # a transport
+    from pyqwest import SyncResponse
 
-    By exact type: pyqwest raises the builtin itself when it cannot connect, and the in-process
-    transports raise subclasses of it for errors of the application.
-    """
-    from pyqwest import ConnectTimeout, StreamError, StreamErrorCode
-
-    if type(cause) is StreamError:
-        return cause.code is StreamErrorCode.REFUSED_STREAM
-    return type(cause) in (ConnectionError, ConnectTimeout)
-
-
-def _error_body(headers: "Headers", body: bytes) -> bytes:
-    """The body of an error. JSON that is no Connect error, as gateways write it, loses its content type.
-
-    connectrpc makes up a code for it, and a gateway's 503 would pass for the word of the service that it
-    did nothing.
-    """
-    from connectrpc.code import Code
-
-    try:
-        error: Any = json.loads(body)
-        details: list[dict[str, object]] = error.get("details", [])
-        texts = [error.get("message", ""), *(detail.get(key, "") for detail in details for key in ("type", "value"))]
-        is_connect = bool(Code(error["code"])) and all(isinstance(text, str) for text in texts)
-    except (AttributeError, ValueError, LookupError, TypeError, RecursionError):
-        is_connect = False
-    if not is_connect:
-        headers["content-type"] = "application/octet-stream"
-    return body
-
-
-def _bounded(response: "SyncResponse") -> "Iterator[bytes]":
-    """The body, chunk by chunk; pyqwest itself would read and decompress any amount."""
-    size = 0
+    response: SyncResponse = http.execute_sync(request)
+    body = bytearray()
     with response:
         try:
             for chunk in response.content:
-                size = _within(size + len(chunk))
-                yield bytes(chunk)
+                _add(body, chunk)
         except Exception as error:  # noqa: BLE001 # raised again
             raise _broken(error) from None
+    content = _checked(response.status, response.headers, body)
+    return SyncResponse(status=response.status, headers=response.headers, content=content, trailers=response.trailers)
 
 
-async def _abounded(response: "Response") -> "AsyncIterator[bytes]":
-    size = 0
-    async with response:
-        try:
-            async for chunk in response.content:
-                size = _within(size + len(chunk))
-                yield bytes(chunk)
-        except Exception as error:  # noqa: BLE001 # raised again
-            raise _broken(error) from None
+def _add(body: bytearray, chunk: "Buffer") -> None:
+    """Keep a chunk of an answer; pyqwest itself would read and decompress any amount."""
+    body += chunk
+    if len(body) > MAX_RESPONSE_BYTES:
+        raise APIResponseValidationError(f"the answer is larger than {MAX_RESPONSE_BYTES} bytes{UNKNOWN}")
 
 
 def _broken(error: Exception) -> Exception:
@@ -276,26 +220,23 @@ def _broken(error: Exception) -> Exception:
     return error if isinstance(error, TimeoutError | GitpodError) else ReadError(str(error))
 
 
-def _within(size: int) -> int:
-    if size > MAX_RESPONSE_BYTES:
-        raise APIResponseValidationError(f"the answer is larger than {MAX_RESPONSE_BYTES} bytes{UNKNOWN}")
-    return size
+def _checked(status: int, headers: "Headers", body: bytearray) -> bytes:
+    """The body. JSON of an error that is no Connect error, as gateways write it, loses its content type.
 
-
-def _require_server() -> None:
-    from importlib.util import find_spec  # only for an embedded service
-
-    if find_spec("sqlalchemy") is None or find_spec("cryptography") is None:
-        raise GitpodError("base_url: sqlite: is the embedded service; pip install 'gitpod-connect[server]'")
-
-
-@cache
-def _settle_at_exit() -> None:
-    """Give pyqwest's threads a moment before the interpreter is finalized.
-
-    One that wakes an event loop after that aborts the process: 5 of 60 short programs did, none with this.
+    connectrpc makes up a code for it, and a gateway's 503 would pass for the word of the service that it
+    did nothing.
     """
-    import atexit
-    import time
+    from connectrpc.code import Code
 
-    atexit.register(time.sleep, 0.005)
+    if status == HTTP_OK:
+        return bytes(body)
+    try:
+        error: Any = json.loads(body)
+        details: list[dict[str, object]] = error.get("details", [])
+        texts = [error.get("message", ""), *(detail.get(key, "") for detail in details for key in ("type", "value"))]
+        is_connect = bool(Code(error["code"])) and all(isinstance(text, str) for text in texts)
+    except (AttributeError, ValueError, LookupError, TypeError, RecursionError):
+        is_connect = False
+    if not is_connect:
+        headers["content-type"] = "application/octet-stream"
+    return bytes(body)

@@ -2,15 +2,18 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
+
+from typing_extensions import TypeVar
 
 from gitpod.errors import APIResponseValidationError
 from gitpod.types import Secret
 
 __all__ = ["AsyncPaginator", "AsyncSecretsPage", "SecretsPagePagination", "SyncSecretsPage"]
 
+S = TypeVar("S", default=Secret)
 P = TypeVar("P")
-PAGE = TypeVar("PAGE", bound="_Page[Any]")
+PAGE = TypeVar("PAGE", bound="_Page[Any, Any]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,10 +23,10 @@ class SecretsPagePagination:
     next_token: str | None = None
 
 
-class _Page(Generic[P]):
+class _Page(Generic[P, S]):
     """One page: `secrets`, oldest first, and `pagination`. `P` is what fetching the next page gives."""
 
-    def __init__(self, secrets: list[Secret], next_token: str | None, fetch: Callable[[str], P]) -> None:
+    def __init__(self, secrets: list[S], next_token: str | None, fetch: Callable[[str], P]) -> None:
         self.secrets = secrets
         self.pagination = SecretsPagePagination(next_token=next_token)
         self._fetch = fetch
@@ -48,48 +51,48 @@ class _Page(Generic[P]):
         return f"{type(self).__name__}(secrets={self.secrets!r}, pagination={self.pagination!r})"
 
 
-class SyncSecretsPage(_Page["SyncSecretsPage"]):
+class SyncSecretsPage(_Page["SyncSecretsPage[S]", S], Generic[S]):
     """A page of `Gitpod().secrets.list(...)`."""
 
-    def iter_pages(self) -> Iterator["SyncSecretsPage"]:
+    def iter_pages(self) -> Iterator["SyncSecretsPage[S]"]:
         """This page and every page after it."""
-        page = self
+        page: SyncSecretsPage[S] = self
         yield page
         while page.has_next_page():
             page = page._before(page.get_next_page())
             yield page
 
-    def __iter__(self) -> Iterator[Secret]:
+    def __iter__(self) -> Iterator[S]:
         for page in self.iter_pages():
             yield from page.secrets
 
 
-class AsyncSecretsPage(_Page["AsyncPaginator"]):
+class AsyncSecretsPage(_Page["AsyncPaginator[S]", S], Generic[S]):
     """A page of `AsyncGitpod().secrets.list(...)`; `await page.get_next_page()` fetches the next."""
 
-    async def iter_pages(self) -> AsyncIterator["AsyncSecretsPage"]:
+    async def iter_pages(self) -> AsyncIterator["AsyncSecretsPage[S]"]:
         """This page and every page after it."""
-        page = self
+        page: AsyncSecretsPage[S] = self
         yield page
         while page.has_next_page():
             page = page._before(await page.get_next_page())
             yield page
 
-    async def __aiter__(self) -> AsyncIterator[Secret]:
+    async def __aiter__(self) -> AsyncIterator[S]:
         async for page in self.iter_pages():
             for secret in page.secrets:
                 yield secret
 
 
-class AsyncPaginator:
+class AsyncPaginator(Generic[S]):
     """A list that is not fetched yet: await it for its first page, or iterate over every secret of it."""
 
-    def __init__(self, first: Callable[[], Awaitable[AsyncSecretsPage]]) -> None:
+    def __init__(self, first: Callable[[], Awaitable[AsyncSecretsPage[S]]]) -> None:
         self._first = first
 
-    def __await__(self) -> Generator[Any, Any, AsyncSecretsPage]:
+    def __await__(self) -> Generator[Any, Any, AsyncSecretsPage[S]]:
         return self._first().__await__()
 
-    async def __aiter__(self) -> AsyncIterator[Secret]:
+    async def __aiter__(self) -> AsyncIterator[S]:
         async for secret in await self._first():
             yield secret

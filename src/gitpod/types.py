@@ -7,11 +7,14 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
-from typing import Any, Literal, Required, TypeAlias, TypedDict, cast
+from typing import Any, Literal, Protocol, Required, TypeAlias, TypedDict, cast
+
+from gitpod._secret_value import SecretValue
 
 __all__ = [
     "CredentialProxy",
     "CredentialProxyParam",
+    "ErrorCode",
     "OidcJFrog",
     "OidcJFrogParam",
     "Principal",
@@ -24,12 +27,15 @@ __all__ = [
     "SecretListFilter",
     "SecretListPagination",
     "SecretListParams",
+    "SecretPutResponse",
     "SecretScope",
     "SecretScopeParam",
     "SecretUpdateValueParams",
+    "SecretValue",
     "Source",
     "SourceParam",
     "Subject",
+    "SupportsSecretValue",
 ]
 
 Principal: TypeAlias = Literal[
@@ -42,6 +48,27 @@ Principal: TypeAlias = Literal[
     "PRINCIPAL_RUNNER_MANAGER",
 ]
 """The kinds of `Subject` that the contract names (`gitpod.v1.Principal`)."""
+
+
+ErrorCode: TypeAlias = Literal[
+    "canceled",
+    "unknown",
+    "invalid_argument",
+    "deadline_exceeded",
+    "not_found",
+    "already_exists",
+    "permission_denied",
+    "resource_exhausted",
+    "failed_precondition",
+    "aborted",
+    "out_of_range",
+    "unimplemented",
+    "internal",
+    "unavailable",
+    "data_loss",
+    "unauthenticated",
+]
+"""The names of the Connect error codes, which `APIError.code` holds."""
 
 
 class _Model:
@@ -160,13 +187,27 @@ class SecretCreateResponse(_Model):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
-class SecretGetValueResponse(_Model):
-    """What `secrets.get_value` returns (`gitpod.v1.GetSecretValueResponse`). Its repr masks the value."""
+class SecretPutResponse(_Model):
+    """What `secrets.put` returns: the secret, and what was done.
 
-    value: str
+    `action` is `"created"`; `"updated"`, when the name existed as the value was written; or `"replaced"`.
+    An updated secret is as it was found: `updated_at` is of the change before.
+    """
 
-    def __repr__(self) -> str:
-        return "SecretGetValueResponse(value='**********')"
+    secret: Secret
+    action: Literal["created", "updated", "replaced"]
+
+
+SecretGetValueResponse = SecretValue
+"""`SecretValue`, by the name that gitpod-sdk 0.11 has for what `secrets.get_value` returns."""
+
+
+class SupportsSecretValue(Protocol):
+    """What hides a secret text: a `SecretValue`, or pydantic's SecretStr."""
+
+    def get_secret_value(self) -> str:
+        """The text."""
+        ...
 
 
 class SecretScopeParam(TypedDict, total=False):
@@ -200,10 +241,10 @@ class SourceParam(TypedDict, total=False):
 
 
 class SecretCreateParams(TypedDict, total=False):
-    """The parameters of `secrets.create`; `proto/gitpod/v1/secret.proto` has every rule."""
+    """The parameters of `secrets.create` and `secrets.put`; `proto/gitpod/v1/secret.proto` has every rule."""
 
     name: Required[str]
-    value: str
+    value: str | SupportsSecretValue
     environment_variable: bool
     file_path: str
     container_registry_basic_auth_host: str
@@ -247,7 +288,7 @@ class SecretUpdateValueParams(TypedDict):
     """The parameters of `secrets.update_value`."""
 
     secret_id: str
-    value: str
+    value: str | SupportsSecretValue
 
 
 class SecretDeleteParams(TypedDict):

@@ -6,7 +6,15 @@ from typing import assert_type
 
 from gitpod import AsyncGitpod, Gitpod, GitpodError, InvalidRequestError, Violation
 from gitpod.pagination import AsyncPaginator, AsyncSecretsPage, SyncSecretsPage
-from gitpod.types import Secret, SecretCreateParams, SecretCreateResponse, SecretGetValueResponse, SecretScope, Subject
+from gitpod.types import (
+    ErrorCode,
+    Secret,
+    SecretCreateParams,
+    SecretCreateResponse,
+    SecretGetValueResponse,
+    SecretScope,
+    Subject,
+)
 
 PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
 PARAMS: SecretCreateParams = {"name": "NAME", "value": "v", "project_id": PROJECT, "file_path": "/k"}
@@ -64,7 +72,7 @@ async def async_client(client: AsyncGitpod) -> None:
 def errors(error: InvalidRequestError) -> None:
     """What an error knows."""
     assert_type(error.violations, tuple[Violation, ...])
-    assert_type(error.code, str)
+    assert_type(error.code, ErrorCode)
     assert_type(error.attempts, int)
     assert_type(error.request_id, str | None)
     parent: GitpodError = error

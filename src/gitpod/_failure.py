@@ -1,0 +1,172 @@
+"""What a failed attempt proves, and whether another one may help. Nothing here decides or sends."""
+
+import asyncio
+import time
+from contextvars import ContextVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Self
+
+from connectrpc.client import ResponseMetadata
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError, ErrorDetail
+
+from gitpod._http import is_permanent, was_unsent
+from gitpod._transport import HTTP_OK
+from gitpod.errors import GitpodError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from protobuf import Message
+
+    from gitpod.errors import Outcome
+
+REDIRECTS, CLIENT_ERRORS = range(300, 400), range(400, 500)
+SHEDDING = {Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED}
+PROVES_NOTHING = {303, 408, 499, 500, 502, 504}
+"""Statuses that may come after the service was at work, whatever code goes with them."""
+
+TRANSIENT = {408, 429, 500, 502, 503, 504}
+"""Statuses after which another attempt may succeed."""
+
+REFUSALS = {
+    Code.INVALID_ARGUMENT,
+    Code.NOT_FOUND,
+    Code.ALREADY_EXISTS,
+    Code.PERMISSION_DENIED,
+    Code.UNAUTHENTICATED,
+    Code.FAILED_PRECONDITION,
+    Code.ABORTED,
+    Code.OUT_OF_RANGE,
+    Code.UNIMPLEMENTED,
+}
+"""Codes by which the service itself says that it did nothing. INTERNAL, UNKNOWN, DATA_LOSS,
+DEADLINE_EXCEEDED and CANCELED may come after the fact; for UNAVAILABLE and RESOURCE_EXHAUSTED see `is_shed`."""
+
+STATUS = {
+    Code.CANCELED: 499,
+    Code.UNKNOWN: 500,
+    Code.INVALID_ARGUMENT: 400,
+    Code.DEADLINE_EXCEEDED: 504,
+    Code.NOT_FOUND: 404,
+    Code.ALREADY_EXISTS: 409,
+    Code.PERMISSION_DENIED: 403,
+    Code.RESOURCE_EXHAUSTED: 429,
+    Code.FAILED_PRECONDITION: 400,
+    Code.ABORTED: 409,
+    Code.OUT_OF_RANGE: 400,
+    Code.UNIMPLEMENTED: 501,
+    Code.INTERNAL: 500,
+    Code.UNAVAILABLE: 503,
+    Code.DATA_LOSS: 500,
+    Code.UNAUTHENTICATED: 401,
+}
+"""The HTTP status of each code (the Connect protocol's table), for gRPC, whose errors are all 200."""
+
+
+class Answer(ResponseMetadata):
+    """What is known of the answer to a call's last attempt, and how many attempts there were."""
+
+    def __init__(self, attempts: int) -> None:
+        self.attempts = attempts
+        self._started = time.perf_counter()
+
+    @property
+    def elapsed(self) -> float:
+        """Seconds since the last attempt began."""
+        return time.perf_counter() - self._started
+
+    def __enter__(self) -> Self:
+        LAST_ANSWER.set(self)
+        return super().__enter__()
+
+
+LAST_ANSWER: ContextVar[Answer] = ContextVar("gitpod_last_answer")
+"""The answer to the call that this thread or task made last."""
+
+
+class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of it
+    """A failed attempt: its error, and what is known of its answer and of the attempts before it."""
+
+    def __init__(self, error: ConnectError, answer: Answer, earlier: "Failure | None") -> None:
+        super().__init__()
+        self.error = error
+        self.headers = answer.headers
+        self.attempts = answer.attempts
+        content_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        self.is_grpc = content_type.startswith("application/grpc") and answer.http_status == HTTP_OK
+        # An error of the service itself, not a proxy's page or a broken answer.
+        self.by_service = error.__cause__ is None and (
+            answer.trailers.get("grpc-status", "0") != "0"
+            if self.is_grpc
+            else answer.http_status != HTTP_OK and content_type == "application/json"
+        )
+        self.status = STATUS[error.code] if self.is_grpc and self.by_service else answer.http_status
+        self._in_doubt = earlier is not None and earlier.outcome == "unknown"
+
+    @property
+    def outcome(self) -> "Outcome":
+        """What became of the request, as far as this attempt and those before it prove it."""
+        if self._in_doubt:
+            return "unknown"
+        if was_unsent(self.error.__cause__):
+            return "not_sent"
+        if self.status is None:
+            # Without a cause the deadline had passed before anything was sent.
+            return "unknown" if self.error.__cause__ else "not_sent"
+        if self.by_service:
+            refused = self.error.code in REFUSALS or self.is_shed
+        else:
+            refused = self.status in (*REDIRECTS, *CLIENT_ERRORS)
+        return "rejected" if refused and self.status not in PROVES_NOTHING else "unknown"
+
+    @property
+    def is_shed(self) -> bool:
+        """Whether the service turned the request away unprocessed, for now.
+
+        Proxies that speak gRPC say UNAVAILABLE of a connection that broke after the request was
+        forwarded, so there it takes the service's own word, a RetryInfo.
+        """
+        if not self.by_service or self.error.code not in SHEDDING:
+            return False
+        return self.retry_info is not None if self.is_grpc else self.status in (429, 503)
+
+    @property
+    def is_transient(self) -> bool:
+        """Whether another attempt may succeed, where it does no harm."""
+        cause = self.error.__cause__
+        if isinstance(cause, GitpodError | asyncio.CancelledError) or is_permanent(cause):
+            return False
+        # A 200 that did not make it into a result was cut off or garbled.
+        return self.status is None or self.status in {HTTP_OK, *TRANSIENT}
+
+    @cached_property
+    def details(self) -> "Sequence[Message]":
+        """The details of the error, decoded: those whose types this package knows."""
+        return [message for detail in self.error.details if (message := _decoded(detail)) is not None]
+
+    @property
+    def retry_info(self) -> float | None:
+        """Seconds until the next attempt, as the service asks for in `google.rpc.RetryInfo`."""
+        from gitpod_proto.google.rpc.error_details_pb import RetryInfo  # only when something fails
+
+        asked = [detail.retry_delay for detail in self.details if isinstance(detail, RetryInfo)]
+        return max((delay.seconds + delay.nanos / 1e9 if delay else 0.0 for delay in asked), default=None)
+
+
+def _decoded(detail: ErrorDetail) -> "Message | None":
+    """A detail as one of the google.rpc messages, or as protovalidate's violations."""
+    from protovalidate import ViolationsPb  # only when something fails
+
+    from gitpod_proto.google.rpc import error_details_pb
+
+    package, _, name = detail.type_name.rpartition(".")
+    known: Any = getattr(error_details_pb, name, None) if package == "google.rpc" else None
+    if detail.type_name == ViolationsPb.desc().type_name:
+        known = ViolationsPb
+    try:
+        message: Message | None = detail.value(known) if known else None
+    except (TypeError, ValueError):
+        # The error is worth more than its details.
+        return None
+    return message

@@ -1,0 +1,62 @@
+"""Errors without the frames that they came through, whose locals hold values and tokens."""
+
+from functools import wraps
+
+from gitpod.errors import GitpodError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Coroutine
+    from typing import Any, ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
+
+
+def _bare(error: BaseException) -> BaseException:
+    """The error without the frames and causes that it came through, whose locals hold values and tokens."""
+    if not isinstance(error, GitpodError) and isinstance(error, Exception):
+        # Not ours, hence a fault of this package: say where, as source lines without locals.
+        import traceback  # rarely needed
+
+        error.add_note("".join(["raised inside gitpod:\n", *traceback.format_tb(error.__traceback__)]))
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
+def without_frames(method: "Callable[P, T]") -> "Callable[P, T]":
+    """Have a method raise its errors from here, where no frame holds a value or a token.
+
+    Crash reporters and `traceback.TracebackException(capture_locals=True)` print the locals of every
+    frame that an exception passed through.
+    """
+
+    @wraps(method)
+    def call(*args: "P.args", **kwargs: "P.kwargs") -> "T":
+        try:
+            return method(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 # raised again below
+            failure = _bare(error)
+        finally:
+            del args
+            kwargs.clear()
+        raise failure
+
+    return call
+
+
+def without_frames_async(method: "Callable[P, Coroutine[Any, Any, T]]") -> "Callable[P, Coroutine[Any, Any, T]]":
+    """`without_frames` for a coroutine."""
+
+    @wraps(method)
+    async def call(*args: "P.args", **kwargs: "P.kwargs") -> "T":
+        try:
+            return await method(*args, **kwargs)
+        except BaseException as error:  # noqa: BLE001 # raised again below
+            failure = _bare(error)
+        finally:
+            del args
+            kwargs.clear()
+        raise failure
+
+    return call

@@ -1,0 +1,213 @@
+"""HTTP connections: pyqwest's by default, or what the caller has; and what their errors prove.
+
+`_httpx.py` and `_forked.py` make the other two kinds look like pyqwest's transports.
+"""
+
+import os
+import sys
+from contextlib import AsyncExitStack, ExitStack
+from functools import cache
+from inspect import iscoroutinefunction
+from pathlib import Path
+
+from gitpod.errors import APIConnectionError, GitpodError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Iterator
+    from typing import Any
+
+    from pyqwest import Client, Request, Response, SyncClient, SyncRequest, SyncResponse
+
+    from gitpod._options import Endpoint
+
+CONNECT_TIMEOUT = 5.0
+"""Seconds until a connection that is not established is given up."""
+
+_forked = False
+
+
+def _note_fork() -> None:
+    """Remember that pyqwest cannot be used in this process.
+
+    Its threads do not survive a fork, and once anything of it was made, by whomever, every later call in
+    the child would hang for ever, even on a transport of its own.
+    """
+    global _forked  # noqa: PLW0603 # a fact of the process
+    _forked = _forked or "pyqwest" in sys.modules
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_note_fork)
+
+
+def connect(endpoint: "Endpoint", *, is_async: bool) -> "Any":  # noqa: ANN401 # a pyqwest transport of either kind
+    """Connections of this process's own to a service on the network."""
+    if _forked:
+        if endpoint.http2:
+            raise not_in_a_fork("HTTP/2 (http2=True, and gRPC)")
+        from gitpod._forked import ForkedTransport
+
+        return ForkedTransport(endpoint)
+    from pyqwest import HTTPTransport, HTTPVersion, Proxy, SyncHTTPTransport
+
+    options: dict[str, Any] = {
+        "tls_include_system_certs": endpoint.ca_cert is None,
+        "connect_timeout": CONNECT_TIMEOUT,
+        # A 307 would post the secret to wherever the answer points.
+        "follow_redirects": False,
+        # Both decompress a whole body at once, beyond any bound.
+        "enable_brotli": False,
+        "enable_zstd": False,
+        "enable_otel": False,
+    }
+    if endpoint.ca_cert is not None:
+        options["tls_ca_cert"] = Path(endpoint.ca_cert).read_bytes()
+    if endpoint.client_cert is not None:
+        options["tls_cert"], options["tls_key"] = (Path(path).read_bytes() for path in endpoint.client_cert)
+    if endpoint.http2:
+        options["http_version"] = HTTPVersion.HTTP2
+    if endpoint.base_url.startswith("http:"):
+        # HTTP_PROXY would be handed the token and the value in clear. Any explicit proxy makes pyqwest
+        # ignore the environment's; this one is for https requests, of which there are none.
+        options["proxy"] = Proxy("http://127.0.0.1:9", scheme="https")
+    if not is_async:
+        return SyncHTTPTransport(**options)
+    _settle_at_exit()
+    return HTTPTransport(**options)
+
+
+def adapt(http_client: "Any", *, is_async: bool) -> object:  # noqa: ANN401 # whatever the caller gave
+    """What the caller gave as `http_client`, as a pyqwest transport."""
+    httpx: Any
+    pyqwest: Any
+    httpx, pyqwest = sys.modules.get("httpx"), sys.modules.get("pyqwest")
+    if httpx and isinstance(http_client, httpx.AsyncClient if is_async else httpx.Client):
+        from gitpod import _httpx
+
+        return (_httpx.AsyncHTTPXTransport if is_async else _httpx.HTTPXTransport)(http_client)
+    if pyqwest and isinstance(http_client, pyqwest.Client if is_async else pyqwest.SyncClient):
+        return (_AsyncClientTransport if is_async else _ClientTransport)(http_client)
+    if hasattr(http_client, "execute" if is_async else "execute_sync"):
+        return http_client
+    if is_app(http_client, is_async=is_async):
+        from pyqwest.testing import ASGITransport, WSGITransport
+
+        app: Any = http_client
+        return ASGITransport(app) if is_async else WSGITransport(app)
+    raise GitpodError(
+        "http_client: must be an httpx.AsyncClient, a pyqwest.Client or transport, or an ASGI application"
+        if is_async
+        else "http_client: must be an httpx.Client, a pyqwest.SyncClient or sync transport, or a WSGI application"
+    )
+
+
+def is_app(http_client: "Any", *, is_async: bool) -> bool:  # noqa: ANN401 # whatever the caller gave
+    """Whether this is an ASGI application, or a WSGI application."""
+    if is_async:
+        called = getattr(http_client, "__call__", None)  # noqa: B004 # which may be a coroutine function
+        return iscoroutinefunction(http_client) or iscoroutinefunction(called)
+    return callable(http_client) and not isinstance(http_client, type) and not is_app(http_client, is_async=True)
+
+
+def is_httpx(http_client: object) -> bool:
+    """Whether this is a client of httpx, which knows no trailers."""
+    return type(http_client).__module__.partition(".")[0] == "httpx"
+
+
+def seconds_left(request: "Request | SyncRequest") -> float:
+    """The seconds that a request's own deadline leaves it, for HTTP clients that take a timeout."""
+    if milliseconds := request.headers.get("connect-timeout-ms", ""):
+        return int(milliseconds) / 1000
+    text = request.headers.get("grpc-timeout", f"{CONNECT_TIMEOUT:.0f}S")
+    return int(text[:-1]) / (1000 if text.endswith("m") else 1)
+
+
+def not_in_a_fork(what: str) -> APIConnectionError:
+    """The error for what a forked process cannot use."""
+    return APIConnectionError(
+        f"this process was forked, and {what} does not survive that; make the client after the fork, or start "
+        "processes with the spawn method",
+        code="unavailable",
+        outcome="not_sent",
+    )
+
+
+class _ClientTransport:
+    """A `pyqwest.SyncClient` as a transport."""
+
+    def __init__(self, client: "SyncClient") -> None:
+        self._client = client
+
+    def execute_sync(self, request: "SyncRequest") -> "SyncResponse":
+        from pyqwest import SyncResponse
+
+        stack = ExitStack()
+        stream = self._client.stream(request.method, request.url, request.headers, request.content)
+        response = stack.enter_context(stream)
+
+        def content() -> "Iterator[Any]":
+            with stack:
+                yield from response.content
+
+        return SyncResponse(
+            status=response.status, headers=response.headers, content=content(), trailers=response.trailers
+        )
+
+
+class _AsyncClientTransport:
+    """A `pyqwest.Client` as a transport."""
+
+    def __init__(self, client: "Client") -> None:
+        self._client = client
+
+    async def execute(self, request: "Request") -> "Response":
+        from pyqwest import Response
+
+        stack = AsyncExitStack()
+        stream = self._client.stream(request.method, request.url, request.headers, request.content)
+        response = await stack.enter_async_context(stream)
+
+        async def content() -> "AsyncIterator[Any]":
+            async with stack:
+                async for chunk in response.content:
+                    yield chunk
+
+        return Response(status=response.status, headers=response.headers, content=content(), trailers=response.trailers)
+
+
+def was_unsent(cause: BaseException | None) -> bool:
+    """Whether a failed request's cause proves that the service never saw it.
+
+    By exact type: pyqwest raises the builtin itself when it cannot connect, and the in-process
+    transports raise subclasses of it for errors of the application.
+    """
+    from pyqwest import ConnectTimeout, StreamError, StreamErrorCode
+
+    if type(cause) is StreamError:
+        return cause.code is StreamErrorCode.REFUSED_STREAM
+    return type(cause) in (ConnectionError, ConnectTimeout)
+
+
+def is_permanent(cause: BaseException | None) -> bool:
+    """Whether another connection will fail for the same reason: a certificate that is not trusted."""
+    return type(cause) is ConnectionError and "certificate" in str(cause).lower()
+
+
+def is_connection_error(cause: BaseException | None) -> bool:
+    """Whether a failed request's cause is the connection, whatever came of it before."""
+    from pyqwest import ReadError, RemoteProtocolError, WriteError
+
+    return isinstance(cause, ReadError | WriteError | RemoteProtocolError | OSError)
+
+
+@cache
+def _settle_at_exit() -> None:
+    """Give pyqwest's threads a moment before the interpreter is finalized.
+
+    One that wakes an event loop after that aborts the process: 5 of 60 short programs did, none with this.
+    """
+    import atexit
+    import time
+
+    atexit.register(time.sleep, 0.005)

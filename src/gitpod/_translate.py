@@ -1,0 +1,82 @@
+"""The one place that makes the errors of `errors.py` from what a call met."""
+
+from asyncio import CancelledError
+from collections.abc import Callable
+
+from protobuf import Message
+from protovalidate import ViolationsPb
+
+from gitpod._failure import LAST_ANSWER, Failure
+from gitpod._http import is_connection_error
+from gitpod._results import UntrustedResponseError
+from gitpod.errors import (
+    UNKNOWN,
+    APIConnectionError,
+    APIError,
+    APIResponseValidationError,
+    APITimeoutError,
+    GitpodError,
+    Violation,
+    status_error,
+    violation,
+)
+
+
+def translate(error: Exception, mask: Callable[[str], str]) -> BaseException:
+    """The error that a caller gets for what a call met. `mask` goes over all that the service may have quoted."""
+    cause = error.error.__cause__ if isinstance(error, Failure) else error
+    if isinstance(cause, UntrustedResponseError):
+        cause = APIResponseValidationError(f"{cause}{UNKNOWN}")
+    if isinstance(cause, APIResponseValidationError):
+        answer = LAST_ANSWER.get()
+        cause.attempts, cause.status_code = answer.attempts, answer.http_status
+        cause.request_id = mask(answer.headers.get("x-request-id", "")) or None
+    if not isinstance(error, Failure) or isinstance(cause, GitpodError | CancelledError):
+        return cause or error
+    kind, message = _kind(error)
+    details = [_masked(detail, mask) for detail in error.details]
+    return kind(
+        f"{error.error.code.value}: {mask(message)}{UNKNOWN if error.outcome == 'unknown' else ''}",
+        code=error.error.code.value,
+        outcome=error.outcome,
+        attempts=error.attempts,
+        status_code=error.status,
+        request_id=mask(error.headers.get("x-request-id", "")) or None,
+        details=[detail for detail in details if detail is not None],
+        violations=_violations(details),
+    )
+
+
+def _kind(failure: Failure) -> tuple[type[APIError], str]:
+    """The class of a failure, and its text."""
+    cause, status = failure.error.__cause__, failure.status
+    if isinstance(cause, TimeoutError) or (status is None and cause is None):
+        return APITimeoutError, "no answer before the deadline"
+    if status is None or is_connection_error(cause):
+        return APIConnectionError, f"the connection failed: {failure.error.message.removeprefix('Request failed: ')}"
+    if failure.by_service:
+        return status_error(status), failure.error.message or "the service gave no reason"
+    if 300 <= status < 400:  # noqa: PLR2004 # HTTP redirects
+        location = failure.headers.get("location", "nowhere").partition("?")[0]
+        return APIResponseValidationError, f"HTTP {status} to {location}, and redirects are not followed; fix base_url"
+    if status < 400 or cause is not None:  # noqa: PLR2004 # HTTP success
+        return APIResponseValidationError, "the answer is not one that the contract allows"
+    return status_error(status), f"HTTP {status}, and not from the service itself; is base_url right?"
+
+
+def _masked(detail: Message, mask: Callable[[str], str]) -> Message | None:
+    """The detail with whatever it quotes masked; None when that leaves no valid message."""
+    text = detail.to_json()
+    masked = mask(text)
+    if masked == text:
+        return detail
+    try:
+        return type(detail).from_json(masked)
+    except ValueError:
+        return None
+
+
+def _violations(details: list[Message | None]) -> list[Violation]:
+    """The violations in an error's details, where the service sent some."""
+    every = [detail.violations for detail in details if isinstance(detail, ViolationsPb)]
+    return [violation(broken) for violations in every for broken in violations]
