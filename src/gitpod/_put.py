@@ -53,8 +53,8 @@ def steps(request: secret_pb.CreateSecretRequest, *, replace: bool) -> Steps:
         if different := _differences(request, found):
             if not replace:
                 raise ConflictError(
-                    f"already_exists: name: a secret of this name exists with another {' and '.join(different)}, which "
-                    "put does not change; replace=True deletes it and creates it anew",
+                    f"already_exists: name: a secret of this name exists with another {' and '.join(different)} "
+                    f"(it has {_mount(found)}), which put does not change; replace=True deletes it and creates it anew",
                     code="already_exists",
                     outcome="rejected",
                     attempts=taken.attempts,
@@ -133,6 +133,10 @@ def _differences(request: secret_pb.CreateSecretRequest, found: Secret) -> list[
     different = ["mount"] if any(getattr(wanted, name) != getattr(found, name) for name in MOUNTS) else []
     asked = [name for name in ("credential_proxy", "source") if getattr(wanted, name) is not None]
     return different + [name for name in asked if getattr(wanted, name) != getattr(found, name)]
+
+
+def _mount(found: Secret) -> str:
+    return next((name for name in MOUNTS if getattr(found, name) is not None), "none that this package knows")
 
 
 def _failed(error: APIError, text: str, *, in_doubt: bool) -> APIError:

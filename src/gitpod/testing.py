@@ -1,17 +1,236 @@
-"""pytest fixtures for programs that use this package: add `pytest_plugins = ["gitpod.testing"]` to conftest.py.
+"""For tests of programs that use this package: a service in this process, and faults to aim at a client.
 
-They run the real service, in this process and in memory, so they need `gitpod-connect[server]`.
+Add `pytest_plugins = ["gitpod.testing"]` to conftest.py for the fixtures `gitpod_client`,
+`gitpod_async_client` and `gitpod_faults`. They run the real service, in memory, so they need
+`gitpod-connect[server]`.
 """
+# A plan and what it puts around a client's transport are one.
+# pyright: reportPrivateUsage=false
 
+import asyncio
+import json
+import random
+import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import pytest
+from pyqwest import Headers, ReadError, Request, Response, SyncRequest, SyncResponse, WriteError
 
-from gitpod import Gitpod
+from gitpod import AsyncGitpod, Gitpod
+from gitpod._http import seconds_left
+
+__all__ = ["FaultKind", "FaultPlan", "gitpod_async_client", "gitpod_client", "gitpod_faults"]
+
+C = TypeVar("C", Gitpod, AsyncGitpod)
+
+FaultKind: TypeAlias = Literal[
+    "refuse",
+    "drop_before_reading",
+    "drop_after_commit",
+    "delay",
+    "status",
+    "truncated_body",
+    "wrong_content_type",
+    "garbage",
+]
+"""What happens to a request: no connection; a connection that breaks before the service has read it, or after
+it has done it; an answer that comes late; another answer in place of the service's; the service's answer
+broken off, passed off as a web page, or turned into noise."""
+
+
+@dataclass(kw_only=True)
+class _Fault:
+    kind: FaultKind
+    rpc: str | None
+    times: int
+    chance: float
+    seconds: float
+    status: int
+    code: str
+    retry_after: str | None
+
+
+class FaultPlan:
+    """Faults between a client and its service, whichever that is.
+
+    The faults that fit a request are tried in the order they were added; the first that is not used up
+    happens. Requests that meet none arrive.
+
+    Args:
+        seed: of everything that is random; the same plan with the same seed does the same.
+
+    Attributes:
+        deliveries: how many requests reached the service, by RPC, such as `"CreateSecret"`.
+        happened: every fault that happened, as pairs of RPC and kind.
+    """
+
+    def __init__(self, seed: int = 0) -> None:
+        self._random = random.Random(seed)  # noqa: S311 # repeatable, not secret
+        self._faults: list[_Fault] = []
+        self.deliveries: Counter[str] = Counter()
+        self.happened: list[tuple[str, FaultKind]] = []
+
+    def add(  # by name
+        self,
+        kind: FaultKind,
+        rpc: str | None = None,
+        *,
+        times: int = 1,
+        chance: float = 1.0,
+        seconds: float = 1.0,
+        status: int = 503,
+        code: str = "unavailable",
+        retry_after: str | None = None,
+    ) -> "FaultPlan":
+        """Plan a fault.
+
+        Args:
+            kind: what happens.
+            rpc: the RPC that it happens to, such as `"CreateSecret"`; any by default.
+            times: how often.
+            chance: how likely, from 0 to 1, each time that it could.
+            seconds: how late the answer is, for `"delay"`; the call's own deadline comes first.
+            status: the HTTP status, for `"status"`.
+            code: the Connect code, for `"status"`.
+            retry_after: the Retry-After header, for `"status"`: seconds, or an HTTP date.
+        """
+        self._faults.append(
+            _Fault(
+                kind=kind,
+                rpc=rpc,
+                times=times,
+                chance=chance,
+                seconds=seconds,
+                status=status,
+                code=code,
+                retry_after=retry_after,
+            )
+        )
+        return self
+
+    def aim(self, client: C) -> C:
+        """Put the plan between a client (and its copies) and its service, before its first call."""
+
+        def wrap(http: object) -> object:
+            return _Faulty(http, self)
+
+        client._transport.wrap = wrap
+        return client
+
+    def _next(self, request: SyncRequest | Request) -> _Fault | None:
+        """The fault that a request meets."""
+        rpc = _rpc(request)
+        for fault in self._faults:
+            if fault.times and fault.rpc in (None, rpc) and self._random.random() < fault.chance:
+                fault.times -= 1
+                self.happened.append((rpc, fault.kind))
+                return fault
+        return None
+
+    def _before(self, fault: _Fault | None) -> tuple[int, Headers, bytes] | None:
+        """Raise what keeps a request from arriving, or give what answers it in place of the service."""
+        if fault is None:
+            return None
+        if fault.kind == "refuse":
+            raise ConnectionError("refused, as planned")
+        if fault.kind == "drop_before_reading":
+            raise WriteError("dropped before it was read, as planned")
+        if fault.kind != "status":
+            return None
+        headers = Headers()
+        headers["content-type"] = "application/json"
+        if fault.retry_after is not None:
+            headers["retry-after"] = fault.retry_after
+        return fault.status, headers, json.dumps({"code": fault.code, "message": "as planned"}).encode()
+
+    def _after(self, fault: _Fault | None, headers: Headers, body: bytes) -> bytes:
+        """What becomes of the service's answer."""
+        kind = fault.kind if fault else None
+        if kind in ("drop_after_commit", "truncated_body"):
+            raise ReadError("broken off, as planned")
+        if kind == "wrong_content_type":
+            headers["content-type"] = "text/html"
+        # No message begins like this, in either codec.
+        return b"\xff" * 12 + self._random.randbytes(64) if kind == "garbage" else body
+
+
+class _Faulty:
+    """A transport with a plan around it."""
+
+    def __init__(self, http: Any, plan: FaultPlan) -> None:  # noqa: ANN401 # a transport of either kind
+        self._http = http
+        self._plan = plan
+
+    def execute_sync(self, request: SyncRequest) -> SyncResponse:
+        fault = self._plan._next(request)
+        if (instead := self._plan._before(fault)) is not None:
+            status, headers, content = instead
+            return SyncResponse(status=status, headers=headers, content=content)
+        self._plan.deliveries[_rpc(request)] += 1
+        response: SyncResponse = self._http.execute_sync(request)
+        body = b"".join(bytes(chunk) for chunk in response.content)
+        if (late := _late(fault, request)) is not None:
+            time.sleep(late)
+            _check_deadline(fault, request)
+        content = self._plan._after(fault, response.headers, body)
+        return SyncResponse(
+            status=response.status, headers=response.headers, content=content, trailers=response.trailers
+        )
+
+    async def execute(self, request: Request) -> Response:
+        fault = self._plan._next(request)
+        if (instead := self._plan._before(fault)) is not None:
+            status, headers, content = instead
+            return Response(status=status, headers=headers, content=content)
+        self._plan.deliveries[_rpc(request)] += 1
+        response: Response = await self._http.execute(request)
+        body = b"".join([bytes(chunk) async for chunk in response.content])
+        if (late := _late(fault, request)) is not None:
+            await asyncio.sleep(late)
+            _check_deadline(fault, request)
+        content = self._plan._after(fault, response.headers, body)
+        return Response(status=response.status, headers=response.headers, content=content, trailers=response.trailers)
+
+    def close(self) -> None:
+        self._http.close()
+
+    async def aclose(self) -> None:
+        await self._http.aclose()
+
+
+def _rpc(request: SyncRequest | Request) -> str:
+    return request.url.partition("?")[0].rpartition("/")[2]
+
+
+def _late(fault: _Fault | None, request: SyncRequest | Request) -> float | None:
+    """Seconds until the answer comes, or until nobody waits for it any more."""
+    return min(fault.seconds, seconds_left(request)) if fault and fault.kind == "delay" else None
+
+
+def _check_deadline(fault: _Fault | None, request: SyncRequest | Request) -> None:
+    if fault and fault.seconds >= seconds_left(request):
+        raise TimeoutError
 
 
 @pytest.fixture
-def gitpod_client() -> Iterator[Gitpod]:
-    """A client of a service of its own, which is empty and gone after the test."""
-    with Gitpod(bearer_token="test", base_url="sqlite://") as client:  # noqa: S106 # in process any token will do
+def gitpod_client(gitpod_faults: FaultPlan) -> Iterator[Gitpod]:
+    """A client of a service of its own, which is empty and gone after the test. Obeys `gitpod_faults`."""
+    with gitpod_faults.aim(Gitpod(bearer_token="test", base_url="sqlite://")) as client:  # noqa: S106 # any will do
         yield client
+
+
+@pytest.fixture
+def gitpod_async_client(gitpod_faults: FaultPlan) -> Iterator[AsyncGitpod]:
+    """`gitpod_client` for asyncio, with a service of its own."""
+    client = gitpod_faults.aim(AsyncGitpod(bearer_token="test", base_url="sqlite://"))  # noqa: S106 # as above
+    yield client
+    asyncio.run(client.close())
+
+
+@pytest.fixture
+def gitpod_faults() -> FaultPlan:
+    """The faults that `gitpod_client` and `gitpod_async_client` meet; none until some are added."""
+    return FaultPlan()

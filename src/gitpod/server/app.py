@@ -11,11 +11,14 @@ import uuid
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
+from importlib.util import find_spec
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from connectrpc.code import Code
 from connectrpc.codec import proto_binary_codec
+from connectrpc.compression import Compression
+from connectrpc.compression.gzip import GzipCompression
 from connectrpc.errors import ConnectError
 from connectrpc.request import RequestContext
 
@@ -44,6 +47,7 @@ class Guard:
         """Name the request (connectrpc.interceptor.MetadataInterceptorSync)."""
         request_id = str(uuid.uuid4())
         ctx.response_headers["x-request-id"] = request_id
+        ctx.response_headers["cache-control"] = "no-store"
         return request_id
 
     def on_end_sync(self, token: str, ctx: Ctx, error: Exception | None, /) -> None:
@@ -104,6 +108,15 @@ class Authenticate:
 ACCEPTED_ENCODINGS = ("accept-encoding", "connect-accept-encoding", "grpc-accept-encoding")
 """The headers by which a client asks for compressed answers. They are dropped: how well an answer that
 holds a secret compresses says something about it (CRIME, BREACH). Compressed requests are welcome."""
+
+
+def _compressions() -> list[Compression]:
+    """How requests may be compressed: zstd needs a package of its own."""
+    if find_spec("zstandard") is None:
+        return [GzipCompression()]
+    from connectrpc.compression.zstd import ZstdCompression  # which imports that package
+
+    return [GzipCompression(), ZstdCompression()]
 
 
 def _guarded_wsgi(app: WSGIApplication) -> WSGIApplication:
@@ -170,6 +183,7 @@ class Embedded:
             "interceptors": interceptors,
             "read_max_bytes": MAX_REQUEST_BYTES,
             "codecs": [proto_binary_codec(), StrictJSONCodec()],
+            "compressions": _compressions(),
         }
         # Both run handlers here, so that closing can wait for those under way.
         self.executor = ThreadPoolExecutor(thread_name_prefix="gitpod-embedded")
