@@ -15,7 +15,7 @@ import pytest
 
 from gitpod import AsyncGitpod, Gitpod
 from gitpod.pagination import AsyncPaginator
-from gitpod.types import Secret, SecretCreateResponse, SecretGetValueResponse
+from gitpod.types import Secret, SecretCreateResponse, SecretPutResponse, SecretValue
 
 pytest_plugins = ["gitpod.testing"]
 
@@ -94,8 +94,11 @@ class Caller:
     def create(self, **params: Any) -> SecretCreateResponse:
         return self.run(self.client.secrets.create(**params))
 
-    def get_value(self, **params: Any) -> SecretGetValueResponse:
+    def get_value(self, **params: Any) -> SecretValue:
         return self.run(self.client.secrets.get_value(**params))
+
+    def put(self, **params: Any) -> SecretPutResponse:
+        return self.run(self.client.secrets.put(**params))
 
     def update_value(self, **params: Any) -> None:
         return self.run(self.client.secrets.update_value(**params))

@@ -45,6 +45,13 @@ class Peer:
                 self.script(connection, request)
 
 
+def free_port() -> int:
+    """A port that nothing listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
 def read_request(connection: socket.socket) -> bytes:
     """One request: its head, and the body that its content-length announces."""
     data = b""

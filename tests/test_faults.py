@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from conftest import TOKEN, Caller, Codec
-from peer import Peer, Script, answer, hang_up, in_turn, stall
+from peer import Peer, Script, answer, free_port, hang_up, in_turn, stall
 
 import gitpod
 from gitpod import AsyncGitpod, Gitpod, _retry
@@ -57,13 +57,6 @@ def connect(kind: type[Gitpod] | type[AsyncGitpod], runner: Any, monkeypatch: py
     yield make
     for each in made:
         each.close()
-
-
-def free_port() -> int:
-    """A port that nothing listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        port: int = listener.getsockname()[1]
-        return port
 
 
 BAD_DETAILS = json.dumps(
