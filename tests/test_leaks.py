@@ -6,18 +6,26 @@ import logging
 import pickle
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Any
 
+import conftest
 import pytest
-from conftest import Caller
+from conftest import Caller, Service
 from connectrpc._protocol import ConnectWireError  # what a server writes
 from connectrpc.code import Code
 from connectrpc.errors import ErrorDetail
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from peer import Peer, Script, answer, hang_up, in_turn
 from protovalidate import FieldPathElementPb, FieldPathPb, ViolationPb, ViolationsPb
+from pyqwest import SyncHTTPTransport
 
 import gitpod
-from gitpod import AsyncGitpod, Gitpod
+from gitpod import AsyncGitpod, Gitpod, _retry
+from gitpod.server.app import Embedded
+from gitpod.testing import FaultKind, FaultPlan
 
 VALUE = "canary-value-7d1f"
 TOKEN = "canary-token-93ab"
@@ -119,6 +127,103 @@ def test_faults_leak_nothing(
     assert_clean(create(clients(kind, peer.url, codec), runner), caplog)
     assert VALUE.encode() in peer.requests[0]
     peer.close()
+
+
+PROTOCOLS = [(protocol, codec) for protocol in ("connect", "grpc", "grpc-web") for codec in ("binary", "json")]
+KINDS: list[FaultKind] = [
+    "refuse",
+    "drop_before_reading",
+    "drop_after_commit",
+    "delay",
+    "status",
+    "truncated_body",
+    "wrong_content_type",
+    "garbage",
+]
+PARAMS: dict[str, dict[str, Any]] = {
+    "create": {"name": "NAME_2", "project_id": UUID, "api_only": True},
+    "put": {"name": "NAME", "project_id": UUID, "api_only": True, "replace": True},
+    "update_value": {"secret_id": ""},
+    "get_value": {"secret_id": ""},
+    "delete": {"secret_id": ""},
+    "list": {"filter": {"scope": {"project_id": UUID}}},
+}
+
+
+def fail(caller: Caller, rpc: str, secret_id: str) -> BaseException:
+    """The error of any call. The canaries are no locals of this function."""
+    params = {**PARAMS[rpc], **({"secret_id": secret_id} if "secret_id" in PARAMS[rpc] else {})}
+    hidden = {"value": VALUE} if rpc in ("create", "put", "update_value") else {}
+    try:
+        getattr(caller, rpc)(timeout=0.05, extra_headers={"x-key": TOKEN}, **params, **hidden)
+    except gitpod.GitpodError as error:
+        return strip_own_frames(error)
+    raise AssertionError("the call succeeded")
+
+
+@pytest.fixture(scope="module")
+def embedded() -> Iterator[Embedded]:
+    """A service in this process, for every client of this file's matrix."""
+    with closing(Embedded("sqlite://")) as service:
+        yield service
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS, ids="-".join)
+@pytest.mark.parametrize("fault", KINDS)
+def test_no_call_leaks_under_any_fault(  # a matrix
+    kind: Any,
+    protocol: Any,
+    fault: FaultKind,
+    runner: asyncio.Runner,
+    embedded: Embedded,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Every RPC, in every protocol and codec: what is raised, and what is logged at DEBUG by anybody."""
+    monkeypatch.setattr(_retry, "FIRST_DELAY", 0.0)
+    caplog.set_level(logging.DEBUG)
+    plan = FaultPlan(seed=3)
+    app = embedded.wsgi if kind is Gitpod else embedded.asgi
+    client = kind(bearer_token=TOKEN, http_client=app, protocol=protocol[0], codec=protocol[1])
+    caller = Caller(plan.aim(client), runner)
+    stored = caller.put(name="NAME", value=VALUE, project_id=UUID, api_only=True).secret
+    plan.add(fault, times=999, seconds=9, retry_after="0")
+    for rpc in PARAMS:
+        assert_clean(fail(caller, rpc, stored.id), caplog)
+    assert {happened[0] for happened in plan.happened} >= {"CreateSecret", "GetSecretValue", "UpdateSecretValue"}
+
+
+def test_spans_hold_nothing(clients: Any, service: Service, runner: asyncio.Runner) -> None:
+    """Of an HTTP client that makes some; the package's own makes none."""
+    exporter = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(exporter))
+    transport = SyncHTTPTransport(tracer_provider=provider, follow_redirects=False)
+    token = conftest.TOKEN
+    client = Gitpod(bearer_token=token, base_url=service.url, http_client=transport)
+    secret = client.secrets.create(name="SPANS", value=VALUE, project_id=UUID, api_only=True).secret
+    client.secrets.get_value(secret_id=secret.id)
+    create(Gitpod(bearer_token=TOKEN, base_url=service.url, http_client=transport), runner)
+    spans = exporter.get_finished_spans()
+    assert len(spans) == 3
+    assert [span for span in spans if any(text in span.to_json() for text in (VALUE, TOKEN, token))] == []
+    clients(Gitpod, service.url, "binary").with_options(bearer_token=token).secrets.delete(secret_id=secret.id)
+    assert len(exporter.get_finished_spans()) == 3
+
+
+def test_no_public_object_shows_a_canary(kind: Any, runner: asyncio.Runner) -> None:
+    """Neither by its repr nor by its attributes' ones."""
+    client: Any = kind(bearer_token=TOKEN, base_url="sqlite://", default_headers={"x-key": TOKEN})
+    caller = Caller(client, runner)
+    made = caller.put(name="NAME", value=VALUE, project_id=UUID, api_only=True)
+    raw = caller.run(client.secrets.with_raw_response.get_value(secret_id=made.secret.id))
+    shown = [client, client.secrets, client.secrets.with_raw_response, made, made.secret, raw, caller.run(raw.parse())]
+    shown += [client.secrets.list(), caller.page(extra_headers={"x-key": TOKEN}), client.with_options(timeout=1)]
+    shown += [client._transport, client._transport.endpoint, client._options, client.secrets._stub, FaultPlan()]
+    texts = [repr(each) + str(each) + repr(getattr(each, "__dict__", "")) for each in shown]
+    assert [text for text in texts if VALUE in text or TOKEN in text] == []
+    assert caller.run(raw.parse()).reveal() == VALUE
+    caller.close()
 
 
 @pytest.mark.parametrize("bad", BAD, ids=lambda bad: next(iter(bad)))

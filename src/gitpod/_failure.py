@@ -4,21 +4,18 @@ import asyncio
 import time
 from contextvars import ContextVar
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from connectrpc.client import ResponseMetadata
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError, ErrorDetail
+from protobuf import Message
 
 from gitpod._http import is_permanent, was_unsent
 from gitpod._transport import HTTP_OK
 from gitpod.errors import GitpodError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from protobuf import Message
-
     from gitpod.errors import Outcome
 
 REDIRECTS, CLIENT_ERRORS = range(300, 400), range(400, 500)
@@ -141,7 +138,7 @@ class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of
         return self.status is None or self.status in {HTTP_OK, *TRANSIENT}
 
     @cached_property
-    def details(self) -> "Sequence[Message]":
+    def details(self) -> list[Message]:
         """The details of the error, decoded: those whose types this package knows."""
         return [message for detail in self.error.details if (message := _decoded(detail)) is not None]
 
@@ -154,19 +151,20 @@ class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of
         return max((delay.seconds + delay.nanos / 1e9 if delay else 0.0 for delay in asked), default=None)
 
 
-def _decoded(detail: ErrorDetail) -> "Message | None":
+def _decoded(detail: ErrorDetail) -> Message | None:
     """A detail as one of the google.rpc messages, or as protovalidate's violations."""
     from protovalidate import ViolationsPb  # only when something fails
 
     from gitpod_proto.google.rpc import error_details_pb
 
     package, _, name = detail.type_name.rpartition(".")
-    known: Any = getattr(error_details_pb, name, None) if package == "google.rpc" else None
+    known: object = getattr(error_details_pb, name, None) if package == "google.rpc" else None
     if detail.type_name == ViolationsPb.desc().type_name:
         known = ViolationsPb
+    if not (isinstance(known, type) and issubclass(known, Message) and known is not Message):
+        return None
     try:
-        message: Message | None = detail.value(known) if known else None
-    except (TypeError, ValueError):
+        return detail.value(known)
+    except ValueError:
         # The error is worth more than its details.
         return None
-    return message

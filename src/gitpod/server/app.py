@@ -134,7 +134,7 @@ def _guarded_asgi(app: ASGIApplication) -> ASGIApplication:
     async def guarded(
         scope: Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
     ) -> None:
-        if (status := _unservable(scope["headers"])) is not None:
+        if (status := _unservable(scope)) is not None:
             await send({"type": "http.response.start", "status": status, "headers": []})
             await send({"type": "http.response.body"})
             return
@@ -144,13 +144,15 @@ def _guarded_asgi(app: ASGIApplication) -> ASGIApplication:
     return guarded
 
 
-def _unservable(headers: Iterable[tuple[bytes, bytes]]) -> int | None:
+def _unservable(scope: Scope) -> int | None:
     """The status for headers that the runtime would fail on, with a traceback in the log for each request."""
+    headers: Iterable[tuple[bytes, bytes]] = scope["headers"]
     for name, value in headers:
         if not (name.isascii() and value.isascii()):
             return 400
+        is_grpc = name == b"content-type" and value.startswith(b"application/grpc") and b"grpc-web" not in value
         # gRPC needs trailers, which uvicorn does not send; gRPC-Web does without.
-        if name == b"content-type" and value.startswith(b"application/grpc") and b"grpc-web" not in value:
+        if is_grpc and "http.response.trailers" not in (scope.get("extensions") or {}):
             return 415
     return None
 
