@@ -4,6 +4,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 Script = Callable[[socket.socket, bytes], None]
@@ -28,6 +29,9 @@ class Peer:
             time.sleep(0.01)
 
     def close(self) -> None:
+        # Closing alone would leave the thread that accepts where it is.
+        with suppress(OSError):
+            self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
 
     def _accept(self) -> None:

@@ -184,8 +184,9 @@ def test_a_seed_repeats_itself() -> None:
         plan = FaultPlan(seed=seed).add("refuse", chance=0.5, times=99).add("drop_after_commit", chance=0.5, times=99)
         with plan.aim(Gitpod(bearer_token=TOKEN, base_url="sqlite://", max_retries=0)) as client:
             for index in range(12):
+                params: Any = {**PARAMS, "name": f"NAME_{index}"}
                 try:
-                    client.secrets.create(**{**PARAMS, "name": f"NAME_{index}"})
+                    client.secrets.create(**params)
                 except gitpod.APIError as error:
                     assert error.outcome in ("not_sent", "unknown")  # noqa: PT017 # of either kind of fault
         return plan.happened
@@ -229,7 +230,7 @@ def test_a_planned_fault_is_like_the_real_one(
 ) -> None:
     """The same error, outcome and attempts as on a socket where it happens."""
     stored = caller.create(**{**PARAMS, "name": "OTHER"}).secret
-    params = {"secret_id": stored.id} if rpc == "get_value" else PARAMS
+    params: Any = {"secret_id": stored.id} if rpc == "get_value" else PARAMS
     script = REAL[kind_of_fault]
     there = Peer(script or hang_up)
     plan.add(kind_of_fault, times=99, seconds=9, retry_after="0")

@@ -50,7 +50,8 @@ def test_trailers_and_attempts_are_told(kind: Any, runner: asyncio.Runner) -> No
     shed = answer(503, b'{"code": "unavailable"}', "retry-after: 0")
     there = Peer(in_turn(shed, answer(200, b"{}", "trailer-x-cost: 3", "x-one: 1")))
     caller = Caller(kind(bearer_token=TOKEN, base_url=there.url, codec="json"), runner)
-    response: Any = caller.run(caller.client.secrets.with_raw_response.delete(secret_id=PROJECT))
+    raw: Any = caller.client.secrets.with_raw_response
+    response = caller.run(raw.delete(secret_id=PROJECT))
     assert (response.trailers["x-cost"], response.headers["X-One"], response.retries_taken) == ("3", "1", 1)
     caller.close()
     there.close()
@@ -58,8 +59,9 @@ def test_trailers_and_attempts_are_told(kind: Any, runner: asyncio.Runner) -> No
 
 def test_an_error_is_raised_as_ever(client: Caller) -> None:
     """And not wrapped."""
+    raw: Any = client.client.secrets.with_raw_response
     with pytest.raises(gitpod.NotFoundError):
-        client.run(client.client.secrets.with_raw_response.delete(secret_id=PROJECT))
+        client.run(raw.delete(secret_id=PROJECT))
 
 
 def test_concurrent_calls_keep_their_answers(runner: asyncio.Runner) -> None:

@@ -4,7 +4,7 @@ import asyncio
 import time
 from contextvars import ContextVar
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self, cast
 
 from connectrpc.client import ResponseMetadata
 from connectrpc.code import Code
@@ -158,13 +158,13 @@ def _decoded(detail: ErrorDetail) -> Message | None:
     from gitpod_proto.google.rpc import error_details_pb
 
     package, _, name = detail.type_name.rpartition(".")
-    known: object = getattr(error_details_pb, name, None) if package == "google.rpc" else None
+    known: Any = getattr(error_details_pb, name, None) if package == "google.rpc" else None
     if detail.type_name == ViolationsPb.desc().type_name:
         known = ViolationsPb
-    if not (isinstance(known, type) and issubclass(known, Message) and known is not Message):
+    if not (isinstance(known, type) and issubclass(known, Message)) or known is Message:
         return None
     try:
-        return detail.value(known)
+        return detail.value(cast("type[Message[Any]]", known))
     except ValueError:
         # The error is worth more than its details.
         return None

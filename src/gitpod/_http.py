@@ -7,8 +7,6 @@ import os
 import sys
 from contextlib import AsyncExitStack, ExitStack
 from functools import cache
-from inspect import iscoroutinefunction
-from pathlib import Path
 
 from gitpod.errors import APIConnectionError, GitpodError
 
@@ -18,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from pyqwest import Client, Request, Response, SyncClient, SyncRequest, SyncResponse
+    from pyqwest.testing import ASGITransport
 
     from gitpod._options import Endpoint
 
@@ -52,7 +51,8 @@ def connect(endpoint: "Endpoint", *, is_async: bool) -> "Any":  # noqa: ANN401 #
     from pyqwest import HTTPTransport, HTTPVersion, Proxy, SyncHTTPTransport
 
     options: dict[str, Any] = {
-        "tls_include_system_certs": endpoint.ca_cert is None,
+        # Loading them takes 5 ms.
+        "tls_include_system_certs": endpoint.ca_cert is None and endpoint.base_url.startswith("https:"),
         "connect_timeout": CONNECT_TIMEOUT,
         # A 307 would post the secret to wherever the answer points.
         "follow_redirects": False,
@@ -62,9 +62,9 @@ def connect(endpoint: "Endpoint", *, is_async: bool) -> "Any":  # noqa: ANN401 #
         "enable_otel": False,
     }
     if endpoint.ca_cert is not None:
-        options["tls_ca_cert"] = Path(endpoint.ca_cert).read_bytes()
+        options["tls_ca_cert"] = endpoint.ca_cert
     if endpoint.client_cert is not None:
-        options["tls_cert"], options["tls_key"] = (Path(path).read_bytes() for path in endpoint.client_cert)
+        options["tls_cert"], options["tls_key"] = endpoint.client_cert
     if endpoint.http2:
         options["http_version"] = HTTPVersion.HTTP2
     if endpoint.base_url.startswith("http:"):
@@ -79,40 +79,49 @@ def connect(endpoint: "Endpoint", *, is_async: bool) -> "Any":  # noqa: ANN401 #
 
 def adapt(http_client: "Any", *, is_async: bool) -> object:  # noqa: ANN401 # whatever the caller gave
     """What the caller gave as `http_client`, as a pyqwest transport."""
-    httpx: Any
-    pyqwest: Any
-    httpx, pyqwest = sys.modules.get("httpx"), sys.modules.get("pyqwest")
-    if httpx and isinstance(http_client, httpx.AsyncClient if is_async else httpx.Client):
+    pyqwest: Any = sys.modules.get("pyqwest")
+    if is_httpx(http_client, is_async=is_async):
         from gitpod import _httpx
 
         return (_httpx.AsyncHTTPXTransport if is_async else _httpx.HTTPXTransport)(http_client)
     if pyqwest and isinstance(http_client, pyqwest.Client if is_async else pyqwest.SyncClient):
         return (_AsyncClientTransport if is_async else _ClientTransport)(http_client)
-    if hasattr(http_client, "execute" if is_async else "execute_sync"):
-        return http_client
     if is_app(http_client, is_async=is_async):
         from pyqwest.testing import ASGITransport, WSGITransport
 
-        app: Any = http_client
-        return ASGITransport(app) if is_async else WSGITransport(app)
+        return _AppTransport(ASGITransport(http_client)) if is_async else WSGITransport(http_client)
+    is_client = pyqwest and isinstance(http_client, pyqwest.Client | pyqwest.SyncClient)
+    is_transport = hasattr(http_client, "execute" if is_async else "execute_sync")
+    if is_transport and not is_client and not isinstance(http_client, type):
+        return http_client
     raise GitpodError(
-        "http_client: must be an httpx.AsyncClient, a pyqwest.Client or transport, or an ASGI application"
+        "http_client: must be an httpx.AsyncClient (pip install 'gitpod-connect[httpx]'), a pyqwest.Client or "
+        "transport, or an ASGI application"
         if is_async
-        else "http_client: must be an httpx.Client, a pyqwest.SyncClient or sync transport, or a WSGI application"
+        else "http_client: must be an httpx.Client (pip install 'gitpod-connect[httpx]'), a pyqwest.SyncClient or "
+        "sync transport, or a WSGI application"
     )
 
 
 def is_app(http_client: "Any", *, is_async: bool) -> bool:  # noqa: ANN401 # whatever the caller gave
     """Whether this is an ASGI application, or a WSGI application."""
-    if is_async:
-        called = getattr(http_client, "__call__", None)  # noqa: B004 # which may be a coroutine function
-        return iscoroutinefunction(http_client) or iscoroutinefunction(called)
-    return callable(http_client) and not isinstance(http_client, type) and not is_app(http_client, is_async=True)
+    from inspect import iscoroutinefunction  # only for an http_client
+
+    if not callable(http_client) or isinstance(http_client, type):
+        return False
+    called = getattr(http_client, "__call__", None)  # noqa: B004 # which may be a coroutine function
+    return (iscoroutinefunction(http_client) or iscoroutinefunction(called)) == is_async
 
 
-def is_httpx(http_client: object) -> bool:
-    """Whether this is a client of httpx, which knows no trailers."""
-    return type(http_client).__module__.partition(".")[0] == "httpx"
+def is_httpx(http_client: object, *, is_async: bool) -> bool:
+    """Whether this is a client of httpx, which whoever has one has loaded."""
+    httpx: Any = sys.modules.get("httpx")
+    return bool(httpx) and isinstance(http_client, httpx.AsyncClient if is_async else httpx.Client)
+
+
+def is_patient(http: object) -> bool:
+    """Whether a transport is of `_httpx.py` or `_forked.py`, and bounds each of its waits but not their sum."""
+    return getattr(http, "is_patient", False)
 
 
 def seconds_left(request: "Request | SyncRequest") -> float:
@@ -153,6 +162,23 @@ class _ClientTransport:
         return SyncResponse(
             status=response.status, headers=response.headers, content=content(), trailers=response.trailers
         )
+
+
+class _AppTransport:
+    """An ASGI application, whose own errors prove nothing."""
+
+    def __init__(self, transport: "ASGITransport") -> None:
+        self._transport = transport
+
+    async def execute(self, request: "Request") -> "Response":
+        from pyqwest import ReadError
+
+        try:
+            return await self._transport.execute(request)
+        except TimeoutError:
+            raise
+        except Exception as error:  # noqa: BLE001 # whatever an application raises
+            raise ReadError(f"the application raised {type(error).__name__}") from None
 
 
 class _AsyncClientTransport:

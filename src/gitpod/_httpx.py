@@ -23,6 +23,8 @@ from gitpod._http import CONNECT_TIMEOUT, seconds_left
 class HTTPXTransport:
     """An `httpx.Client` as a `pyqwest.SyncTransport`."""
 
+    is_patient = True
+
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
 
@@ -38,6 +40,8 @@ class HTTPXTransport:
 
 class AsyncHTTPXTransport:
     """An `httpx.AsyncClient` as a `pyqwest.Transport`."""
+
+    is_patient = True
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
@@ -96,11 +100,11 @@ def _translated() -> Generator[None, None, None]:
         yield
     except (httpx.ConnectTimeout, httpx.PoolTimeout) as error:
         raise ConnectTimeout(str(error) or "connect timeout") from None
-    except httpx.TimeoutException:
+    except (httpx.TimeoutException, TimeoutError):
         raise TimeoutError from None
     except (httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol) as error:
         raise ConnectionError(str(error)) from None
     except httpx.WriteError as error:
         raise WriteError(str(error)) from None
-    except httpx.HTTPError as error:
-        raise ReadError(str(error)) from None
+    except Exception as error:  # noqa: BLE001 # of httpx, or of the caller's own hooks
+        raise ReadError(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from None

@@ -92,10 +92,10 @@ class Endpoint:
     """Where the service is, and how it is reached: a place that a token may be sent to.
 
     `base_url` has no trailing slash; `address` is what requests are sent to; `ca_cert` and
-    `client_cert` are paths.
+    `client_cert` are what the files held as the client was made.
     """
 
-    __slots__ = ("address", "base_url", "ca_cert", "client_cert", "http2", "http_client", "is_embedded")
+    __slots__ = ("_context", "address", "base_url", "ca_cert", "client_cert", "http2", "http_client", "is_embedded")
 
     def __init__(  # the options, by name
         self,
@@ -121,40 +121,56 @@ class Endpoint:
         self.address = "http://embedded" if self.is_embedded else self.base_url
         # gRPC has no other.
         self.http2 = http2 or protocol == "grpc"
-        self.ca_cert, self.client_cert = ca_cert, _pair(client_cert)
+        self.ca_cert: bytes | None = None
+        self.client_cert: tuple[bytes, bytes] | None = None
+        self._context: SSLContext | None = None
         self.http_client = None if http_client is None else adapt(http_client, is_async=is_async)
-        own = {"http2": http2, "ca_cert": ca_cert, "client_cert": client_cert, "http_client": http_client}
-        for name, value in own.items():
-            if value and self.is_embedded:
+        own = {"http2": http2 or None, "ca_cert": ca_cert, "client_cert": client_cert, "http_client": http_client}
+        for name in (name for name, value in own.items() if value is not None):
+            if self.is_embedded:
                 raise GitpodError(f"{name}: there is no network between a client and its embedded service")
-            if value and http_client is not None and name != "http_client":
+            if http_client is not None and name != "http_client":
                 raise GitpodError(f"{name}: with http_client=, set this up on that client")
-        if protocol == "grpc" and (self.is_embedded or is_httpx(http_client)):
+        if protocol == "grpc" and (self.is_embedded or is_httpx(http_client, is_async=is_async)):
             raise GitpodError('protocol: "grpc" needs HTTP trailers, which there are none of here; use "grpc-web"')
-        if (ca_cert or client_cert) and not self.base_url.startswith("https:"):
-            raise GitpodError(f"{'ca_cert' if ca_cert else 'client_cert'}: needs an https:// base_url")
-        if ca_cert or client_cert:
-            self.tls_context()
+        if ca_cert is None and client_cert is None:
+            return
+        if not self.base_url.startswith("https:"):
+            raise GitpodError(f"{'client_cert' if ca_cert is None else 'ca_cert'}: needs an https:// base_url")
+        self._load(ca_cert, client_cert)
 
     def tls_context(self) -> "SSLContext":
         """What the certificates amount to, for the standard library."""
         import ssl  # only for TLS that pyqwest does not do
 
-        try:
-            context = ssl.create_default_context(cafile=self.ca_cert)
-        except (OSError, ValueError, TypeError):
-            raise GitpodError("ca_cert: must be the path of a PEM file of certificates") from None
-        if self.client_cert is not None:
-            certificate, key = self.client_cert
+        return self._context or ssl.create_default_context()
+
+    def _load(self, ca_cert: "Path | None", client_cert: "Path | tuple[Path, Path] | None") -> None:
+        import ssl  # as above
+        from pathlib import Path as File
+
+        self._context = ssl.create_default_context() if ca_cert is None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if ca_cert is not None:
             try:
-                # Without a password it would ask for one on the terminal.
-                context.load_cert_chain(certificate, key, password="")
+                self.ca_cert = File(ca_cert).read_bytes()
+                self._context.load_verify_locations(cadata=self.ca_cert.decode())
             except (OSError, ValueError, TypeError):
-                raise GitpodError(
-                    "client_cert: must be the path of a PEM file that holds a certificate and its key, or a pair of "
-                    "paths, of the one and the other; the key must not be encrypted"
-                ) from None
-        return context
+                raise GitpodError("ca_cert: must be the path of a PEM file of certificates") from None
+        if client_cert is None:
+            return
+        try:
+            certificate, key = client_cert if isinstance(client_cert, tuple) else (client_cert, client_cert)
+            self.client_cert = File(certificate).read_bytes(), File(key).read_bytes()
+            # Without a password it would ask for one on the terminal.
+            self._context.load_cert_chain(certificate, key, password="")
+        except (OSError, ValueError, TypeError):
+            raise GitpodError(
+                "client_cert: must be the path of a PEM file that holds a certificate and its key, or a pair of paths, "
+                "of the one and the other; the key must not be encrypted"
+            ) from None
+
+    def __reduce__(self) -> str:
+        raise TypeError("the endpoint of a client holds its key, and is not pickled")
 
 
 def seconds(timeout: float) -> float:
@@ -178,11 +194,6 @@ def headers(given: Mapping[str, str] | None, name: str) -> dict[str, str]:
             raise GitpodError(f"{name}: the value of {key!r} must be printable ASCII without surrounding spaces")
         checked[key.lower()] = value
     return checked
-
-
-def _pair(client_cert: "Path | tuple[Path, Path] | None") -> "tuple[Path, Path] | None":
-    """The files of a certificate and of its key, which may be the same."""
-    return client_cert if client_cert is None or isinstance(client_cert, tuple) else (client_cert, client_cert)
 
 
 def _service_url(base_url: str | None, allow_plaintext: bool | None) -> str:  # noqa: FBT001 # named by its caller

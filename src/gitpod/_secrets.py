@@ -4,6 +4,7 @@ Parameters become a message in `_params.py`, which goes through the generated st
 `_transport.py`; the answer becomes a result in `_results.py`, or a failure an exception in `_translate.py`.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from functools import cached_property, partial
 from time import monotonic
@@ -18,7 +19,7 @@ from gitpod._frames import without_frames, without_frames_async
 from gitpod._options import Options
 from gitpod._raw import AsyncSecretsWithRawResponse, SecretsWithRawResponse
 from gitpod._transport import AsyncTransport, SyncTransport
-from gitpod.errors import APIError
+from gitpod.errors import APIError, GitpodError
 from gitpod.pagination import AsyncPaginator, AsyncSecretsPage, SyncSecretsPage
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClient, SecretServiceClientSync
 from gitpod_proto.gitpod.v1.secret_pb import ListSecretsRequest
@@ -314,6 +315,7 @@ class AsyncSecrets(Calls):
     async def _send(
         self, rpc: Callable[..., Awaitable[RES]], request: Message, read: Callable[[RES], T], call: Call
     ) -> T:
+        _require_asyncio()
         try:
             return read(await rpc(request, **call.options()))
         except Exception as error:  # noqa: BLE001 # translate returns what it does not know
@@ -330,3 +332,11 @@ class AsyncSecrets(Calls):
     @without_frames
     def _next_page(self, request: ListSecretsRequest, call: Call, token: str) -> AsyncPaginator[types.Secret]:
         return self._pages(_params.next_page_request(request, token), call)
+
+
+def _require_asyncio() -> None:
+    """Refuse other event loops, under which connectrpc's client fails in ways that look like an outage."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise GitpodError("AsyncGitpod needs a running asyncio event loop; trio is not supported") from None

@@ -7,8 +7,7 @@ import json
 import os
 import threading
 
-from gitpod._http import connect, not_in_a_fork
-from gitpod._interrupts import interruptibly
+from gitpod._http import connect, is_patient, not_in_a_fork, seconds_left
 from gitpod.errors import UNKNOWN, APIConnectionError, APIResponseValidationError, GitpodError
 
 TYPE_CHECKING = False
@@ -126,15 +125,15 @@ class SyncTransport(_Transport):
 
     def execute_sync(self, request: "SyncRequest") -> "SyncResponse":
         """Send a request, and read the answer to its end."""
+        from gitpod._interrupts import finish, start
+
         http = self._open()
-        try:
-            # pyqwest itself does not notice Ctrl-C until it has an answer.
-            return interruptibly(_exchange, http, request)
-        except RuntimeError:
-            # The embedded service's executor was shut down between the two.
-            if self._closed:
-                raise GitpodError(CLOSED) from None
-            raise
+        # Only the main thread is interrupted; only pyqwest keeps a deadline, whatever its peer does.
+        is_main, is_punctual = threading.current_thread() is threading.main_thread(), not is_patient(http)
+        if is_punctual and not is_main:
+            return self._exchange(http, request)
+        call = start(self._exchange, http, request)
+        return finish(call, None if is_punctual else seconds_left(request))
 
     def close(self) -> None:
         """Close every connection, and the embedded service. Safe to repeat."""
@@ -142,6 +141,28 @@ class SyncTransport(_Transport):
         if http is not None:
             http.close()
         self._close_service()
+
+    def _exchange(self, http: "Any", request: "SyncRequest") -> "SyncResponse":  # noqa: ANN401 # a transport
+        from pyqwest import SyncResponse
+
+        try:
+            response: SyncResponse = http.execute_sync(request)
+        except RuntimeError:
+            # The embedded service's executor was shut down between the two.
+            if self._closed:
+                raise GitpodError(CLOSED) from None
+            raise
+        body = _Body(http, response.headers)
+        with response:
+            try:
+                for chunk in response.content:
+                    body.add(chunk)
+            except Exception as error:  # noqa: BLE001 # raised again
+                raise _broken(error) from None
+        content = _checked(response.status, response.headers, bytes(body.data))
+        return SyncResponse(
+            status=response.status, headers=response.headers, content=content, trailers=response.trailers
+        )
 
     def _call_in_process(self, service: "Embedded") -> object:
         from pyqwest.testing import WSGITransport
@@ -164,14 +185,14 @@ class AsyncTransport(_Transport):
         waits = self.endpoint.is_embedded and self._http is None
         http = await to_thread(self._open) if waits else self._open()
         response: Response = await http.execute(request)
-        body = bytearray()
+        body = _Body(http, response.headers)
         async with response:
             try:
                 async for chunk in response.content:
-                    _add(body, chunk)
+                    body.add(chunk)
             except Exception as error:  # noqa: BLE001 # raised again
                 raise _broken(error) from None
-        content = _checked(response.status, response.headers, body)
+        content = _checked(response.status, response.headers, bytes(body.data))
         return Response(status=response.status, headers=response.headers, content=content, trailers=response.trailers)
 
     async def aclose(self) -> None:
@@ -191,26 +212,23 @@ class AsyncTransport(_Transport):
         return ASGITransport(service.asgi)
 
 
-def _exchange(http: "Any", request: "SyncRequest") -> "SyncResponse":  # noqa: ANN401 # a transport
-    from pyqwest import SyncResponse
+class _Body:
+    """What there is of an answer; pyqwest itself would read and decompress any amount."""
 
-    response: SyncResponse = http.execute_sync(request)
-    body = bytearray()
-    with response:
-        try:
-            for chunk in response.content:
-                _add(body, chunk)
-        except Exception as error:  # noqa: BLE001 # raised again
-            raise _broken(error) from None
-    content = _checked(response.status, response.headers, body)
-    return SyncResponse(status=response.status, headers=response.headers, content=content, trailers=response.trailers)
+    def __init__(self, http: object, headers: "Headers") -> None:
+        self.data = bytearray()
+        self._unzip: Any = None
+        if is_patient(http) and headers.get("content-encoding", "") == "gzip":
+            # They leave it as it comes, which some gateways compress though they were asked not to.
+            import zlib
 
+            self._unzip = zlib.decompressobj(wbits=31)
 
-def _add(body: bytearray, chunk: "Buffer") -> None:
-    """Keep a chunk of an answer; pyqwest itself would read and decompress any amount."""
-    body += chunk
-    if len(body) > MAX_RESPONSE_BYTES:
-        raise APIResponseValidationError(f"the answer is larger than {MAX_RESPONSE_BYTES} bytes{UNKNOWN}")
+    def add(self, chunk: "Buffer") -> None:
+        """Keep a chunk, unless it is too much."""
+        self.data += self._unzip.decompress(chunk, MAX_RESPONSE_BYTES + 1) if self._unzip else chunk
+        if len(self.data) > MAX_RESPONSE_BYTES:
+            raise APIResponseValidationError(f"the answer is larger than {MAX_RESPONSE_BYTES} bytes{UNKNOWN}")
 
 
 def _broken(error: Exception) -> Exception:
@@ -220,7 +238,7 @@ def _broken(error: Exception) -> Exception:
     return error if isinstance(error, TimeoutError | GitpodError) else ReadError(str(error))
 
 
-def _checked(status: int, headers: "Headers", body: bytearray) -> bytes:
+def _checked(status: int, headers: "Headers", body: bytes) -> bytes:
     """The body. JSON of an error that is no Connect error, as gateways write it, loses its content type.
 
     connectrpc makes up a code for it, and a gateway's 503 would pass for the word of the service that it
@@ -229,7 +247,7 @@ def _checked(status: int, headers: "Headers", body: bytearray) -> bytes:
     from connectrpc.code import Code
 
     if status == HTTP_OK:
-        return bytes(body)
+        return body
     try:
         error: Any = json.loads(body)
         details: list[dict[str, object]] = error.get("details", [])
@@ -239,4 +257,4 @@ def _checked(status: int, headers: "Headers", body: bytearray) -> bytes:
         is_connect = False
     if not is_connect:
         headers["content-type"] = "application/octet-stream"
-    return bytes(body)
+    return body

@@ -57,7 +57,8 @@ class APIError(GitpodError):
         code: the Connect code, such as `"already_exists"`.
         outcome: `"not_sent"`: the service never processed the request; `"rejected"`: it answered that
             it did nothing; `"unknown"`: it may have done what was asked.
-        attempts: how many times the request was sent.
+        attempts: how many times the request was sent. (A refused HTTP/2 stream counts once, though the
+            HTTP library repeats such a request twice by itself.)
         status_code: the HTTP status of the answer, None when there was none.
         request_id: the service's `x-request-id`, None when it gave none.
         violations: each rule that the request breaks, when that is why it was refused.

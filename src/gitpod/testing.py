@@ -163,6 +163,7 @@ class _Faulty:
     def __init__(self, http: Any, plan: FaultPlan) -> None:  # noqa: ANN401 # a transport of either kind
         self._http = http
         self._plan = plan
+        self.is_patient = getattr(http, "is_patient", False)
 
     def execute_sync(self, request: SyncRequest) -> SyncResponse:
         fault = self._plan._next(request)
