@@ -22,7 +22,6 @@ from protobuf.wkt import Duration
 from protovalidate import ViolationPb, ViolationsPb
 
 import gitpod
-from gitpod import _retry
 from gitpod._failure import STATUS
 from gitpod_proto.google.rpc.error_details_pb import BadRequest, ErrorInfo, QuotaFailure, RetryInfo
 
@@ -45,8 +44,8 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         found.append(seconds)
 
-    monkeypatch.setattr(_retry.time, "sleep", found.append)
-    monkeypatch.setattr(_retry.asyncio, "sleep", sleep)
+    monkeypatch.setattr("gitpod._retry.time.sleep", found.append)
+    monkeypatch.setattr("gitpod._retry.asyncio.sleep", sleep)
     return found
 
 

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self, Unpack
 
+    from gitpod._async_secrets import AsyncSecrets
     from gitpod._options import ClientOptions, Codec, Compression, Path, Protocol
-    from gitpod._secrets import AsyncSecrets, Secrets
+    from gitpod._secrets import Secrets
 
 __all__ = ["AsyncGitpod", "Gitpod"]
 
@@ -164,7 +165,7 @@ class AsyncGitpod(_Client):
     @cached_property
     def secrets(self) -> "AsyncSecrets":
         """The calls of `gitpod.v1.SecretService`."""
-        from gitpod._secrets import AsyncSecrets
+        from gitpod._async_secrets import AsyncSecrets
 
         return AsyncSecrets(self._options, self._transport)
 

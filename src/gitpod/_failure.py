@@ -4,7 +4,7 @@ import asyncio
 import time
 from contextvars import ContextVar
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Self, cast
+from typing import TYPE_CHECKING, Any, Self
 
 from connectrpc.client import ResponseMetadata
 from connectrpc.code import Code
@@ -161,10 +161,11 @@ def _decoded(detail: ErrorDetail) -> Message | None:
     known: Any = getattr(error_details_pb, name, None) if package == "google.rpc" else None
     if detail.type_name == ViolationsPb.desc().type_name:
         known = ViolationsPb
-    if not (isinstance(known, type) and issubclass(known, Message)) or known is Message:
+    if Message not in getattr(known, "__bases__", ()):
         return None
     try:
-        return detail.value(cast("type[Message[Any]]", known))
+        message: Message | None = detail.value(known)
     except ValueError:
         # The error is worth more than its details.
         return None
+    return message

@@ -9,7 +9,8 @@ from gitpod._frames import without_frames, without_frames_async
 if TYPE_CHECKING:
     from connectrpc.request import Headers
 
-    from gitpod._secrets import AsyncSecrets, Secrets
+    from gitpod._async_secrets import AsyncSecrets
+    from gitpod._secrets import Secrets
 
 __all__ = ["APIResponse", "AsyncAPIResponse", "AsyncSecretsWithRawResponse", "SecretsWithRawResponse"]
 

@@ -4,24 +4,23 @@ Parameters become a message in `_params.py`, which goes through the generated st
 `_transport.py`; the answer becomes a result in `_results.py`, or a failure an exception in `_translate.py`.
 """
 
-import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from functools import cached_property, partial
 from time import monotonic
 from typing import TypeVar, Unpack
 
 from protobuf import Message
-from pyqwest import Client, SyncClient
+from pyqwest import SyncClient
 
 from gitpod import _params, _put, _results, types
 from gitpod._call import Call, Calls, Headers
-from gitpod._frames import without_frames, without_frames_async
+from gitpod._frames import without_frames
 from gitpod._options import Options
-from gitpod._raw import AsyncSecretsWithRawResponse, SecretsWithRawResponse
-from gitpod._transport import AsyncTransport, SyncTransport
-from gitpod.errors import APIError, GitpodError
-from gitpod.pagination import AsyncPaginator, AsyncSecretsPage, SyncSecretsPage
-from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClient, SecretServiceClientSync
+from gitpod._raw import SecretsWithRawResponse
+from gitpod._transport import SyncTransport
+from gitpod.errors import APIError
+from gitpod.pagination import SyncSecretsPage
+from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClientSync
 from gitpod_proto.gitpod.v1.secret_pb import ListSecretsRequest
 
 T = TypeVar("T")
@@ -209,134 +208,3 @@ class Secrets(Calls):
     @without_frames
     def _next_page(self, request: ListSecretsRequest, call: Call, token: str) -> SyncSecretsPage[types.Secret]:
         return self._page(_params.next_page_request(request, token), call)
-
-
-class AsyncSecrets(Calls):
-    """`AsyncGitpod().secrets`: `Secrets`, awaited. `Secrets` documents parameters and errors."""
-
-    def __init__(self, options: Options, transport: AsyncTransport) -> None:
-        super().__init__(options, transport.endpoint.address)
-        http = Client(transport)
-        self._stub = SecretServiceClient(http_client=http, **self._stub_options())
-        self._repeating = SecretServiceClient(http_client=http, **self._stub_options(repeat=True))
-
-    @cached_property
-    def with_raw_response(self) -> AsyncSecretsWithRawResponse:
-        """The same calls, which return the status, headers and trailers too; `await .parse()` gives the result."""
-        return AsyncSecretsWithRawResponse(self)
-
-    @without_frames_async
-    async def create(
-        self,
-        *,
-        timeout: float | None = None,  # noqa: ASYNC109 # travels to the service as its deadline
-        extra_headers: Headers | None = None,
-        **params: Unpack[types.SecretCreateParams],
-    ) -> types.SecretCreateResponse:
-        """`Secrets.create`, awaited."""
-        request, call = _params.create_request(params), Call(self._options, timeout, extra_headers)
-        return await self._send(self._stub.create_secret, request, _results.create_response, call)
-
-    @without_frames_async
-    async def put(
-        self,
-        *,
-        replace: bool = False,
-        timeout: float | None = None,  # noqa: ASYNC109 # as above
-        extra_headers: Headers | None = None,
-        **params: Unpack[types.SecretCreateParams],
-    ) -> types.SecretPutResponse:
-        """`Secrets.put`, awaited."""
-        steps = _put.steps(_params.put_request(params), replace=replace)
-        call = Call(self._options, timeout, extra_headers)
-        deadline = monotonic() + call.timeout
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    answer = await self._send(getattr(self._repeating, step.rpc), step.request, step.read, call)
-                except APIError as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(answer)
-                call.timeout = max(0.0, deadline - monotonic())
-        except StopIteration as done:
-            return _put.result(done)
-
-    @without_frames
-    def list(
-        self,
-        *,
-        use_get: bool = False,
-        timeout: float | None = None,
-        extra_headers: Headers | None = None,
-        **params: Unpack[types.SecretListParams],
-    ) -> AsyncPaginator[types.Secret]:
-        """`Secrets.list`: await it for the first page, or `async for` over every secret."""
-        call = Call(self._options, timeout, extra_headers, use_get=use_get)
-        return self._pages(_params.list_request(params), call)
-
-    @without_frames_async
-    async def get_value(
-        self,
-        *,
-        timeout: float | None = None,  # noqa: ASYNC109 # as above
-        extra_headers: Headers | None = None,
-        **params: Unpack[types.SecretGetValueParams],
-    ) -> types.SecretValue:
-        """`Secrets.get_value`, awaited."""
-        request, call = _params.get_value_request(params), Call(self._options, timeout, extra_headers, no_store=True)
-        return await self._send(self._stub.get_secret_value, request, _results.get_value_response, call)
-
-    @without_frames_async
-    async def update_value(
-        self,
-        *,
-        timeout: float | None = None,  # noqa: ASYNC109 # as above
-        extra_headers: Headers | None = None,
-        **params: Unpack[types.SecretUpdateValueParams],
-    ) -> None:
-        """`Secrets.update_value`, awaited."""
-        request, call = _params.update_value_request(params), Call(self._options, timeout, extra_headers)
-        await self._send(self._stub.update_secret_value, request, _results.empty_response, call)
-
-    @without_frames_async
-    async def delete(
-        self,
-        *,
-        timeout: float | None = None,  # noqa: ASYNC109 # as above
-        extra_headers: Headers | None = None,
-        **params: Unpack[types.SecretDeleteParams],
-    ) -> None:
-        """`Secrets.delete`, awaited."""
-        request, call = _params.delete_request(params), Call(self._options, timeout, extra_headers)
-        await self._send(self._stub.delete_secret, request, _results.empty_response, call)
-
-    async def _send(
-        self, rpc: Callable[..., Awaitable[RES]], request: Message, read: Callable[[RES], T], call: Call
-    ) -> T:
-        _require_asyncio()
-        try:
-            return read(await rpc(request, **call.options()))
-        except Exception as error:  # noqa: BLE001 # translate returns what it does not know
-            raise self._translated(error, request, call) from None
-
-    def _pages(self, request: ListSecretsRequest, call: Call) -> AsyncPaginator[types.Secret]:
-        return AsyncPaginator(partial(self._page, request, call))
-
-    @without_frames_async
-    async def _page(self, request: ListSecretsRequest, call: Call) -> AsyncSecretsPage[types.Secret]:
-        secrets, token = await self._send(self._stub.list_secrets, request, _results.list_response, call)
-        return AsyncSecretsPage(secrets, token, partial(self._next_page, request, call))
-
-    @without_frames
-    def _next_page(self, request: ListSecretsRequest, call: Call, token: str) -> AsyncPaginator[types.Secret]:
-        return self._pages(_params.next_page_request(request, token), call)
-
-
-def _require_asyncio() -> None:
-    """Refuse other event loops, under which connectrpc's client fails in ways that look like an outage."""
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        raise GitpodError("AsyncGitpod needs a running asyncio event loop; trio is not supported") from None
