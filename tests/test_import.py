@@ -57,9 +57,11 @@ def test_exports_are_these() -> None:
     assert gitpod.__all__ == [
         "APIConnectionError",
         "APIError",
+        "APIResponse",
         "APIResponseValidationError",
         "APIStatusError",
         "APITimeoutError",
+        "AsyncAPIResponse",
         "AsyncClient",
         "AsyncGitpod",
         "AuthenticationError",

@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gitpod import pagination, types
     from gitpod._client import AsyncGitpod, Gitpod
+    from gitpod._raw import APIResponse, AsyncAPIResponse
     from gitpod._secret_value import SecretValue
     from gitpod._version import __version__
     from gitpod.errors import (
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
 __all__ = [
     "APIConnectionError",
     "APIError",
+    "APIResponse",
     "APIResponseValidationError",
     "APIStatusError",
     "APITimeoutError",
+    "AsyncAPIResponse",
     "AsyncClient",
     "AsyncGitpod",
     "AuthenticationError",
@@ -59,6 +62,8 @@ __all__ = [
 ]
 
 _HOMES = {
+    "APIResponse": ("_raw", "APIResponse"),
+    "AsyncAPIResponse": ("_raw", "AsyncAPIResponse"),
     "AsyncClient": ("_client", "AsyncGitpod"),
     "AsyncGitpod": ("_client", "AsyncGitpod"),
     "Client": ("_client", "Gitpod"),

@@ -2,16 +2,28 @@
 
 from collections.abc import AsyncIterator, Iterator
 from datetime import datetime
-from typing import assert_type
+from typing import Literal, assert_type
 
-from gitpod import AsyncGitpod, Gitpod, GitpodError, InvalidRequestError, Violation
+import httpx
+from pydantic import SecretStr
+from pyqwest import SyncHTTPTransport
+
+from gitpod import (
+    APIResponse,
+    AsyncAPIResponse,
+    AsyncGitpod,
+    Gitpod,
+    GitpodError,
+    InvalidRequestError,
+    SecretValue,
+    Violation,
+)
 from gitpod.pagination import AsyncPaginator, AsyncSecretsPage, SyncSecretsPage
 from gitpod.types import (
     ErrorCode,
     Secret,
     SecretCreateParams,
     SecretCreateResponse,
-    SecretGetValueResponse,
     SecretScope,
     Subject,
 )
@@ -46,14 +58,39 @@ def sync_client(client: Gitpod) -> None:
     assert_type(response.secret.scope, SecretScope | None)
     client.secrets.create(**PARAMS)
     client.secrets.create(name="NAME", scope=SecretScope(user_id=PROJECT), api_only=True)
-    page = client.secrets.list(filter={"scope": {"project_id": PROJECT}}, page_size=10, token="t")
+    page = client.secrets.list(filter={"scope": {"project_id": PROJECT}}, page_size=10, token="t", use_get=True)
     assert_type(page, SyncSecretsPage)
+    assert_type(page, SyncSecretsPage[Secret])
     assert_type(iter(page), Iterator[Secret])
     assert_type(page.get_next_page(), SyncSecretsPage)
-    assert_type(client.secrets.get_value(secret_id=PROJECT), SecretGetValueResponse)
+    assert_type(client.secrets.get_value(secret_id=PROJECT), SecretValue)
+    assert_type(client.secrets.get_value(secret_id=PROJECT).reveal(), str)
+    put = client.secrets.put(**PARAMS, replace=True, timeout=5)
+    assert_type(put.secret, Secret)
+    assert_type(put.action, Literal["created", "updated", "replaced"])
+    client.secrets.put(name="NAME", value=SecretValue("v"), api_only=True)
+    client.secrets.update_value(secret_id=PROJECT, value=SecretStr("v"))
     assert_type(client.with_options(timeout=1, codec="json"), Gitpod)
     with client as entered:
         assert_type(entered, Gitpod)
+
+
+def raw_responses(client: Gitpod) -> None:
+    """The same signatures, with what came beside the result."""
+    response = client.secrets.with_raw_response.create(**PARAMS, timeout=5)
+    assert_type(response, APIResponse[SecretCreateResponse])
+    assert_type(response.parse().secret, Secret)
+    assert_type(response.headers["x"], str)
+    assert_type(client.secrets.with_raw_response.list().parse(), SyncSecretsPage[Secret])
+    client.secrets.with_raw_response.get_value(secret=PROJECT)  # type: ignore[call-arg]
+
+
+def options(http: httpx.Client, transport: SyncHTTPTransport) -> None:
+    """What a client may be made with."""
+    Gitpod(protocol="grpc", codec="json", compression="zstd", http2=True, ca_cert="ca.pem", client_cert=("a", "b"))
+    Gitpod(http_client=http, default_headers={"a": "b"}, allow_plaintext=True)
+    Gitpod(http_client=transport)
+    Gitpod(protocol="soap")  # type: ignore[arg-type]
 
 
 async def async_client(client: AsyncGitpod) -> None:
@@ -62,7 +99,11 @@ async def async_client(client: AsyncGitpod) -> None:
     assert_type(client.secrets.list(), AsyncPaginator)
     assert_type(await client.secrets.list(), AsyncSecretsPage)
     assert_type(aiter(client.secrets.list()), AsyncIterator[Secret])
-    assert_type(await client.secrets.get_value(secret_id=PROJECT), SecretGetValueResponse)
+    assert_type(await client.secrets.get_value(secret_id=PROJECT), SecretValue)
+    assert_type((await client.secrets.put(**PARAMS)).secret, Secret)
+    raw = await client.secrets.with_raw_response.list()
+    assert_type(raw, AsyncAPIResponse[AsyncSecretsPage[Secret]])
+    assert_type(await raw.parse(), AsyncSecretsPage[Secret])
     await client.secrets.update_value(secret_id=PROJECT, value="v")
     await client.secrets.delete(secret_id=PROJECT)
     async with client as entered:
