@@ -90,7 +90,7 @@ FAULTS: list[tuple[Script, type[gitpod.APIError], str, str, int]] = [
     (answer(400, b"[" * 100_000), gitpod.BadRequestError, "internal", "rejected", 1),
     (answer(400, b'{"code": "internal", "details": ["x"]}'), gitpod.BadRequestError, "internal", "rejected", 1),
     (answer(400, b'{"code": "internal", "details": {"a": 1}}'), gitpod.BadRequestError, "internal", "rejected", 1),
-    (answer(200, b'{"secret":' + b"[" * 200_000), gitpod.APIResponseValidationError, "invalid_argument", "unknown", 1),
+    (answer(200, b'{"secret":' + b"[" * 200_000), gitpod.APIResponseValidationError, "unknown", "unknown", 1),
     (answer(400, BAD_DETAILS), gitpod.BadRequestError, "invalid_argument", "rejected", 1),
     (answer(503, b"[]"), gitpod.InternalServerError, "unavailable", "unknown", 1),
     (answer(502, b"<html>", content_type="text/html"), gitpod.InternalServerError, "unavailable", "unknown", 1),
@@ -99,8 +99,8 @@ FAULTS: list[tuple[Script, type[gitpod.APIError], str, str, int]] = [
     (answer(200, b"<html>", content_type="text/html"), gitpod.APIResponseValidationError, "unknown", "unknown", 1),
     (answer(200, b"{}"), gitpod.APIResponseValidationError, "unknown", "unknown", 1),
     (answer(200, b'{"secret": {}}'), gitpod.APIResponseValidationError, "unknown", "unknown", 1),
-    (answer(200, STORED[:-9]), gitpod.APIResponseValidationError, "invalid_argument", "unknown", 1),
-    (answer(200, b"[1]"), gitpod.APIResponseValidationError, "invalid_argument", "unknown", 1),
+    (answer(200, STORED[:-9]), gitpod.APIResponseValidationError, "unknown", "unknown", 1),
+    (answer(200, b"[1]"), gitpod.APIResponseValidationError, "unknown", "unknown", 1),
 ]
 
 

@@ -23,7 +23,7 @@ from conftest import TOKEN, Caller, Codec, Service
 from peer import Peer, Script, answer, free_port, hang_up, in_turn, stall
 
 import gitpod
-from gitpod import AsyncGitpod, Gitpod, GitpodError, _http, _retry
+from gitpod import AsyncGitpod, Gitpod, GitpodError, _fork, _retry
 from gitpod.server.app import Embedded
 
 Kind = type[Gitpod] | type[AsyncGitpod]
@@ -143,7 +143,7 @@ def given(request: pytest.FixtureRequest, kind: Kind) -> dict[str, Any]:
 def way(request: pytest.FixtureRequest, kind: Kind, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Connect:
     """Each way to a service on the network in turn: makes clients that take it."""
     if request.param == "forked":
-        monkeypatch.setattr(_http, "_forked", True)
+        monkeypatch.setattr(_fork, "_has_forked", True)
     if request.param in ("default", "forked"):
         return connect
     if request.param == "httpx":
@@ -445,7 +445,7 @@ def test_the_proxy_for_http_gets_nothing_from_a_fork(
 ) -> None:
     """It would read the token and the value in clear."""
     proxy, there = peer(OK), peer(OK)
-    monkeypatch.setattr(_http, "_forked", True)
+    monkeypatch.setattr(_fork, "_has_forked", True)
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, proxy.url)
     connect(there.url).create(**PARAMS)
@@ -458,7 +458,7 @@ def test_the_proxy_for_https_is_used_by_a_fork(
 ) -> None:
     """With its own login, and without the token, which goes inside TLS; NO_PROXY goes past it."""
     proxy = peer(answer(403, b""))
-    monkeypatch.setattr(_http, "_forked", True)
+    monkeypatch.setattr(_fork, "_has_forked", True)
     monkeypatch.setenv("https_proxy", proxy.url.replace("//", "//user:p%40ss@"))
     monkeypatch.setenv("no_proxy", "nowhere.invalid" if bypassed else "")
     with pytest.raises(gitpod.APIConnectionError) as caught:
@@ -577,7 +577,8 @@ def test_an_application_that_fails_leaves_doubt(connect: Connect, kind: Kind, er
 def run(program: str, service: Service, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a program with the service in its environment."""
     environment = os.environ | {"GITPOD_API_KEY": TOKEN, "GITPOD_BASE_URL": service.url}
-    command = [sys.executable, "-c", program, *arguments]
+    # Newer Pythons warn of any fork of a process that has threads.
+    command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", program, *arguments]
     return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
 
 

@@ -158,12 +158,12 @@ def test_put_goes_on_whoever_interferes(
 
 
 def test_put_gives_up_on_a_name_that_comes_and_goes(kind: Any, runner: asyncio.Runner) -> None:
-    """After three rounds, with the conflict."""
-    there = Peer(in_turn(TAKEN, EMPTY, TAKEN, EMPTY, TAKEN, EMPTY))
+    """After ten rounds, with the conflict."""
+    there = Peer(lambda connection, request: (TAKEN if b"/CreateSecret" in request else EMPTY)(connection, request))
     caller = Caller(kind(bearer_token=TOKEN, base_url=there.url, codec="json"), runner)
     with pytest.raises(gitpod.ConflictError, match="taken"):
         caller.put(**PARAMS)
-    assert len(there.requests) == 6
+    assert len(there.requests) == 20
     caller.close()
     there.close()
 

@@ -4,6 +4,8 @@
 The names below load on first use, so that importing this package costs next to nothing.
 """
 
+from gitpod import _fork as _fork  # notes every fork from here on
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gitpod import pagination, types

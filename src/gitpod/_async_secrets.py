@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import cached_property, partial
+from functools import partial
 from time import monotonic
 from typing import TypeVar, Unpack
 
@@ -33,7 +33,7 @@ class AsyncSecrets(Calls):
         self._stub = SecretServiceClient(http_client=http, **self._stub_options())
         self._repeating = SecretServiceClient(http_client=http, **self._stub_options(repeat=True))
 
-    @cached_property
+    @property
     def with_raw_response(self) -> AsyncSecretsWithRawResponse:
         """The same calls, which return the status, headers and trailers too; `await .parse()` gives the result."""
         return AsyncSecretsWithRawResponse(self)
@@ -132,7 +132,8 @@ class AsyncSecrets(Calls):
         try:
             return read(await rpc(request, **call.options()))
         except Exception as error:  # noqa: BLE001 # translate returns what it does not know
-            raise self._translated(error, request, call) from None
+            failure = self._translated(error, request, call)
+        raise failure
 
     def _pages(self, request: ListSecretsRequest, call: Call) -> AsyncPaginator[types.Secret]:
         return AsyncPaginator(partial(self._page, request, call))

@@ -1,15 +1,20 @@
 """How the options of a client become those of its stub and of a call, and what becomes of a failure."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextvars import copy_context
 from typing import Any, TypeVar
 
+from connectrpc.code import Code
 from connectrpc.codec import Codec, proto_binary_codec
 from connectrpc.compression import Compression
 from connectrpc.compression.gzip import GzipCompression
+from connectrpc.errors import ConnectError
 from connectrpc.protocol import ProtocolType
 from protobuf import Message, message_from_json_value
 
+from gitpod._failure import LAST_ANSWER, Answer, Failure, forget_frames
+from gitpod._interrupts import wait
 from gitpod._mask import mask_of
 from gitpod._options import Options, headers, seconds
 from gitpod._retry import RetryInterceptor
@@ -19,9 +24,13 @@ from gitpod._version import __version__
 from gitpod.errors import GitpodError, InvalidRequestError
 
 M = TypeVar("M", bound=Message)
+RES = TypeVar("RES")
 Headers = Mapping[str, str]
 
 USER_AGENT = f"gitpod-connect-python/{__version__}"
+GRACE = 0.1
+"""Seconds after a deadline that transports have to notice it themselves, and to say more about it."""
+
 PROTOCOLS = {"connect": ProtocolType.CONNECT, "grpc": ProtocolType.GRPC, "grpc-web": ProtocolType.GRPC_WEB}
 
 
@@ -41,7 +50,11 @@ class JSONCodec(Codec[Message, Any]):
 
     def decode(self, data: bytes | bytearray, message_class: type[M]) -> M:
         """The message; fields that are newer than this package are passed over."""
-        return message_from_json_value(message_class, json.loads(data), ignore_unknown_fields=True)
+        value = json.loads(data)
+        if b"\\ud" in data.lower():
+            # A string of protobuf is UTF-8, which has no lone surrogates.
+            json.dumps(value, ensure_ascii=False).encode()
+        return message_from_json_value(message_class, value, ignore_unknown_fields=True)
 
 
 class Call:
@@ -97,7 +110,23 @@ class Calls:
         }
 
     def _translated(self, error: Exception, request: Message, call: Call) -> BaseException:
-        return translate(error, mask_of(request, call.credentials))
+        failure = translate(error, mask_of(request, call.credentials))
+        forget_frames(error)
+        return failure
+
+
+def patiently(rpc: Callable[..., RES], request: Message, call: Call) -> RES:
+    """Make a call by a helper thread: interruptible, and bound by its deadline whatever the transport does."""
+    context = copy_context()
+    try:
+        return wait(call.timeout + GRACE, context, rpc, request, **call.options())
+    except TimeoutError as error:
+        late = ConnectError(Code.DEADLINE_EXCEEDED, "Request timed out")
+        late.__cause__ = error
+        raise Failure(late, context.get(LAST_ANSWER) or Answer(1), None) from None
+    finally:
+        if (answer := context.get(LAST_ANSWER)) is not None:
+            LAST_ANSWER.set(answer)
 
 
 def _compression(name: str | None) -> Compression | None:

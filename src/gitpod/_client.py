@@ -4,8 +4,7 @@ Nothing of the RPC stack loads before the first call; `_secrets.py` makes the ca
 opens the connections.
 """
 
-from functools import cached_property
-
+from gitpod._fork import LOADING
 from gitpod._frames import without_frames
 from gitpod._options import Endpoint, Options
 from gitpod._transport import AsyncTransport, SyncTransport
@@ -47,17 +46,8 @@ class _Client:
         http_client: "object | None" = None,
         allow_plaintext: bool | None = None,
     ) -> None:
-        self._options = Options(
-            bearer_token=bearer_token,
-            timeout=timeout,
-            max_retries=max_retries,
-            protocol=protocol,
-            codec=codec,
-            compression=compression,
-            default_headers=default_headers,
-        )
-        self._transport = self._connections(
-            Endpoint(
+        with LOADING:
+            endpoint = Endpoint(
                 base_url=base_url,
                 allow_plaintext=allow_plaintext,
                 protocol=protocol,
@@ -67,7 +57,17 @@ class _Client:
                 http_client=http_client,
                 is_async=isinstance(self, AsyncGitpod),
             )
+        self._options = Options(
+            bearer_token=bearer_token,
+            needs_token=not endpoint.is_embedded,
+            timeout=timeout,
+            max_retries=max_retries,
+            protocol=protocol,
+            codec=codec,
+            compression=compression,
+            default_headers=default_headers,
         )
+        self._transport = self._connections(endpoint)
 
     def _connections(self, endpoint: Endpoint) -> "SyncTransport | AsyncTransport":
         raise NotImplementedError
@@ -106,7 +106,8 @@ class Gitpod(_Client):
     back at once; a client that is merely dropped leaks nothing.
 
     Args:
-        bearer_token: authenticates every call; the environment variable GITPOD_API_KEY by default.
+        bearer_token: authenticates every call; the environment variable GITPOD_API_KEY by default. An
+            embedded service takes any, and needs none.
         base_url: where the service is; GITPOD_BASE_URL by default, then the hosted service.
             `https://host/path` for a service on the network, `http://` for one on this machine,
             `sqlite:///file.db` or `sqlite://` (in memory) for the service embedded in this process,
@@ -133,12 +134,17 @@ class Gitpod(_Client):
         GitpodError: an option is missing or malformed.
     """
 
-    @cached_property
+    _secrets: "Secrets | None" = None
+
+    @property
     def secrets(self) -> "Secrets":
         """The calls of `gitpod.v1.SecretService`."""
-        from gitpod._secrets import Secrets
+        if self._secrets is None:
+            with LOADING:
+                from gitpod._secrets import Secrets
 
-        return Secrets(self._options, self._transport)
+                self._secrets = self._secrets or Secrets(self._options, self._transport)
+        return self._secrets
 
     def close(self) -> None:
         """Close the connections, also those of copies made by `with_options`. Safe to repeat."""
@@ -162,12 +168,17 @@ class AsyncGitpod(_Client):
     `http_client` is an `httpx.AsyncClient`, a `pyqwest.Client` or transport, or an ASGI application.
     """
 
-    @cached_property
+    _secrets: "AsyncSecrets | None" = None
+
+    @property
     def secrets(self) -> "AsyncSecrets":
         """The calls of `gitpod.v1.SecretService`."""
-        from gitpod._async_secrets import AsyncSecrets
+        if self._secrets is None:
+            with LOADING:
+                from gitpod._async_secrets import AsyncSecrets
 
-        return AsyncSecrets(self._options, self._transport)
+                self._secrets = self._secrets or AsyncSecrets(self._options, self._transport)
+        return self._secrets
 
     async def close(self) -> None:
         """Close the connections, also those of copies made by `with_options`. Safe to repeat."""

@@ -148,7 +148,17 @@ class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of
         from gitpod_proto.google.rpc.error_details_pb import RetryInfo  # only when something fails
 
         asked = [detail.retry_delay for detail in self.details if isinstance(detail, RetryInfo)]
-        return max((delay.seconds + delay.nanos / 1e9 if delay else 0.0 for delay in asked), default=None)
+        seconds = (delay.seconds + delay.nanos / 1e9 if delay else 0.0 for delay in asked)
+        return max((max(0.0, each) for each in seconds), default=None)
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Cut a failure off from the frames that it came through, which keep requests alive until they are collected."""
+    while error is not None:
+        error.__traceback__ = None
+        following = error.error if isinstance(error, Failure) else error.__cause__ or error.__context__
+        error.__context__ = None
+        error = following
 
 
 def _decoded(detail: ErrorDetail) -> Message | None:

@@ -5,8 +5,11 @@ One connection a request, HTTP/1.1. Loaded only there.
 
 from asyncio import wrap_future
 from base64 import b64encode
-from contextlib import closing
+from contextlib import closing, suppress
+from contextvars import copy_context
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from socket import SHUT_RDWR, socket
+from threading import Timer
 from time import monotonic
 from urllib.parse import SplitResult, unquote, urlsplit
 from urllib.request import getproxies, proxy_bypass
@@ -24,7 +27,7 @@ CHUNK = 65536
 class ForkedTransport:
     """A transport of pyqwest's kind, sync and async, without its threads."""
 
-    is_patient = True
+    leaves_gzip = True
 
     def __init__(self, endpoint: Endpoint) -> None:
         self._context = endpoint.tls_context() if endpoint.base_url.startswith("https:") else None
@@ -37,7 +40,7 @@ class ForkedTransport:
     async def execute(self, request: Request) -> Response:
         """Send a request, in a thread; one that is cancelled runs on there until its time is over."""
         # Not in one of the event loop's, which waits for those at its end.
-        call = start(self._exchange, request, monotonic() + seconds_left(request))
+        call = start(copy_context(), self._exchange, request, monotonic() + seconds_left(request))
         status, headers, body = await wrap_future(call)
         return Response(status=status, headers=headers, content=body)
 
@@ -57,6 +60,10 @@ class ForkedTransport:
                 raise ConnectTimeout("connect timeout") from None
             except (OSError, HTTPException) as error:
                 raise ConnectionError(str(error)) from None
+            # No timeout of a single read ends what drips, nor http.client's reading of trailers.
+            end = Timer(max(0.001, deadline - monotonic()), _shut, [connection.sock])
+            end.daemon = True
+            end.start()
             try:
                 connection.sock.settimeout(max(0.001, deadline - monotonic()))
                 target = f"{url.path}?{url.query}" if url.query else url.path
@@ -68,7 +75,11 @@ class ForkedTransport:
             except TimeoutError:
                 raise TimeoutError from None
             except (OSError, HTTPException) as error:
+                if monotonic() >= deadline:
+                    raise TimeoutError from None
                 raise ReadError(str(error)) from None
+            finally:
+                end.cancel()
 
     def _connection(self, url: SplitResult, timeout: float) -> HTTPConnection:
         host = url.hostname or ""
@@ -86,15 +97,20 @@ class ForkedTransport:
         return connection
 
 
+def _shut(sock: socket) -> None:
+    with suppress(OSError):
+        sock.shutdown(SHUT_RDWR)
+
+
 def _body(response: HTTPResponse, deadline: float) -> bytes:
     """The body, or as much of it as shows that there is too much."""
     # None when it is sent in chunks, whose end is marked.
     length = response.length
     body = bytearray()
     while len(body) <= MAX_RESPONSE_BYTES and (chunk := response.read1(CHUNK)):
-        if monotonic() > deadline:
-            raise TimeoutError
         body += chunk
+    if monotonic() > deadline:
+        raise TimeoutError
     if length is not None and len(body) < min(length, MAX_RESPONSE_BYTES):
         raise ReadError("the answer broke off")
     return bytes(body)

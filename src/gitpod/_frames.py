@@ -36,11 +36,12 @@ def without_frames(method: "Callable[P, T]") -> "Callable[P, T]":
         try:
             return method(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001 # raised again below
-            failure = _bare(error)
+            failure = error
         finally:
             del args
             kwargs.clear()
-        raise failure
+        # Out here, so that an interrupt that comes now has none of it as its context.
+        raise _bare(failure)
 
     return call
 
@@ -53,10 +54,10 @@ def without_frames_async(method: "Callable[P, Coroutine[Any, Any, T]]") -> "Call
         try:
             return await method(*args, **kwargs)
         except BaseException as error:  # noqa: BLE001 # raised again below
-            failure = _bare(error)
+            failure = error
         finally:
             del args
             kwargs.clear()
-        raise failure
+        raise _bare(failure)
 
     return call

@@ -14,25 +14,28 @@ from pyqwest import (
     Response,
     SyncRequest,
     SyncResponse,
-    WriteError,
 )
 
 from gitpod._http import CONNECT_TIMEOUT, seconds_left
+from gitpod.errors import GitpodError
 
 
 class HTTPXTransport:
     """An `httpx.Client` as a `pyqwest.SyncTransport`."""
 
-    is_patient = True
+    leaves_gzip = True
 
     def __init__(self, client: httpx.Client) -> None:
         self._client = client
 
     def execute_sync(self, request: SyncRequest) -> SyncResponse:
         """Send a request; redirects are not followed, whatever the client's own setting."""
+        _check_open(self._client)
         deadline = monotonic() + seconds_left(request)
-        with _translated():
-            response = self._client.send(_request(self._client, request), stream=True, follow_redirects=False)
+        sent = _request(self._client, request)
+        began = sent.extensions["trace"] = _Trace()
+        with _translated(began):
+            response = self._client.send(sent, stream=True, follow_redirects=False)
         return SyncResponse(
             status=response.status_code, headers=_headers(response), content=_content(response, deadline)
         )
@@ -41,16 +44,25 @@ class HTTPXTransport:
 class AsyncHTTPXTransport:
     """An `httpx.AsyncClient` as a `pyqwest.Transport`."""
 
-    is_patient = True
+    leaves_gzip = True
 
     def __init__(self, client: httpx.AsyncClient) -> None:
         self._client = client
 
     async def execute(self, request: Request) -> Response:
         """Send a request; redirects are not followed, whatever the client's own setting."""
-        with _translated():
-            response = await self._client.send(_request(self._client, request), stream=True, follow_redirects=False)
+        _check_open(self._client)
+        sent = _request(self._client, request)
+        began = _Trace()
+        sent.extensions["trace"] = began.later
+        with _translated(began):
+            response = await self._client.send(sent, stream=True, follow_redirects=False)
         return Response(status=response.status_code, headers=_headers(response), content=_acontent(response))
+
+
+def _check_open(client: httpx.Client | httpx.AsyncClient) -> None:
+    if client.is_closed:
+        raise GitpodError("http_client: is closed")
 
 
 def _request(client: httpx.Client | httpx.AsyncClient, request: SyncRequest | Request) -> httpx.Request:
@@ -71,7 +83,7 @@ def _headers(response: httpx.Response) -> Headers:
 
 
 def _content(response: httpx.Response, deadline: float) -> Iterator[bytes]:
-    with _translated():
+    with _translated(None):
         try:
             for chunk in [response.content] if response.is_stream_consumed else response.iter_raw():
                 if monotonic() > deadline:
@@ -82,7 +94,7 @@ def _content(response: httpx.Response, deadline: float) -> Iterator[bytes]:
 
 
 async def _acontent(response: httpx.Response) -> AsyncIterator[bytes]:
-    with _translated():
+    with _translated(None):
         try:
             if response.is_stream_consumed:
                 yield response.content
@@ -93,18 +105,35 @@ async def _acontent(response: httpx.Response) -> AsyncIterator[bytes]:
             await response.aclose()
 
 
+class _Trace:
+    """Notes whether anything of a request was sent (httpcore's trace extension)."""
+
+    def __init__(self) -> None:
+        self.is_sending = False
+
+    def __call__(self, event: str, _info: object) -> None:
+        self.is_sending = self.is_sending or ".send_request" in event
+
+    async def later(self, event: str, info: object) -> None:
+        self(event, info)
+
+
+UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+
+
 @contextmanager
-def _translated() -> Generator[None, None, None]:
-    """Raise httpx's errors as pyqwest's, by which `_http.py` tells what was sent. Their texts hold no body."""
+def _translated(began: _Trace | None) -> Generator[None, None, None]:
+    """Raise httpx's errors as pyqwest's, by which `_http.py` tells what was sent. Their texts hold no body.
+
+    A hook of the caller's may raise any of them, after everything was sent.
+    """
     try:
         yield
-    except (httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-        raise ConnectTimeout(str(error) or "connect timeout") from None
-    except (httpx.TimeoutException, TimeoutError):
-        raise TimeoutError from None
-    except (httpx.ConnectError, httpx.ProxyError, httpx.UnsupportedProtocol) as error:
-        raise ConnectionError(str(error)) from None
-    except httpx.WriteError as error:
-        raise WriteError(str(error)) from None
     except Exception as error:  # noqa: BLE001 # of httpx, or of the caller's own hooks
-        raise ReadError(f"{type(error).__name__}: {error}" if str(error) else type(error).__name__) from None
+        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+        if isinstance(error, UNSENT) and began is not None and not began.is_sending:
+            kind = ConnectTimeout if isinstance(error, httpx.TimeoutException) else ConnectionError
+            raise kind(text) from None
+        if isinstance(error, httpx.TimeoutException | TimeoutError):
+            raise TimeoutError from None
+        raise ReadError(text) from None

@@ -1,8 +1,9 @@
 """Asterisks over values and credentials, wherever somebody quotes them."""
 
 import json
-from collections.abc import Callable, Mapping
-from urllib.parse import quote
+from base64 import b64encode
+from collections.abc import Callable, Iterator, Mapping
+from urllib.parse import quote, quote_plus
 
 from protobuf import Message
 
@@ -11,16 +12,38 @@ from gitpod._secret_value import MASK
 SHORTEST_MASKED = 8
 """Characters. A shorter value may be part of any word, and masking that would only spoil the text."""
 
+LONGEST_TEXT = 2000
+"""Characters of what a service says, beyond which nobody reads."""
+
 
 def mask_of(request: Message, headers: Mapping[str, str]) -> Callable[[str], str]:
-    """A function that masks a request's value and its credentials in a text, as they stand or quoted."""
-    hidden = [getattr(request, "value", ""), *headers.values(), *(text.rpartition(" ")[2] for text in headers.values())]
-    secrets = {text for text in hidden if len(text) >= SHORTEST_MASKED}
-    quoted = {form for text in secrets for form in (text, json.dumps(text)[1:-1], repr(text)[1:-1], quote(text))}
+    """A function that makes a text of the service's fit to be shown.
+
+    It masks the request's value and its credentials, as they stand or quoted; replaces what would control
+    a terminal; and shortens.
+    """
+    value: str = getattr(request, "value", "")
+    hidden = {value, *value.splitlines(), *headers.values(), *(text.rpartition(" ")[2] for text in headers.values())}
+    secrets = {form for text in hidden for form in (text, text.strip()) if len(form) >= SHORTEST_MASKED}
+    quoted = sorted({form for text in secrets for form in _quoted(text)}, key=len, reverse=True)
 
     def mask(text: str) -> str:
-        for form in sorted(quoted, key=len, reverse=True):
+        for form in quoted:
             text = text.replace(form, MASK)
-        return text
+        shown = "".join(character if character.isprintable() else " " for character in text[:LONGEST_TEXT])
+        return shown if len(text) <= LONGEST_TEXT else f"{shown}…"
 
     return mask
+
+
+def _quoted(text: str) -> Iterator[str]:
+    """A text as it stands, and as JSON, Python, URLs and base64 write it."""
+    yield text
+    for escaped in (json.dumps(text), json.dumps(text, ensure_ascii=False), repr(text)):
+        yield escaped[1:-1]
+        # As JSON in JSON, and as Go writes it.
+        yield json.dumps(escaped[1:-1])[1:-1]
+        yield escaped[1:-1].replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+    encoded = text.encode(errors="surrogatepass")
+    yield from (quote(encoded), quote(encoded, safe=""), quote_plus(encoded))
+    yield b64encode(encoded).decode().rstrip("=")

@@ -39,6 +39,30 @@ NAME_PUNCTUATION = "!#$%&'*+-.^_`|~"
 """What a header's name may hold beside letters and digits (RFC 9110 section 5.6.2)."""
 
 
+RESERVED = {
+    "accept-encoding",
+    "connect-accept-encoding",
+    "connect-content-encoding",
+    "connect-protocol-version",
+    "connect-timeout-ms",
+    "connection",
+    "content-encoding",
+    "content-length",
+    "content-type",
+    "expect",
+    "grpc-accept-encoding",
+    "grpc-encoding",
+    "grpc-timeout",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+}
+"""Headers by which the protocol and the connection work; a wrong one would cut a request in two."""
+
+
 class Options:
     """The checked options of a client's calls. Its repr shows no token."""
 
@@ -48,6 +72,7 @@ class Options:
         self,
         *,
         bearer_token: str | None,
+        needs_token: bool = True,
         timeout: float,
         max_retries: int,
         protocol: "Protocol",
@@ -65,7 +90,8 @@ class Options:
             raise GitpodError('compression: must be None, "gzip" or "zstd"')
         if compression == "zstd" and not _is_installed("zstandard"):
             raise GitpodError("compression: zstd needs the zstandard package; pip install 'gitpod-connect[zstd]'")
-        self.bearer_token = _token(os.environ.get("GITPOD_API_KEY") if bearer_token is None else bearer_token)
+        given = os.environ.get("GITPOD_API_KEY") if bearer_token is None else bearer_token
+        self.bearer_token = _token(given if needs_token else given or "embedded")
         self.timeout = seconds(timeout)
         self.max_retries = max_retries
         self.protocol: Protocol = protocol
@@ -119,6 +145,10 @@ class Endpoint:
             raise GitpodError("base_url: sqlite: is the embedded service; pip install 'gitpod-connect[server]'")
         # Requests to the embedded service go to a name of its own.
         self.address = "http://embedded" if self.is_embedded else self.base_url
+        if not isinstance(allow_plaintext, bool | None):
+            raise GitpodError("allow_plaintext: must be True or False")
+        if not isinstance(http2, bool):
+            raise GitpodError("http2: must be True or False")
         # gRPC has no other.
         self.http2 = http2 or protocol == "grpc"
         self.ca_cert: bytes | None = None
@@ -190,6 +220,8 @@ def headers(given: Mapping[str, str] | None, name: str) -> dict[str, str]:
             raise GitpodError(f"{name}: must be a mapping of strings to strings")
         if not key or not all(c.isascii() and (c.isalnum() or c in NAME_PUNCTUATION) for c in key):
             raise GitpodError(f"{name}: a header's name must be an HTTP token, without spaces or colons")
+        if key.lower() in RESERVED:
+            raise GitpodError(f"{name}: {key!r} is for the protocol to say")
         if not all(" " <= c <= "~" or c == "\t" for c in value) or value != value.strip():
             raise GitpodError(f"{name}: the value of {key!r} must be printable ASCII without surrounding spaces")
         checked[key.lower()] = value
@@ -211,21 +243,26 @@ def _service_url(base_url: str | None, allow_plaintext: bool | None) -> str:  # 
         raise GitpodError("base_url: is not a valid URL") from None
     if parts.scheme not in ("https", "http") or not host:
         raise GitpodError("base_url: must start with https://, http:// or sqlite:")
+    if "[" in parts.netloc and (":" not in host or parts.netloc.rpartition("]")[2].lstrip(":0123456789")):
+        raise GitpodError("base_url: is not a valid URL")
     if "@" in parts.netloc:
         raise GitpodError("base_url: must not hold a user name or password; the token goes into bearer_token")
     if any(not "!" <= c <= "~" or c in "?#%" for c in url):
         raise GitpodError("base_url: must not hold a query, a fragment, escapes, spaces or non-ASCII characters")
-    if not isinstance(allow_plaintext, bool | None):
-        raise GitpodError("allow_plaintext: must be True or False")
+    if parts.scheme == "http":
+        _check_plaintext(host, allow_plaintext)
+    # With the scheme in lower case, which others decide by.
+    return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+
+
+def _check_plaintext(host: str, allow_plaintext: bool | None) -> None:  # noqa: FBT001 # named by its caller
     if allow_plaintext is None:
         allow_plaintext = os.environ.get("GITPOD_ALLOW_PLAINTEXT") == "1"
-    if parts.scheme == "http" and not (allow_plaintext or _is_loopback(host)):
+    if not (allow_plaintext or _is_loopback(host)):
         raise GitpodError(
             f"base_url: http:// would show the token and every value on the way to {host}; use https://, "
             "or allow_plaintext=True (GITPOD_ALLOW_PLAINTEXT=1) on a network that you trust"
         )
-    # With the scheme in lower case, which others decide by.
-    return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
 
 
 def _token(given: str | None) -> str:

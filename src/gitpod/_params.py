@@ -20,6 +20,16 @@ M = TypeVar("M", bound=Message)
 MOUNTS = ("environment_variable", "file_path", "container_registry_basic_auth_host", "api_only")
 FLAGS = ("environment_variable", "api_only", "verbatim")
 
+HINTS = {
+    "project_id": 'write filter={"scope": {"project_id": ...}}',
+    "user_id": 'write scope={"user_id": ...}',
+    "organization_id": 'write scope={"organization_id": ...}',
+    "service_account_id": 'write scope={"service_account_id": ...}',
+    "extra_body": "every field has a parameter of its own",
+    "extra_query": "every field has a parameter of its own",
+}
+"""What to write instead of names that are easily taken for parameters."""
+
 # A oneof's member, by name and type. Named, as mypy does not infer the one that a union calls for.
 EnvironmentVariable = Oneof[Literal["environment_variable"], bool]
 FilePath = Oneof[Literal["file_path"], str]
@@ -56,7 +66,8 @@ class _Reader:
             if name not in known:
                 # A text that is no name may be a value in the wrong place.
                 shown = name if name.isidentifier() else "?"
-                self.note(shown, "unknown_field", f"is not a parameter; there are {', '.join(known)}")
+                there = HINTS.get(name, f"there are {', '.join(known)}")
+                self.note(shown, "unknown_field", f"is not a parameter; {there}")
 
     def note(self, name: str, rule_id: str, message: str) -> None:
         """Note one problem of the parameter `name`, or of the mapping itself."""
@@ -68,11 +79,19 @@ class _Reader:
 
     def secret(self, name: str) -> str:
         """A text that may come hidden."""
-        value = self.read.get(name)
+        value = self.read.get(name, "")
+        if value is None:
+            # As from a variable that is not set: not to be taken for an empty secret.
+            self.note(name, "type", "must be a string, and is None")
+            return ""
         reveal = None if isinstance(value, str) else getattr(value, "get_secret_value", None)
         if callable(reveal):
-            value = reveal()
-        return "" if value is None else self._text(name, value)
+            try:
+                value = reveal()
+            except Exception:  # noqa: BLE001 # its text may hold the value
+                self.note(name, "type", "cannot be read: its get_secret_value() failed")
+                return ""
+        return self._text(name, value)
 
     def texts(self, name: str) -> list[str]:
         value = self.read.get(name)

@@ -11,10 +11,10 @@ from gitpod.errors import APIError, APIResponseValidationError, ConflictError, N
 from gitpod.types import Secret, SecretPutResponse
 from gitpod_proto.gitpod.v1 import pagination_pb, secret_pb
 
-ROUNDS = 3
+ROUNDS = 10
 """How often to begin anew because somebody else creates and deletes the same name meanwhile."""
 
-FOUND = "a secret of that name exists, and this call did not change it"
+UNTOUCHED = "a secret of that name exists, and this call did not change it"
 
 
 class Step(NamedTuple):
@@ -36,45 +36,35 @@ def steps(request: secret_pb.CreateSecretRequest, *, replace: bool) -> Steps:
     is_deleted = False
     create = Step("create_secret", request, _results.create_response)
     taken: APIError | None = None
-    for _ in range(ROUNDS):
+    for left in reversed(range(ROUNDS)):
         try:
             created = yield create
             return SecretPutResponse(secret=created.secret, action="replaced" if is_deleted else "created")
         except APIError as error:
             taken = _taken(error, is_deleted=is_deleted)
+        there, in_doubt = _there(taken, is_deleted=is_deleted)
         try:
             found = yield from _find(request)
         except APIError as error:
-            raise _failed(error, FOUND, in_doubt=taken.outcome == "unknown") from None
+            raise _failed(error, there, in_doubt=in_doubt) from None
         if found is None:
             if not isinstance(taken, ConflictError):
                 raise taken
             continue
         if different := _differences(request, found):
             if not replace:
-                raise ConflictError(
-                    f"already_exists: name: a secret of this name exists with another {' and '.join(different)} "
-                    f"(it has {_mount(found)}), which put does not change; replace=True deletes it and creates it anew",
-                    code="already_exists",
-                    outcome="rejected",
-                    attempts=taken.attempts,
-                    status_code=taken.status_code,
-                    request_id=taken.request_id,
-                )
-            yield from _delete(found)
+                raise _another(taken, found, different)
+            if not left:
+                # Nothing is deleted that is not created anew.
+                break
+            yield from _delete(found, there, in_doubt=in_doubt)
             is_deleted = True
             continue
-        try:
-            update = secret_pb.UpdateSecretValueRequest(secret_id=found.id, value=request.value)
-            yield Step("update_secret_value", update, _results.empty_response)
-        except NotFoundError:
+        if not (yield from _update(found, request.value, there, in_doubt=in_doubt)):
             continue
-        except APIError as error:
-            maybe = "it exists; its value is the one before or the new one"
-            text = maybe if error.outcome == "unknown" else FOUND
-            raise _failed(error, text, in_doubt=is_deleted or taken.outcome == "unknown") from None
         return SecretPutResponse(secret=found, action="replaced" if is_deleted else "updated")
-    raise taken or AssertionError
+    there, in_doubt = _there(taken or ConflictError("the name is taken"), is_deleted=is_deleted)
+    raise _failed(taken or ConflictError("the name is taken"), there, in_doubt=in_doubt)
 
 
 def result(done: StopIteration) -> SecretPutResponse:
@@ -95,6 +85,28 @@ def _taken(error: APIError, *, is_deleted: bool) -> APIError:
     raise _failed(error, f"the secret that was to be replaced is deleted, and {exists}", in_doubt=True)
 
 
+def _there(taken: APIError, *, is_deleted: bool) -> tuple[str, bool]:
+    """What there is once a create has found the name taken, and whether this call may have to do with it."""
+    if is_deleted:
+        return "this call deleted the secret of that name, and there is another now", True
+    if taken.outcome == "unknown":
+        return "a secret of that name exists, which this call may have created", True
+    return UNTOUCHED, False
+
+
+def _another(taken: APIError, found: Secret, different: list[str]) -> ConflictError:
+    mount = next((name for name in MOUNTS if getattr(found, name) is not None), "none that this package knows")
+    return ConflictError(
+        f"already_exists: name: a secret of this name exists with another {' and '.join(different)} (it has {mount}), "
+        "which put does not change; replace=True deletes it and creates it anew",
+        code="already_exists",
+        outcome="rejected",
+        attempts=taken.attempts,
+        status_code=taken.status_code,
+        request_id=taken.request_id,
+    )
+
+
 def _find(request: secret_pb.CreateSecretRequest) -> Generator[Step, Any, Secret | None]:
     """The secret of this name in this scope."""
     scope = request.scope
@@ -102,27 +114,41 @@ def _find(request: secret_pb.CreateSecretRequest) -> Generator[Step, Any, Secret
         scope = secret_pb.SecretScope(scope=ProjectId("project_id", request.project_id))  # pyright: ignore[reportDeprecated] # as in `_params.py`
     chosen = secret_pb.ListSecretsRequest.Filter(scope=scope)
     token: str | None = ""
-    while token is not None:
+    seen: set[str] = set()
+    # A list that leads to itself would never end.
+    while token is not None and token not in seen:
+        seen.add(token)
         page = pagination_pb.PaginationRequest(page_size=100, token=token)
         message = secret_pb.ListSecretsRequest(pagination=page, filter=chosen)
         secrets: list[Secret]
-        secrets, following = yield Step("list_secrets", message, _results.list_response)
+        secrets, token = yield Step("list_secrets", message, _results.list_response)
         for secret in secrets:
             if secret.name == request.name:
                 return secret
-        # A list that leads to itself would never end.
-        token = None if following == token else following
     return None
 
 
-def _delete(found: Secret) -> Generator[Step, Any, None]:
+def _delete(found: Secret, there: str, *, in_doubt: bool) -> Generator[Step, Any, None]:
     try:
         yield Step("delete_secret", secret_pb.DeleteSecretRequest(secret_id=found.id), _results.empty_response)
     except NotFoundError:
         return
     except APIError as error:
         maybe = "the secret that was to be replaced exists as it was, or is deleted"
-        raise _failed(error, maybe if error.outcome == "unknown" else FOUND, in_doubt=False) from None
+        raise _failed(error, maybe if error.outcome == "unknown" else there, in_doubt=in_doubt) from None
+
+
+def _update(found: Secret, value: str, there: str, *, in_doubt: bool) -> Generator[Step, Any, bool]:
+    """Whether the value was updated; False when somebody has deleted the secret."""
+    try:
+        update = secret_pb.UpdateSecretValueRequest(secret_id=found.id, value=value)
+        yield Step("update_secret_value", update, _results.empty_response)
+    except NotFoundError:
+        return False
+    except APIError as error:
+        maybe = "a secret of that name exists, and its value is the one before or the new one"
+        raise _failed(error, maybe if error.outcome == "unknown" else there, in_doubt=in_doubt) from None
+    return True
 
 
 def _differences(request: secret_pb.CreateSecretRequest, found: Secret) -> list[str]:
@@ -133,10 +159,6 @@ def _differences(request: secret_pb.CreateSecretRequest, found: Secret) -> list[
     different = ["mount"] if any(getattr(wanted, name) != getattr(found, name) for name in MOUNTS) else []
     asked = [name for name in ("credential_proxy", "source") if getattr(wanted, name) is not None]
     return different + [name for name in asked if getattr(wanted, name) != getattr(found, name)]
-
-
-def _mount(found: Secret) -> str:
-    return next((name for name in MOUNTS if getattr(found, name) is not None), "none that this package knows")
 
 
 def _failed(error: APIError, text: str, *, in_doubt: bool) -> APIError:

@@ -37,9 +37,8 @@ def empty_response(message: Message) -> None:  # there is nothing in it
 
 def list_response(message: secret_pb.ListSecretsResponse) -> tuple[list[types.Secret], str | None]:
     """The secrets of one page of `secrets.list`, and the token of the next page."""
-    return [
-        secret(item) for item in message.secrets
-    ], message.pagination.next_token or None if message.pagination else None
+    token = message.pagination.next_token if message.pagination else ""
+    return [secret(item) for item in message.secrets], token or None
 
 
 def secret(message: secret_pb.Secret) -> types.Secret:

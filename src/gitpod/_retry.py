@@ -20,6 +20,7 @@ from connectrpc.method import IdempotencyLevel
 from connectrpc.request import RequestContext
 
 from gitpod._failure import Answer, Failure
+from gitpod._interrupts import is_given_up
 from gitpod._mask import mask_of
 
 REQ = TypeVar("REQ")
@@ -74,6 +75,8 @@ class RetryInterceptor:
                 done: RES = ctx.method.output()
                 return done
             time.sleep(delay)
+            if is_given_up():
+                raise failure
             _write_deadline(ctx)
 
     async def intercept_unary(

@@ -19,9 +19,12 @@ class SecretValue:
     __slots__ = ("_text",)
 
     def __init__(self, text: str) -> None:
-        if not isinstance(text, str):
+        is_text = isinstance(text, str)
+        self._text = text if is_text else ""
+        # A traceback shows the locals of this frame.
+        del text
+        if not is_text:
             raise TypeError("a SecretValue is made from a string")
-        self._text = text
 
     def reveal(self) -> str:
         """The text itself."""

@@ -4,8 +4,9 @@ Parameters become a message in `_params.py`, which goes through the generated st
 `_transport.py`; the answer becomes a result in `_results.py`, or a failure an exception in `_translate.py`.
 """
 
+import threading
 from collections.abc import Callable
-from functools import cached_property, partial
+from functools import partial
 from time import monotonic
 from typing import TypeVar, Unpack
 
@@ -13,7 +14,7 @@ from protobuf import Message
 from pyqwest import SyncClient
 
 from gitpod import _params, _put, _results, types
-from gitpod._call import Call, Calls, Headers
+from gitpod._call import Call, Calls, Headers, patiently
 from gitpod._frames import without_frames
 from gitpod._options import Options
 from gitpod._raw import SecretsWithRawResponse
@@ -41,11 +42,12 @@ class Secrets(Calls):
 
     def __init__(self, options: Options, transport: SyncTransport) -> None:
         super().__init__(options, transport.endpoint.address)
+        self._transport = transport
         http = SyncClient(transport)
         self._stub = SecretServiceClientSync(http_client=http, **self._stub_options())
         self._repeating = SecretServiceClientSync(http_client=http, **self._stub_options(repeat=True))
 
-    @cached_property
+    @property
     def with_raw_response(self) -> SecretsWithRawResponse:
         """The same calls, which return the status, headers and trailers too; `.parse()` gives the result."""
         return SecretsWithRawResponse(self)
@@ -195,10 +197,14 @@ class Secrets(Calls):
         self._send(self._stub.delete_secret, request, _results.empty_response, call)
 
     def _send(self, rpc: Callable[..., RES], request: Message, read: Callable[[RES], T], call: Call) -> T:
+        is_main = threading.current_thread() is threading.main_thread()
         try:
-            return read(rpc(request, **call.options()))
+            if not is_main and self._transport.is_punctual:
+                return read(rpc(request, **call.options()))
+            return read(patiently(rpc, request, call))
         except Exception as error:  # noqa: BLE001 # translate returns what it does not know
-            raise self._translated(error, request, call) from None
+            failure = self._translated(error, request, call)
+        raise failure
 
     @without_frames
     def _page(self, request: ListSecretsRequest, call: Call) -> SyncSecretsPage[types.Secret]:

@@ -1,9 +1,11 @@
 """The one place that makes the errors of `errors.py` from what a call met."""
 
+import re
 from asyncio import CancelledError
 from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-from protobuf import Message
+from protobuf import Message, message_from_json_value, message_to_json_value
 from protovalidate import ViolationsPb
 
 from gitpod._failure import LAST_ANSWER, Failure
@@ -21,6 +23,9 @@ from gitpod.errors import (
     violation,
 )
 
+if TYPE_CHECKING:
+    from gitpod.types import ErrorCode
+
 
 def translate(error: Exception, mask: Callable[[str], str]) -> BaseException:
     """The error that a caller gets for what a call met. `mask` goes over all that the service may have quoted."""
@@ -34,10 +39,12 @@ def translate(error: Exception, mask: Callable[[str], str]) -> BaseException:
     if not isinstance(error, Failure) or isinstance(cause, GitpodError | CancelledError):
         return cause or error
     kind, message = _kind(error)
+    # connectrpc calls an answer that it cannot read an invalid argument, which would be the caller's.
+    code: ErrorCode = "unknown" if kind is APIResponseValidationError else error.error.code.value
     details = [_masked(detail, mask) for detail in error.details]
     return kind(
-        f"{error.error.code.value}: {mask(message)}{UNKNOWN if error.outcome == 'unknown' else ''}",
-        code=error.error.code.value,
+        f"{code}: {mask(message)}{UNKNOWN if error.outcome == 'unknown' else ''}",
+        code=code,
         outcome=error.outcome,
         attempts=error.attempts,
         status_code=error.status,
@@ -53,11 +60,13 @@ def _kind(failure: Failure) -> tuple[type[APIError], str]:
     if isinstance(cause, TimeoutError) or (status is None and cause is None):
         return APITimeoutError, "no answer before the deadline"
     if status is None or is_connection_error(cause):
-        return APIConnectionError, f"the connection failed: {failure.error.message.removeprefix('Request failed: ')}"
+        hint = "; is base_url right?" if failure.outcome == "not_sent" else ""
+        text = failure.error.message.removeprefix("Request failed: ")
+        return APIConnectionError, f"the connection failed: {text}{hint}"
     if failure.by_service:
         return status_error(status), failure.error.message or "the service gave no reason"
     if 300 <= status < 400:  # noqa: PLR2004 # HTTP redirects
-        location = failure.headers.get("location", "nowhere").partition("?")[0]
+        location = re.sub("//[^/]*@", "//", failure.headers.get("location", "nowhere").partition("?")[0])
         return APIResponseValidationError, f"HTTP {status} to {location}, and redirects are not followed; fix base_url"
     if status < 400 or cause is not None:  # noqa: PLR2004 # HTTP success
         return APIResponseValidationError, "the answer is not one that the contract allows"
@@ -65,14 +74,18 @@ def _kind(failure: Failure) -> tuple[type[APIError], str]:
 
 
 def _masked(detail: Message, mask: Callable[[str], str]) -> Message | None:
-    """The detail with whatever it quotes masked; None when that leaves no valid message."""
-    text = detail.to_json()
-    masked = mask(text)
-    if masked == text:
-        return detail
+    """The detail with whatever it quotes masked; None when there is no valid message in it."""
+
+    def masked(value: Any) -> Any:  # noqa: ANN401 # JSON
+        if isinstance(value, str):
+            return mask(value)
+        if hasattr(value, "items"):
+            return {mask(key): masked(each) for key, each in value.items()}
+        return [masked(each) for each in value] if hasattr(value, "append") else value
+
     try:
-        return type(detail).from_json(masked)
-    except ValueError:
+        return message_from_json_value(type(detail), masked(message_to_json_value(detail)))
+    except (ValueError, OverflowError):
         return None
 
 

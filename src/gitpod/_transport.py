@@ -5,9 +5,9 @@
 
 import json
 import os
-import threading
 
-from gitpod._http import connect, is_patient, not_in_a_fork, seconds_left
+from gitpod._fork import LOADING, lost_pyqwest
+from gitpod._http import connect, leaves_gzip, not_in_a_fork, settle_at_exit
 from gitpod.errors import UNKNOWN, APIConnectionError, APIResponseValidationError, GitpodError
 
 TYPE_CHECKING = False
@@ -37,7 +37,6 @@ class _Transport:
         self.endpoint = endpoint
         # What `gitpod.testing` puts around the connections.
         self.wrap: Callable[[Any], Any] = _as_it_is
-        self._lock, self._lock_pid = threading.Lock(), os.getpid()
         self._made_by = os.getpid()
         self._pid: int | None = None
         self._closed = False
@@ -45,27 +44,38 @@ class _Transport:
         self._service: Embedded | None = None
         self._from_before_fork: list[object] = []
 
+    @property
+    def is_open(self) -> bool:
+        """Whether there was a request in this process."""
+        return self._pid == os.getpid()
+
+    @property
+    def is_punctual(self) -> bool:
+        """Whether requests end with their deadline, whatever the peer does."""
+        return self.endpoint.is_embedded or (self.endpoint.http_client is None and not lost_pyqwest())
+
     def _open(self) -> "Any":  # noqa: ANN401 # one of the transports of pyqwest
         """The transport for this process, opened at the first request."""
-        with self._own_lock():
+        http = self._http
+        if http is not None and self._pid == os.getpid():
+            # Without the lock, which the very thread may hold that a signal handler interrupted.
+            return http
+        with LOADING:
             if self._closed:
                 raise GitpodError(CLOSED)
             if self._pid != os.getpid():
                 self._leave_to_the_parent()
-                self._http = self.wrap(self._connect())
+                http = self._connect()
+                self._http = self._http or self.wrap(http)
                 self._pid = os.getpid()
             return self._http
-
-    def _own_lock(self) -> threading.Lock:
-        if self._lock_pid != os.getpid():
-            # Another thread of the parent may have held the lock as it forked.
-            self._lock, self._lock_pid = threading.Lock(), os.getpid()
-        return self._lock
 
     def _connect(self) -> object:
         """Make the transport."""
         if self.endpoint.is_embedded:
-            return self._call_in_process(self._embed())
+            return self._call_in_process(self._service or self._embed())
+        if self.is_async:
+            settle_at_exit()
         if self.endpoint.http_client is None:
             return connect(self.endpoint, is_async=self.is_async)
         if self._made_by != os.getpid():
@@ -89,7 +99,7 @@ class _Transport:
 
     def _take(self) -> "Any":  # noqa: ANN401 # as above
         """Mark the client closed, and take what is left to close."""
-        with self._own_lock():
+        with LOADING:
             self._closed = True
             http, self._http = self._http, None
             own = not self.endpoint.is_embedded and self.endpoint.http_client is None
@@ -125,26 +135,9 @@ class SyncTransport(_Transport):
 
     def execute_sync(self, request: "SyncRequest") -> "SyncResponse":
         """Send a request, and read the answer to its end."""
-        from gitpod._interrupts import finish, start
-
-        http = self._open()
-        # Only the main thread is interrupted; only pyqwest keeps a deadline, whatever its peer does.
-        is_main, is_punctual = threading.current_thread() is threading.main_thread(), not is_patient(http)
-        if is_punctual and not is_main:
-            return self._exchange(http, request)
-        call = start(self._exchange, http, request)
-        return finish(call, None if is_punctual else seconds_left(request))
-
-    def close(self) -> None:
-        """Close every connection, and the embedded service. Safe to repeat."""
-        http = self._take()
-        if http is not None:
-            http.close()
-        self._close_service()
-
-    def _exchange(self, http: "Any", request: "SyncRequest") -> "SyncResponse":  # noqa: ANN401 # a transport
         from pyqwest import SyncResponse
 
+        http = self._open()
         try:
             response: SyncResponse = http.execute_sync(request)
         except RuntimeError:
@@ -157,12 +150,20 @@ class SyncTransport(_Transport):
             try:
                 for chunk in response.content:
                     body.add(chunk)
+                body.end()
             except Exception as error:  # noqa: BLE001 # raised again
                 raise _broken(error) from None
         content = _checked(response.status, response.headers, bytes(body.data))
         return SyncResponse(
             status=response.status, headers=response.headers, content=content, trailers=response.trailers
         )
+
+    def close(self) -> None:
+        """Close every connection, and the embedded service. Safe to repeat."""
+        http = self._take()
+        if http is not None:
+            http.close()
+        self._close_service()
 
     def _call_in_process(self, service: "Embedded") -> object:
         from pyqwest.testing import WSGITransport
@@ -177,19 +178,23 @@ class AsyncTransport(_Transport):
 
     async def execute(self, request: "Request") -> "Response":
         """Send a request, and read the answer to its end."""
-        from asyncio import to_thread
+        from asyncio import wrap_future
+        from contextvars import copy_context
 
         from pyqwest import Response
 
-        # Opening a store waits for the disk.
+        from gitpod._interrupts import start
+
+        # Opening a store waits for the disk, in a thread that a loop's end does not wait for.
         waits = self.endpoint.is_embedded and self._http is None
-        http = await to_thread(self._open) if waits else self._open()
+        http = await wrap_future(start(copy_context(), self._open)) if waits else self._open()
         response: Response = await http.execute(request)
         body = _Body(http, response.headers)
         async with response:
             try:
                 async for chunk in response.content:
                     body.add(chunk)
+                body.end()
             except Exception as error:  # noqa: BLE001 # raised again
                 raise _broken(error) from None
         content = _checked(response.status, response.headers, bytes(body.data))
@@ -218,7 +223,7 @@ class _Body:
     def __init__(self, http: object, headers: "Headers") -> None:
         self.data = bytearray()
         self._unzip: Any = None
-        if is_patient(http) and headers.get("content-encoding", "") == "gzip":
+        if leaves_gzip(http) and headers.get("content-encoding", "") == "gzip":
             # They leave it as it comes, which some gateways compress though they were asked not to.
             import zlib
 
@@ -229,6 +234,11 @@ class _Body:
         self.data += self._unzip.decompress(chunk, MAX_RESPONSE_BYTES + 1) if self._unzip else chunk
         if len(self.data) > MAX_RESPONSE_BYTES:
             raise APIResponseValidationError(f"the answer is larger than {MAX_RESPONSE_BYTES} bytes{UNKNOWN}")
+
+    def end(self) -> None:
+        """See that nothing is missing."""
+        if self._unzip and not self._unzip.eof:
+            raise ValueError("the compressed answer broke off")
 
 
 def _broken(error: Exception) -> Exception:

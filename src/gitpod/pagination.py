@@ -13,7 +13,6 @@ __all__ = ["AsyncPaginator", "AsyncSecretsPage", "SecretsPagePagination", "SyncS
 
 S = TypeVar("S", default=Secret)
 P = TypeVar("P")
-PAGE = TypeVar("PAGE", bound="_Page[Any, Any]")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,14 +40,15 @@ class _Page(Generic[P, S]):
             raise RuntimeError("this is the last page; ask has_next_page() first")
         return self._fetch(self.pagination.next_token)
 
-    def _before(self, following: PAGE) -> PAGE:
-        """The page after this one, unless it leads to itself: iterating would never end."""
-        if following.has_next_page() and following.pagination == self.pagination:
-            raise APIResponseValidationError("the service gave the same page token twice", outcome="rejected")
-        return following
-
     def __repr__(self) -> str:
         return f"{type(self).__name__}(secrets={self.secrets!r}, pagination={self.pagination!r})"
+
+
+def _note(page: _Page[Any, Any], seen: set[str | None]) -> None:
+    """See that the page does not lead to one before it: iterating would never end."""
+    if page.has_next_page() and page.pagination.next_token in seen:
+        raise APIResponseValidationError("the service gave the same page token twice", outcome="rejected")
+    seen.add(page.pagination.next_token)
 
 
 class SyncSecretsPage(_Page["SyncSecretsPage[S]", S], Generic[S]):
@@ -57,9 +57,12 @@ class SyncSecretsPage(_Page["SyncSecretsPage[S]", S], Generic[S]):
     def iter_pages(self) -> Iterator["SyncSecretsPage[S]"]:
         """This page and every page after it."""
         page: SyncSecretsPage[S] = self
+        seen: set[str | None] = set()
+        _note(page, seen)
         yield page
         while page.has_next_page():
-            page = page._before(page.get_next_page())
+            page = page.get_next_page()
+            _note(page, seen)
             yield page
 
     def __iter__(self) -> Iterator[S]:
@@ -73,9 +76,12 @@ class AsyncSecretsPage(_Page["AsyncPaginator[S]", S], Generic[S]):
     async def iter_pages(self) -> AsyncIterator["AsyncSecretsPage[S]"]:
         """This page and every page after it."""
         page: AsyncSecretsPage[S] = self
+        seen: set[str | None] = set()
+        _note(page, seen)
         yield page
         while page.has_next_page():
-            page = page._before(await page.get_next_page())
+            page = await page.get_next_page()
+            _note(page, seen)
             yield page
 
     async def __aiter__(self) -> AsyncIterator[S]:

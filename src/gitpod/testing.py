@@ -14,7 +14,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 import pytest
 from pyqwest import Headers, ReadError, Request, Response, SyncRequest, SyncResponse, WriteError
@@ -51,6 +51,9 @@ class _Fault:
     status: int
     code: str
     retry_after: str | None
+
+
+RPCS = ("CreateSecret", "UpdateSecretValue", "ListSecrets", "DeleteSecret", "GetSecretValue")
 
 
 class FaultPlan:
@@ -96,7 +99,14 @@ class FaultPlan:
             status: the HTTP status, for `"status"`.
             code: the Connect code, for `"status"`.
             retry_after: the Retry-After header, for `"status"`: seconds, or an HTTP date.
+
+        Raises:
+            ValueError: there is no such kind or RPC; a plan that never happens would make a test pass in vain.
         """
+        if kind not in get_args(FaultKind):
+            raise ValueError(f"kind: must be one of {', '.join(get_args(FaultKind))}")
+        if rpc is not None and rpc not in RPCS:
+            raise ValueError(f"rpc: must be one of {', '.join(RPCS)}, or None for any")
         self._faults.append(
             _Fault(
                 kind=kind,
@@ -112,7 +122,13 @@ class FaultPlan:
         return self
 
     def aim(self, client: C) -> C:
-        """Put the plan between a client (and its copies) and its service, before its first call."""
+        """Put the plan between a client (and its copies) and its service, before its first call.
+
+        Raises:
+            ValueError: the client has made a call, and its connections are what they are.
+        """
+        if client._transport.is_open:
+            raise ValueError("client: has made a call; aim before the first")
 
         def wrap(http: object) -> object:
             return _Faulty(http, self)
@@ -163,7 +179,7 @@ class _Faulty:
     def __init__(self, http: Any, plan: FaultPlan) -> None:  # noqa: ANN401 # a transport of either kind
         self._http = http
         self._plan = plan
-        self.is_patient = getattr(http, "is_patient", False)
+        self.leaves_gzip = getattr(http, "leaves_gzip", False)
 
     def execute_sync(self, request: SyncRequest) -> SyncResponse:
         fault = self._plan._next(request)

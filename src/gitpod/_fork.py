@@ -1,0 +1,48 @@
+"""What a forked process must know. Loaded with the package itself, so that no fork goes unnoticed."""
+
+import os
+import sys
+from _thread import RLock
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LOADING = RLock()
+"""Held while modules load and connections open, and by whoever forks: a child inherits nothing half done."""
+
+_was_there_before = "pyqwest" in sys.modules
+_has_forked = False
+
+
+def _after_in_child() -> None:
+    global _has_forked  # noqa: PLW0603 # a fact of the process
+    _has_forked = _has_forked or "pyqwest" in sys.modules
+    LOADING.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=LOADING.acquire, after_in_parent=LOADING.release, after_in_child=_after_in_child)
+
+
+def lost_pyqwest() -> bool:
+    """Whether pyqwest cannot be used in this process.
+
+    Its threads do not survive a fork, and once anything of it was made, by whomever, every later call in
+    the child would hang for ever, even on a transport of its own.
+    """
+    if _has_forked or not _was_there_before:
+        return _has_forked
+    # Somebody loaded it before this package could notice a fork. Without its threads it is either unused or lost.
+    from pathlib import Path  # rarely needed
+
+    names = [_name(task) for task in Path("/proc/self/task").glob("*")]
+    return bool(names) and not any(name.startswith("tokio") for name in names)
+
+
+def _name(task: "Path") -> str:
+    try:
+        return (task / "comm").read_text()
+    except OSError:
+        # It has ended meanwhile.
+        return ""
