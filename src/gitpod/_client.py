@@ -4,7 +4,6 @@ Nothing of the RPC stack loads before the first call; `_secrets.py` makes the ca
 opens the connections.
 """
 
-from gitpod._fork import LOADING
 from gitpod._frames import without_frames
 from gitpod._options import Endpoint, Options
 from gitpod._transport import AsyncTransport, SyncTransport
@@ -46,17 +45,16 @@ class _Client:
         http_client: "object | None" = None,
         allow_plaintext: bool | None = None,
     ) -> None:
-        with LOADING:
-            endpoint = Endpoint(
-                base_url=base_url,
-                allow_plaintext=allow_plaintext,
-                protocol=protocol,
-                http2=http2,
-                ca_cert=ca_cert,
-                client_cert=client_cert,
-                http_client=http_client,
-                is_async=isinstance(self, AsyncGitpod),
-            )
+        endpoint = Endpoint(
+            base_url=base_url,
+            allow_plaintext=allow_plaintext,
+            protocol=protocol,
+            http2=http2,
+            ca_cert=ca_cert,
+            client_cert=client_cert,
+            http_client=http_client,
+            is_async=isinstance(self, AsyncGitpod),
+        )
         self._options = Options(
             bearer_token=bearer_token,
             needs_token=not endpoint.is_embedded,
@@ -140,10 +138,9 @@ class Gitpod(_Client):
     def secrets(self) -> "Secrets":
         """The calls of `gitpod.v1.SecretService`."""
         if self._secrets is None:
-            with LOADING:
-                from gitpod._secrets import Secrets
+            from gitpod._secrets import Secrets
 
-                self._secrets = self._secrets or Secrets(self._options, self._transport)
+            self._secrets = Secrets(self._options, self._transport)
         return self._secrets
 
     def close(self) -> None:
@@ -174,10 +171,9 @@ class AsyncGitpod(_Client):
     def secrets(self) -> "AsyncSecrets":
         """The calls of `gitpod.v1.SecretService`."""
         if self._secrets is None:
-            with LOADING:
-                from gitpod._async_secrets import AsyncSecrets
+            from gitpod._async_secrets import AsyncSecrets
 
-                self._secrets = self._secrets or AsyncSecrets(self._options, self._transport)
+            self._secrets = AsyncSecrets(self._options, self._transport)
         return self._secrets
 
     async def close(self) -> None:

@@ -7,9 +7,10 @@ from _thread import RLock
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import Any
 
-LOADING = RLock()
-"""Held while modules load and connections open, and by whoever forks: a child inherits nothing half done."""
+OPENING: "Any" = RLock()
+"""Held while connections open. A forked child gets it unlocked, whoever held it."""
 
 _was_there_before = "pyqwest" in sys.modules
 _has_forked = False
@@ -18,11 +19,11 @@ _has_forked = False
 def _after_in_child() -> None:
     global _has_forked  # noqa: PLW0603 # a fact of the process
     _has_forked = _has_forked or "pyqwest" in sys.modules
-    LOADING.release()
+    OPENING._at_fork_reinit()  # noqa: SLF001 # as the standard library does with its own
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=LOADING.acquire, after_in_parent=LOADING.release, after_in_child=_after_in_child)
+    os.register_at_fork(after_in_child=_after_in_child)
 
 
 def lost_pyqwest() -> bool:

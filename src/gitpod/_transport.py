@@ -6,7 +6,7 @@
 import json
 import os
 
-from gitpod._fork import LOADING, lost_pyqwest
+from gitpod._fork import OPENING, lost_pyqwest
 from gitpod._http import connect, leaves_gzip, not_in_a_fork, settle_at_exit
 from gitpod.errors import UNKNOWN, APIConnectionError, APIResponseValidationError, GitpodError
 
@@ -60,7 +60,7 @@ class _Transport:
         if http is not None and self._pid == os.getpid():
             # Without the lock, which the very thread may hold that a signal handler interrupted.
             return http
-        with LOADING:
+        with OPENING:
             if self._closed:
                 raise GitpodError(CLOSED)
             if self._pid != os.getpid():
@@ -99,7 +99,7 @@ class _Transport:
 
     def _take(self) -> "Any":  # noqa: ANN401 # as above
         """Mark the client closed, and take what is left to close."""
-        with LOADING:
+        with OPENING:
             self._closed = True
             http, self._http = self._http, None
             own = not self.endpoint.is_embedded and self.endpoint.http_client is None
