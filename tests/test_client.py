@@ -44,6 +44,12 @@ def test_a_missing_token_names_the_variable(
 
 
 @BOTH
+def test_an_embedded_service_needs_no_token(kind_of: type[Gitpod | AsyncGitpod]) -> None:
+    """It would take any."""
+    assert kind_of(base_url="sqlite://").base_url == "sqlite://"
+
+
+@BOTH
 def test_the_environment_gives_token_and_url(
     kind_of: type[Gitpod | AsyncGitpod], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -73,6 +79,12 @@ def test_the_environment_gives_token_and_url(
         ({"base_url": "host"}, "base_url: must start with"),
         ({"base_url": "https://"}, "base_url: must start with"),
         ({"base_url": "https://host:port"}, "base_url: is not a valid URL"),
+        ({"base_url": "http://[::1]evil.example"}, "base_url: is not a valid URL"),
+        ({"base_url": "https://[v1.x]"}, "base_url: is not a valid URL"),
+        ({"http2": "yes"}, "http2: must be True or False"),
+        ({"protocol": "soap"}, 'protocol: must be "connect", "grpc" or "grpc-web"'),
+        ({"compression": "br"}, 'compression: must be None, "gzip" or "zstd"'),
+        ({"default_headers": {"Host": "a"}}, "default_headers: 'Host' is for the protocol to say"),
         ({"base_url": "https://user:hunter2@host"}, "base_url: must not hold a user name or password"),
         ({"base_url": "https://host/?q=1"}, "base_url: must not hold a query"),
         ({"base_url": "https://ho st"}, "base_url: must not hold"),

@@ -1,9 +1,12 @@
 """What a call makes of faults: the exception, the outcome, and how often the service was asked."""
 
+import gc
 import gzip
 import json
 import socket
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,7 +16,7 @@ from peer import Peer, Script, answer, free_port, hang_up, in_turn, stall
 import gitpod
 from gitpod import AsyncGitpod, Gitpod, _retry
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
-from gitpod_proto.gitpod.v1.secret_pb import CreateSecretResponse, Secret
+from gitpod_proto.gitpod.v1.secret_pb import CreateSecretRequest, CreateSecretResponse, Secret
 
 VALUE = "s3cret-canary"
 UUID = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
@@ -220,6 +223,15 @@ def test_a_list_that_leads_to_itself_ends(connect: Connect, peer: Callable[[Scri
     assert len(there.requests) == 2
 
 
+def test_a_list_that_goes_in_circles_ends(connect: Connect, peer: Callable[[Script], Peer]) -> None:
+    """Whatever the length of the circle."""
+    one, other = (answer(200, f'{{"pagination": {{"nextToken": "{token}"}}}}'.encode()) for token in "ab")
+    there = peer(in_turn(one, other, one, other))
+    with pytest.raises(gitpod.APIResponseValidationError, match="the same page token twice"):
+        connect(there.url).list()
+    assert len(there.requests) == 3
+
+
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_redirects_are_not_followed(connect: Connect, peer: Callable[[Script], Peer], status: int) -> None:
     """The secret is sent to nobody else, and the error names the place."""
@@ -266,6 +278,47 @@ def test_an_endless_answer_is_cut_off(connect: Connect, peer: Callable[[Script],
         connect(there.url).list()
     assert (caught.value.attempts, len(there.requests)) == (1, 1)
     assert sent < 64 * 1024 * 1024
+
+
+def test_a_lone_surrogate_is_no_text(connect: Connect, peer: Callable[[Script], Peer]) -> None:
+    """JSON can write one, and protobuf knows none."""
+    there = peer(answer(200, b'{"value": "\\ud800"}'))
+    with pytest.raises(gitpod.APIResponseValidationError):
+        connect(there.url, max_retries=0).get_value(secret_id=UUID)
+
+
+def test_a_transport_that_dawdles_does_not_outlast_the_deadline(peer: Callable[[Script], Peer]) -> None:
+    """Whatever it is, and from any thread."""
+
+    class Dawdling:
+        def execute_sync(self, _request: object) -> object:
+            return ended.wait(30)
+
+    ended = threading.Event()
+    client = Gitpod(bearer_token=TOKEN, base_url=peer(OK).url, http_client=Dawdling())
+
+    def create() -> BaseException | None:
+        with pytest.raises(gitpod.APITimeoutError) as caught:
+            client.secrets.create(**PARAMS, timeout=0.2)
+        return caught.value
+
+    with ThreadPoolExecutor(1) as pool:
+        found = [create(), pool.submit(create).result()]
+    assert [error.outcome for error in found if isinstance(error, gitpod.APIError)] == ["unknown", "unknown"]
+    ended.set()
+
+
+def test_a_failed_call_leaves_no_request_behind(connect: Connect, peer: Callable[[Script], Peer]) -> None:
+    """Nor its value, even where garbage is never collected."""
+    caller = connect(peer(answer(400, failed("invalid_argument"))).url)
+    gc.collect()
+    gc.disable()
+    try:
+        with pytest.raises(gitpod.BadRequestError):
+            caller.create(**PARAMS)
+        assert [each for each in gc.get_objects() if isinstance(each, CreateSecretRequest)] == []
+    finally:
+        gc.enable()
 
 
 def test_the_deadline_holds(connect: Connect, peer: Callable[[Script], Peer]) -> None:

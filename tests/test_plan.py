@@ -177,6 +177,21 @@ def test_a_copy_meets_the_same_faults(plan: FaultPlan) -> None:
         assert list(client.secrets.list()) == []
 
 
+@pytest.mark.parametrize(("kind_of_fault", "rpc"), [("nope", None), ("refuse", "create")])
+def test_a_plan_that_can_never_happen_is_refused(plan: FaultPlan, kind_of_fault: Any, rpc: str | None) -> None:
+    """A test that relies on it would pass in vain."""
+    with pytest.raises(ValueError, match="must be one of"):
+        plan.add(kind_of_fault, rpc)
+
+
+def test_a_client_in_use_is_not_aimed_at(plan: FaultPlan) -> None:
+    """Its connections are what they are."""
+    with Gitpod(base_url="sqlite://") as client:
+        client.secrets.list()
+        with pytest.raises(ValueError, match="aim before the first"):
+            plan.aim(client)
+
+
 def test_a_seed_repeats_itself() -> None:
     """The same faults meet the same calls."""
 
@@ -239,7 +254,7 @@ def test_a_planned_fault_is_like_the_real_one(
     seen: list[tuple[type[gitpod.APIError], str, str, int]] = []
     for each in (caller, real):
         with pytest.raises(gitpod.APIError) as caught:
-            getattr(each, rpc)(**params, timeout=0.5)
+            getattr(each, rpc)(**params, timeout=0.5 if kind_of_fault == "delay" else 20)
         seen.append((type(caught.value), caught.value.outcome, caught.value.code, caught.value.attempts))
     there.close()
     real.close()

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from peer import Peer, answer, hang_up, in_turn
 from pydantic import SecretStr
 
 import gitpod
-from gitpod import Gitpod, SecretValue, _retry
+from gitpod import Gitpod, SecretValue, _params, _put, _retry
 from gitpod.testing import FaultKind, FaultPlan
 
 PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
@@ -169,12 +170,53 @@ def test_put_gives_up_on_a_name_that_comes_and_goes(kind: Any, runner: asyncio.R
 
 
 def test_the_timeout_is_for_all_of_put(caller: Caller, plan: FaultPlan) -> None:
-    """Each RPC gets what the ones before have left."""
+    """Two RPCs that would each be in time, and together are not."""
     caller.put(**PARAMS)
-    plan.add("delay", "CreateSecret", seconds=0.2).add("delay", "ListSecrets", seconds=9)
+    plan.add("delay", "CreateSecret", seconds=0.6).add("delay", "ListSecrets", seconds=0.6)
     with pytest.raises(gitpod.APITimeoutError):
-        caller.put(**PARAMS, timeout=0.4)
+        caller.put(**PARAMS, timeout=1)
     assert plan.deliveries["UpdateSecretValue"] == 0
+
+
+def test_a_put_whose_own_create_is_in_doubt_does_not_deny_it(caller: Caller, plan: FaultPlan) -> None:
+    """What exists may be its own work, though looking for it failed."""
+    plan.add("drop_after_commit", "CreateSecret").add("refuse", "ListSecrets", times=9)
+    with pytest.raises(gitpod.APIConnectionError, match="which this call may have created") as caught:
+        caller.put(**PARAMS)
+    assert caught.value.outcome == "unknown"
+
+
+def test_a_put_that_deleted_does_not_deny_it(caller: Caller) -> None:
+    """Somebody else's secret took the place of the one that it deleted, and looking for that failed."""
+    caller.put(**PARAMS)
+    steps = _put.steps(_params.put_request({**PARAMS, "environment_variable": None, "api_only": True}), replace=True)
+    conflict = gitpod.ConflictError("taken", code="already_exists", outcome="rejected")
+    found = caller.list()
+    assert next(steps).rpc == "create_secret"
+    assert steps.throw(conflict).rpc == "list_secrets"
+    assert steps.send((found, None)).rpc == "delete_secret"
+    assert steps.send(None).rpc == "create_secret"
+    assert steps.throw(conflict).rpc == "list_secrets"
+    with pytest.raises(gitpod.APIConnectionError, match="this call deleted the secret of that name") as caught:
+        steps.throw(gitpod.APIConnectionError("refused", outcome="not_sent"))
+    assert caught.value.outcome == "unknown"
+
+
+def test_puts_that_race_leave_one_secret() -> None:
+    """Each replaces what the others made; none deletes without creating."""
+    with Gitpod(base_url="sqlite://") as client:
+
+        def put(number: int) -> object:
+            try:
+                path = f"/a{number}"
+                return client.secrets.put(name="NAME", value="v", project_id=PROJECT, file_path=path, replace=True)
+            except gitpod.APIError as error:
+                return error.outcome
+
+        for _ in range(5):
+            with ThreadPoolExecutor(4) as pool:
+                assert "rejected" not in list(pool.map(put, range(4)))
+            assert [secret.name for secret in client.secrets.list()] == ["NAME"]
 
 
 @pytest.mark.parametrize(

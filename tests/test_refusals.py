@@ -13,6 +13,14 @@ UUID = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
 GOOD: dict[str, Any] = {"name": "NAME", "value": "v", "project_id": UUID, "api_only": True}
 VALUE = "s3cret-canary"
 
+
+class Unreadable:
+    """A hidden value whose holder fails, and quotes it."""
+
+    def get_secret_value(self) -> str:
+        raise RuntimeError(VALUE)
+
+
 BAD: list[tuple[dict[str, Any], str, str, str]] = [
     ({"file_path": "/k"}, "mount", "oneof", "file_path and api_only were given"),
     (
@@ -34,6 +42,10 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
     ({"name": 3}, "name", "type", "must be a string"),
     ({"value": "x" * 10241}, "value", "string.max_len", "must be at most 10240 characters"),
     ({"value": b"bytes"}, "value", "type", "must be a string"),
+    ({"value": None}, "value", "type", "must be a string, and is None"),
+    ({"value": Unreadable()}, "value", "type", "cannot be read"),
+    ({"user_id": UUID}, "user_id", "unknown_field", 'write scope={"user_id": ...}'),
+    ({"extra_headers": {"Content-Length": "3"}}, "", "", "extra_headers: 'Content-Length' is for the protocol"),
     ({"value": VALUE + "\ud800"}, "value", "string.utf8", "without lone surrogates"),
     ({"api_only": 1}, "api_only", "type", "must be True or False"),
     ({"scope": {"project_id": UUID, "user_id": UUID}}, "scope", "oneof", "project_id and user_id were given"),

@@ -2,20 +2,23 @@
 
 import asyncio
 import copy
+import json
 import logging
 import os
 import pickle
 import subprocess
 import sys
+from base64 import b64encode
 from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote, quote_plus
 
 import pytest
 from conftest import TOKEN, Caller, Codec, Service
 from connectrpc._protocol import ConnectWireError  # what a server writes
 from connectrpc.code import Code
 from connectrpc.errors import ErrorDetail
-from peer import Peer, Script, answer, hang_up, in_turn
+from peer import Peer, Script, answer, free_port, hang_up, in_turn
 from protobuf import Message
 from protobuf.wkt import Any as AnyMessage
 from protobuf.wkt import Duration
@@ -96,6 +99,30 @@ def test_the_longer_of_both_counts(connect: Connect, waits: list[float]) -> None
     assert waits == [5.0]
 
 
+@pytest.mark.parametrize("seconds", [-5, -(2**62)])
+def test_an_odd_retry_info_asks_for_nothing(connect: Connect, waits: list[float], seconds: int) -> None:
+    """A negative time is none."""
+    caller, there = connect(in_turn(failed(Code.UNAVAILABLE, RetryInfo(retry_delay=Duration(seconds=seconds))), OK))
+    caller.create(**PARAMS)
+    assert (waits, len(there.requests)) == ([0.0], 2)
+
+
+def test_a_detail_that_is_no_json_is_left_out(connect: Connect) -> None:
+    """A duration that is out of range has none."""
+    caller, _ = connect(failed(Code.UNAVAILABLE, RetryInfo(retry_delay=Duration(seconds=2**62))))
+    with pytest.raises(gitpod.InternalServerError) as caught:
+        caller.create(**PARAMS)
+    assert (caught.value.details, caught.value.attempts) == ((), 1)
+
+
+def test_a_url_about_certificates_is_no_bad_certificate(kind: Any, runner: asyncio.Runner, waits: list[float]) -> None:
+    """A refused connection is tried again, whatever the address says."""
+    caller = Caller(kind(bearer_token=TOKEN, base_url=f"http://127.0.0.1:{free_port()}/certificates"), runner)
+    with pytest.raises(gitpod.APIConnectionError, match="is base_url right") as caught:
+        caller.create(**PARAMS)
+    assert (caught.value.attempts, len(waits)) == (3, 2)
+
+
 @pytest.mark.parametrize("seconds", [60, 10**9])
 def test_nobody_waits_past_the_deadline(connect: Connect, waits: list[float], seconds: int) -> None:
     """The error comes at once instead."""
@@ -167,6 +194,46 @@ def test_details_that_cannot_be_read_are_left_out(connect: Connect) -> None:
     with pytest.raises(gitpod.BadRequestError) as caught:
         caller.create(**PARAMS)
     assert caught.value.details == (DETAILS[0],)
+
+
+QUOTERS: dict[str, Callable[[str], str]] = {
+    "as it stands": str,
+    "JSON": json.dumps,
+    "JSON with letters": lambda text: json.dumps(text, ensure_ascii=False),
+    "JSON in JSON": lambda text: json.dumps(json.dumps(text)),
+    "Python": repr,
+    "a URL": quote,
+    "a part of a URL": lambda text: quote(text, safe=""),
+    "a form": quote_plus,
+    "base64": lambda text: b64encode(text.encode()).decode(),
+    "its first line": lambda text: text.splitlines()[0],
+    "without its end": str.strip,
+}
+
+
+@pytest.mark.parametrize("quoter", QUOTERS)
+@pytest.mark.parametrize(
+    "value", ["postgresql://user:pa ss@localhost/db", 'pässwörd"quoted"1', "-----BEGIN-----\nabc\n"]
+)
+def test_a_value_is_masked_however_it_is_quoted(connect: Connect, quoter: str, value: str) -> None:
+    """In the message, and in the details."""
+    quoted = QUOTERS[quoter](value)
+    caller, _ = connect(failed(Code.INVALID_ARGUMENT, ErrorInfo(reason=f"got {quoted}!"), message=f"got {quoted}!"))
+    with pytest.raises(gitpod.BadRequestError) as caught:
+        caller.create(**{**PARAMS, "value": value})
+    shown = [caught.value.message, *(detail.reason for detail in caught.value.details if isinstance(detail, ErrorInfo))]
+    assert len(shown) == 2
+    assert [
+        text for text in shown if value.split("\n", maxsplit=1)[0][3:] in text or quoted in text or "*****" not in text
+    ] == []
+
+
+def test_what_a_service_says_controls_no_terminal(connect: Connect) -> None:
+    """Escapes are replaced, and what is endless is cut."""
+    caller, _ = connect(failed(Code.INTERNAL, message="\x1b[2J\r\nfine" + "x" * 9999))
+    with pytest.raises(gitpod.InternalServerError, match="internal:  \\[2J  finex") as caught:
+        caller.create(**PARAMS)
+    assert len(str(caught.value)) < 2200
 
 
 def test_details_are_masked(connect: Connect) -> None:

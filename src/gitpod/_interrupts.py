@@ -89,15 +89,17 @@ def _help() -> None:
                 # Somebody counts on this one.
                 continue
             return
+        # What a thread at rest refers to would live on: an answer with a value in it, a client.
         try:
             result = function()
         except BaseException as error:  # noqa: BLE001 # raised again by whoever waits
+            del function
             _idle.append(None)
             future.set_exception(error)
             del error
         else:
+            del function
             _idle.append(None)
             future.set_result(result)
             del result
-        # What a thread at rest refers to would live on: an answer with a value in it, a client.
-        del future, function
+        del future
