@@ -202,6 +202,17 @@ def test_a_put_that_deleted_does_not_deny_it(caller: Caller) -> None:
     assert caught.value.outcome == "unknown"
 
 
+def test_a_put_that_deleted_and_got_noise_says_so(caller: Caller, plan: FaultPlan) -> None:
+    """An answer that cannot be read, and no secret there."""
+    caller.put(**PARAMS)
+    plan.add("status", "CreateSecret", status=409, code="already_exists").add(
+        "status", "CreateSecret", status=200, times=9
+    )
+    with pytest.raises(gitpod.APIResponseValidationError, match="is deleted, and none of that name exists") as caught:
+        caller.put(**{**PARAMS, "environment_variable": False, "api_only": True}, replace=True)
+    assert (caught.value.outcome, caller.list()) == ("unknown", [])
+
+
 def test_puts_that_race_leave_one_secret() -> None:
     """Each replaces what the others made; none deletes without creating."""
     with Gitpod(base_url="sqlite://") as client:

@@ -14,6 +14,7 @@ from gitpod_proto.gitpod.v1 import pagination_pb, secret_pb
 ROUNDS = 10
 """How often to begin anew because somebody else creates and deletes the same name meanwhile."""
 
+GONE = "the secret that was to be replaced is deleted, and none of that name exists"
 UNTOUCHED = "a secret of that name exists, and this call did not change it"
 
 
@@ -49,7 +50,7 @@ def steps(request: secret_pb.CreateSecretRequest, *, replace: bool) -> Steps:
             raise _failed(error, there, in_doubt=in_doubt) from None
         if found is None:
             if not isinstance(taken, ConflictError):
-                raise taken
+                raise _failed(taken, GONE, in_doubt=True) if is_deleted else taken
             continue
         if different := _differences(request, found):
             if not replace:
@@ -81,8 +82,8 @@ def _taken(error: APIError, *, is_deleted: bool) -> APIError:
         return error
     if not is_deleted:
         raise error
-    exists = "the new one may exist" if error.outcome == "unknown" else "none of that name exists"
-    raise _failed(error, f"the secret that was to be replaced is deleted, and {exists}", in_doubt=True)
+    maybe = "the secret that was to be replaced is deleted, and the new one may exist"
+    raise _failed(error, maybe if error.outcome == "unknown" else GONE, in_doubt=True)
 
 
 def _there(taken: APIError, *, is_deleted: bool) -> tuple[str, bool]:
