@@ -23,9 +23,10 @@ def mask_of(request: Message, headers: Mapping[str, str]) -> Callable[[str], str
     a terminal; and shortens.
     """
     value: str = getattr(request, "value", "")
-    hidden = {value, *value.splitlines(), *headers.values(), *(text.rpartition(" ")[2] for text in headers.values())}
-    secrets = {form for text in hidden for form in (text, text.strip()) if len(form) >= SHORTEST_MASKED}
-    quoted = sorted({form for text in secrets for form in _quoted(text)}, key=len, reverse=True)
+    hidden = {value, value.strip(), *headers.values(), *(text.rpartition(" ")[2] for text in headers.values())}
+    forms = {form for text in hidden if len(text) >= SHORTEST_MASKED for form in _quoted(text)}
+    lines = {line for line in value.splitlines() if len(line) >= SHORTEST_MASKED}
+    quoted = sorted(forms | lines, key=len, reverse=True)
 
     def mask(text: str) -> str:
         for form in quoted:

@@ -144,6 +144,7 @@ def _retry_after(header: str | None) -> float | None:
 
 def _log(request: Any, ctx: RequestContext[Any, Any], answer: Answer, code: str) -> None:  # noqa: ANN401 # a message
     if logger.isEnabledFor(logging.DEBUG):
+        request_id = answer.headers.get("x-request-id", "")
         logger.debug(
             "%s /%s/%s attempt=%d code=%s status=%s duration=%.1fms request_id=%s",
             ctx.http_method,
@@ -153,7 +154,7 @@ def _log(request: Any, ctx: RequestContext[Any, Any], answer: Answer, code: str)
             code,
             answer.http_status,
             answer.elapsed * 1000,
-            mask_of(request, ctx.request_headers)(answer.headers.get("x-request-id", "none")),
+            mask_of(request, ctx.request_headers)(request_id) if request_id else "none",
         )
 
 

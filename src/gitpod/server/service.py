@@ -133,7 +133,7 @@ class SecretService(secret_connect.SecretServiceSync):
             raise _not_found()
         return DeleteSecretResponse()
 
-    def get_secret_value(self, request: GetSecretValueRequest, ctx: Ctx, /) -> GetSecretValueResponse:
+    def get_secret_value(self, request: GetSecretValueRequest, ctx: Ctx, /) -> GetSecretValueResponse:  # noqa: ARG002
         """GetSecretValue. NOT_FOUND when there is no such secret; DATA_LOSS when its value does not open."""
         check(request)
         stored = self._find(request.secret_id)
@@ -142,7 +142,6 @@ class SecretService(secret_connect.SecretServiceSync):
             value = self._keyring.open(sealed, _associated_data(stored))
         except SealError:
             raise ConnectError(Code.DATA_LOSS, "the value was altered, or sealed for another secret") from None
-        ctx.response_headers["cache-control"] = "no-store"
         return GetSecretValueResponse(value=value)
 
     def _find(self, secret_id: str) -> StoredSecret:
