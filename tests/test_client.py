@@ -255,12 +255,11 @@ def test_errors_pickle_and_copy() -> None:
 INHERITED = """
 import os, signal, sys, threading
 from gitpod import Gitpod
-from gitpod._fork import OPENING
 
 opened, forked = threading.Event(), threading.Event()
 
 def open_slowly():
-    with OPENING:
+    with client._transport._lock:
         opened.set()
         forked.wait()
 
@@ -404,6 +403,23 @@ def test_only_asyncio_runs_the_async_client() -> None:
     client = AsyncGitpod(bearer_token=TOKEN, base_url="http://127.0.0.1:9")
     with pytest.raises(GitpodError, match="needs a running asyncio event loop"):
         client.secrets.list().__await__().send(None)
+
+
+def test_an_error_that_the_caller_handles_stays_whole(kind: Any, runner: asyncio.Runner) -> None:
+    """A call that fails meanwhile does not cut it off from its own frames."""
+    caller = Caller(kind(bearer_token=TOKEN, base_url="http://127.0.0.1:9", max_retries=0), runner)
+
+    def fail_within() -> BaseException:
+        try:
+            raise KeyError from ValueError("the caller's own")  # noqa: TRY301 # as it happens
+        except KeyError as error:
+            with pytest.raises(gitpod.APIConnectionError):
+                caller.list()
+            return error
+
+    found = fail_within()
+    assert found.__traceback__
+    assert isinstance(found.__cause__, ValueError)
 
 
 def test_a_client_shows_no_token(client: Caller) -> None:

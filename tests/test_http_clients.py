@@ -711,6 +711,40 @@ def test_a_used_client_works_in_every_child(service: Service, project: str, how:
     assert made == [f"CHILD_{number}" for number in range(4)]
 
 
+FORKING = """
+import os, threading
+from gitpod import Gitpod
+client, done = Gitpod(codec="json", max_retries=0), threading.Event()
+client.secrets.delete(secret_id="b0e12f6c-4c67-429d-a4a6-d9838b5da047")
+def fork():
+    while not done.is_set():
+        child = os.fork()
+        if child == 0:
+            client.secrets.update_value(secret_id="b0e12f6c-4c67-429d-a4a6-d9838b5da047", value="v")
+            os._exit(0)
+        os.waitpid(child, 0)
+thread = threading.Thread(target=fork)
+thread.start()
+for number in range(500):
+    headers = {"x-number": f"<{number}>"}
+    client.secrets.delete(secret_id="b0e12f6c-4c67-429d-a4a6-d9838b5da047", extra_headers=headers)
+done.set()
+thread.join()
+"""
+
+
+def test_a_fork_repeats_no_call_of_its_parent(peer: Callable[[Script], Peer]) -> None:
+    """A call that was about to be made as the process was forked is made by the parent alone."""
+    there = peer(answer(200, b"{}"))
+    environment = os.environ | {"GITPOD_API_KEY": TOKEN, "GITPOD_BASE_URL": there.url}
+    command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", FORKING]
+    subprocess.run(command, env=environment, timeout=100, check=True)
+    sent = [request.partition(b"x-number: <")[2].partition(b">")[0] for request in there.requests]
+    numbers = [number for number in sent if number]
+    assert len(numbers) == len(set(numbers)) == 500
+    assert len(sent) > 510
+
+
 INTERRUPTED = {
     "default": "Gitpod().secrets.create(**params)",
     "httpx": "Gitpod(http_client=httpx.Client(trust_env=False)).secrets.create(**params)",

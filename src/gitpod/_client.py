@@ -124,7 +124,7 @@ class Gitpod(_Client):
         client_cert: path of a PEM file that holds a certificate and its key, or a pair of paths.
         http_client: sends the requests: an `httpx.Client` (`pip install 'gitpod-connect[httpx]'`), a
             `pyqwest.SyncClient` or transport (make it with `follow_redirects=False`), or a WSGI
-            application. It stays the caller's to close.
+            application. It is called from a thread of the client's own, and stays the caller's to close.
         allow_plaintext: allow `http://` to other machines, which shows the token and every value to
             whoever is on the way; by default only if GITPOD_ALLOW_PLAINTEXT is 1.
 

@@ -153,12 +153,15 @@ class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of
 
 
 def forget_frames(error: BaseException | None) -> None:
-    """Cut a failure off from the frames that it came through, which keep requests alive until they are collected."""
-    while error is not None:
-        error.__traceback__ = None
-        following = error.error if isinstance(error, Failure) else error.__cause__ or error.__context__
-        error.__context__ = None
-        error = following
+    """Cut a failure off from the frames that it came through, which keep requests alive until they are collected.
+
+    Follows causes alone: a context may be an error that the caller is handling, and is the caller's.
+    """
+    seen: list[BaseException] = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        error.__traceback__ = error.__context__ = None
+        error = error.error if isinstance(error, Failure) else error.__cause__
 
 
 def _decoded(detail: ErrorDetail) -> Message | None:

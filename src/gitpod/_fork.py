@@ -2,15 +2,10 @@
 
 import os
 import sys
-from _thread import RLock
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from pathlib import Path
-    from typing import Any
-
-OPENING: "Any" = RLock()
-"""Held while connections open. A forked child gets it unlocked, whoever held it."""
 
 _was_there_before = "pyqwest" in sys.modules
 _has_forked = False
@@ -19,7 +14,6 @@ _has_forked = False
 def _after_in_child() -> None:
     global _has_forked  # noqa: PLW0603 # a fact of the process
     _has_forked = _has_forked or "pyqwest" in sys.modules
-    OPENING._at_fork_reinit()  # noqa: SLF001 # as the standard library does with its own
 
 
 if hasattr(os, "register_at_fork"):

@@ -74,7 +74,7 @@ class ForkedTransport:
                     return response.status, Headers(response.headers.items()), _body(response, deadline)
             except TimeoutError:
                 raise TimeoutError from None
-            except (OSError, HTTPException) as error:
+            except (OSError, HTTPException, ValueError) as error:
                 if monotonic() >= deadline:
                     raise TimeoutError from None
                 raise ReadError(str(error)) from None

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 5.0
 """Seconds until a connection that is not established is given up."""
 
+ENOUGH_CALM, LONGEST_SETTLING = 3, 0.1
+"""Looks at pyqwest's threads at exit that must find all at rest, and the seconds that this may take."""
+
 
 def connect(endpoint: "Endpoint", *, is_async: bool) -> "Any":  # noqa: ANN401 # a pyqwest transport of either kind
     """Connections of this process's own to a service on the network."""
@@ -224,20 +227,21 @@ def settle_at_exit() -> None:
 
 def _settle() -> None:
     from pathlib import Path
-    from time import sleep
+    from time import monotonic, sleep
 
-    calm = 0
-    for _ in range(500):
+    try:
+        tasks = [task for task in Path("/proc/self/task").iterdir() if (task / "comm").read_text().startswith("tokio")]
+    except OSError:
+        # Not Linux, where a fixed time has to do.
+        tasks = []
+    calm, deadline = 0, monotonic() + LONGEST_SETTLING
+    while calm < ENOUGH_CALM and monotonic() < deadline:
         # Those that wait for the interpreter's lock get it meanwhile.
         sleep(0.002)
         try:
-            states = [
-                thread.read_text().rpartition(")")[2].split()[0] for thread in Path("/proc/self/task").glob("*/stat")
-            ]
+            # One that would run, if the machine let it, is not done.
+            running = any((task / "stat").read_text().rpartition(") ")[2].startswith("R") for task in tasks)
         except OSError:
-            # A thread that has just ended; or not Linux, where a fixed time has to do.
-            states = []
-        # This thread runs. Another one that would, if the machine let it, is not done.
-        calm = calm + 1 if states.count("R") <= 1 else 0
-        if calm > 2:  # noqa: PLR2004 # more than chance
-            return
+            # One that has just ended.
+            running = True
+        calm = 0 if running else calm + 1

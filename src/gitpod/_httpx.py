@@ -109,12 +109,17 @@ class _Trace:
     """Notes whether anything of a request was sent (httpcore's trace extension)."""
 
     def __init__(self) -> None:
-        self.is_sending = False
+        self.is_unsent = False
+        self._is_sending = False
 
-    def __call__(self, event: str, _info: object) -> None:
-        self.is_sending = self.is_sending or ".send_request" in event
+    def __call__(self, event: str, info: dict[str, Any]) -> None:
+        # What a proxy is asked to connect to is not the request.
+        method = getattr(info.get("request"), "method", b"")
+        self._is_sending = self._is_sending or (".send_request" in event and method != b"CONNECT")
+        # A transport that traces nothing proves nothing.
+        self.is_unsent = not self._is_sending
 
-    async def later(self, event: str, info: object) -> None:
+    async def later(self, event: str, info: dict[str, Any]) -> None:
         self(event, info)
 
 
@@ -131,7 +136,7 @@ def _translated(began: _Trace | None) -> Generator[None, None, None]:
         yield
     except Exception as error:  # noqa: BLE001 # of httpx, or of the caller's own hooks
         text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        if isinstance(error, UNSENT) and began is not None and not began.is_sending:
+        if isinstance(error, UNSENT) and began is not None and began.is_unsent:
             kind = ConnectTimeout if isinstance(error, httpx.TimeoutException) else ConnectionError
             raise kind(text) from None
         if isinstance(error, httpx.TimeoutException | TimeoutError):

@@ -26,15 +26,24 @@ LONGEST_WAIT = 0.5
 RETIREMENT = 60.0
 """Seconds after which a helper without work ends."""
 
-_calls: SimpleQueue[tuple[Future[Any], Callable[[], Any]]] = SimpleQueue()
+_calls: SimpleQueue[tuple[int, Future[Any], Callable[[], Any]]] = SimpleQueue()
+"""Each with the process that it is for."""
+
 _idle: list[None] = []
 """As many as there are helpers that wait; a list, as nothing can come between its operations."""
 
 _GIVEN_UP: ContextVar[list[bool]] = ContextVar("gitpod_given_up")
 
+
+def _after_in_child() -> None:
+    # Threads do not survive a fork, and calls of the parent's must not be made again here.
+    global _calls  # noqa: PLW0603 # of the process
+    _calls = SimpleQueue()
+    _idle.clear()
+
+
 if hasattr(os, "register_at_fork"):
-    # Threads do not survive a fork.
-    os.register_at_fork(after_in_child=_idle.clear)
+    os.register_at_fork(after_in_child=_after_in_child)
 
 
 def is_given_up() -> bool:
@@ -44,6 +53,8 @@ def is_given_up() -> bool:
 
 def start(context: Context, function: Callable[..., T], *args: object, **kwargs: object) -> "Future[T]":
     """Begin a call, with these context variables."""
+    # A signal handler that forks may come in anywhere below, and return in the child.
+    pid = os.getpid()
     future: Future[T] = Future()
     # From now on it cannot be cancelled, only given up.
     future.set_running_or_notify_cancel()
@@ -51,7 +62,7 @@ def start(context: Context, function: Callable[..., T], *args: object, **kwargs:
         _idle.pop()
     except IndexError:
         threading.Thread(target=_help, name="gitpod-http", daemon=True).start()
-    _calls.put((future, partial(context.run, function, *args, **kwargs)))
+    _calls.put((pid, future, partial(context.run, function, *args, **kwargs)))
     return future
 
 
@@ -81,7 +92,7 @@ def wait(seconds: float, context: Context, function: Callable[..., T], *args: ob
 def _help() -> None:
     while True:
         try:
-            future, function = _calls.get(timeout=RETIREMENT)
+            pid, future, function = _calls.get(timeout=RETIREMENT)
         except Empty:
             try:
                 _idle.pop()
@@ -89,6 +100,8 @@ def _help() -> None:
                 # Somebody counts on this one.
                 continue
             return
+        if pid != os.getpid():
+            continue
         # What a thread at rest refers to would live on: an answer with a value in it, a client.
         try:
             result = function()

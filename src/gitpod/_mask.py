@@ -12,8 +12,14 @@ from gitpod._secret_value import MASK
 SHORTEST_MASKED = 8
 """Characters. A shorter value may be part of any word, and masking that would only spoil the text."""
 
+SHORTEST_LINE = 12
+"""Characters, of one line of a value that has several."""
+
 LONGEST_TEXT = 2000
 """Characters of what a service says, beyond which nobody reads."""
+
+PLAIN = {"accept", "accept-language", "baggage", "cache-control", "traceparent", "tracestate", "user-agent"}
+"""Headers that hold no credentials."""
 
 
 def mask_of(request: Message, headers: Mapping[str, str]) -> Callable[[str], str]:
@@ -23,12 +29,15 @@ def mask_of(request: Message, headers: Mapping[str, str]) -> Callable[[str], str
     a terminal; and shortens.
     """
     value: str = getattr(request, "value", "")
-    hidden = {value, value.strip(), *headers.values(), *(text.rpartition(" ")[2] for text in headers.values())}
+    credentials = [text for name, text in headers.items() if name.lower() not in PLAIN]
+    hidden = {value, value.strip(), *credentials, *(text.rpartition(" ")[2] for text in credentials)}
     forms = {form for text in hidden if len(text) >= SHORTEST_MASKED for form in _quoted(text)}
-    lines = {line for line in value.splitlines() if len(line) >= SHORTEST_MASKED}
+    lines = {line for line in value.splitlines() if len(line) >= SHORTEST_LINE}
     quoted = sorted(forms | lines, key=len, reverse=True)
 
     def mask(text: str) -> str:
+        # As much as holds any form that begins in the part to be shown.
+        text = text[: LONGEST_TEXT + len(quoted[0] if quoted else "")]
         for form in quoted:
             text = text.replace(form, MASK)
         shown = "".join(character if character.isprintable() else " " for character in text[:LONGEST_TEXT])

@@ -34,7 +34,7 @@ def steps(request: secret_pb.CreateSecretRequest, *, replace: bool) -> Steps:
 
     Each step is sent into the generator as what its `read` returns, or thrown into it as an `APIError`.
     """
-    is_deleted = False
+    is_deleted = is_doubtful = False
     create = Step("create_secret", request, _results.create_response)
     taken: APIError | None = None
     for left in reversed(range(ROUNDS)):
@@ -42,8 +42,9 @@ def steps(request: secret_pb.CreateSecretRequest, *, replace: bool) -> Steps:
             created = yield create
             return SecretPutResponse(secret=created.secret, action="replaced" if is_deleted else "created")
         except APIError as error:
-            taken = _taken(error, is_deleted=is_deleted)
-        there, in_doubt = _there(taken, is_deleted=is_deleted)
+            taken = _taken(error, is_deleted=is_deleted, is_doubtful=is_doubtful)
+        is_doubtful = is_doubtful or taken.outcome == "unknown"
+        there, in_doubt = _there(is_deleted=is_deleted, is_doubtful=is_doubtful)
         try:
             found = yield from _find(request)
         except APIError as error:
@@ -58,14 +59,15 @@ def steps(request: secret_pb.CreateSecretRequest, *, replace: bool) -> Steps:
             if not left:
                 # Nothing is deleted that is not created anew.
                 break
-            yield from _delete(found, there, in_doubt=in_doubt)
-            is_deleted = True
+            is_deleted = (yield from _delete(found, there, in_doubt=in_doubt)) or is_deleted
             continue
         if not (yield from _update(found, request.value, there, in_doubt=in_doubt)):
             continue
         return SecretPutResponse(secret=found, action="replaced" if is_deleted else "updated")
-    there, in_doubt = _there(taken or ConflictError("the name is taken"), is_deleted=is_deleted)
-    raise _failed(taken or ConflictError("the name is taken"), there, in_doubt=in_doubt)
+    _, in_doubt = _there(is_deleted=is_deleted, is_doubtful=is_doubtful)
+    text = "others create and delete secrets of that name meanwhile, or the list does not show it"
+    deleted = f"this call deleted one; {text}" if is_deleted else text
+    raise _failed(taken or ConflictError("the name is taken"), deleted, in_doubt=in_doubt)
 
 
 def result(done: StopIteration) -> SecretPutResponse:
@@ -74,23 +76,25 @@ def result(done: StopIteration) -> SecretPutResponse:
     return value
 
 
-def _taken(error: APIError, *, is_deleted: bool) -> APIError:
+def _taken(error: APIError, *, is_deleted: bool, is_doubtful: bool) -> APIError:
     """The error of a create, when it may be that the name is taken; else raises it."""
     # An answer that cannot be read may have been one of success.
-    is_doubtful = isinstance(error, APIResponseValidationError) and error.outcome == "unknown"
-    if isinstance(error, ConflictError) or is_doubtful:
+    is_unreadable = isinstance(error, APIResponseValidationError) and error.outcome == "unknown"
+    if isinstance(error, ConflictError) or is_unreadable:
         return error
+    if is_doubtful and not is_deleted:
+        raise _failed(error, "an earlier attempt of this call may have created a secret of that name", in_doubt=True)
     if not is_deleted:
         raise error
     maybe = "the secret that was to be replaced is deleted, and the new one may exist"
     raise _failed(error, maybe if error.outcome == "unknown" else GONE, in_doubt=True)
 
 
-def _there(taken: APIError, *, is_deleted: bool) -> tuple[str, bool]:
+def _there(*, is_deleted: bool, is_doubtful: bool) -> tuple[str, bool]:
     """What there is once a create has found the name taken, and whether this call may have to do with it."""
     if is_deleted:
         return "this call deleted the secret of that name, and there is another now", True
-    if taken.outcome == "unknown":
+    if is_doubtful:
         return "a secret of that name exists, which this call may have created", True
     return UNTOUCHED, False
 
@@ -129,14 +133,16 @@ def _find(request: secret_pb.CreateSecretRequest) -> Generator[Step, Any, Secret
     return None
 
 
-def _delete(found: Secret, there: str, *, in_doubt: bool) -> Generator[Step, Any, None]:
+def _delete(found: Secret, there: str, *, in_doubt: bool) -> Generator[Step, Any, bool]:
+    """Whether this call deleted the secret; False when somebody else has."""
     try:
         yield Step("delete_secret", secret_pb.DeleteSecretRequest(secret_id=found.id), _results.empty_response)
     except NotFoundError:
-        return
+        return False
     except APIError as error:
         maybe = "the secret that was to be replaced exists as it was, or is deleted"
         raise _failed(error, maybe if error.outcome == "unknown" else there, in_doubt=in_doubt) from None
+    return True
 
 
 def _update(found: Secret, value: str, there: str, *, in_doubt: bool) -> Generator[Step, Any, bool]:

@@ -5,8 +5,10 @@
 
 import json
 import os
+from threading import RLock
+from weakref import WeakSet
 
-from gitpod._fork import OPENING, lost_pyqwest
+from gitpod._fork import lost_pyqwest
 from gitpod._http import connect, leaves_gzip, not_in_a_fork, settle_at_exit
 from gitpod.errors import UNKNOWN, APIConnectionError, APIResponseValidationError, GitpodError
 
@@ -37,12 +39,19 @@ class _Transport:
         self.endpoint = endpoint
         # What `gitpod.testing` puts around the connections.
         self.wrap: Callable[[Any], Any] = _as_it_is
+        # Reentrant, as a signal handler may make a call while the thread that it interrupted opens.
+        self.reset_lock()
+        _EVERY.add(self)
         self._made_by = os.getpid()
         self._pid: int | None = None
         self._closed = False
         self._http: Any = None
         self._service: Embedded | None = None
         self._from_before_fork: list[object] = []
+
+    def reset_lock(self) -> None:
+        """Make a lock that nobody holds."""
+        self._lock = RLock()
 
     @property
     def is_open(self) -> bool:
@@ -60,7 +69,7 @@ class _Transport:
         if http is not None and self._pid == os.getpid():
             # Without the lock, which the very thread may hold that a signal handler interrupted.
             return http
-        with OPENING:
+        with self._lock:
             if self._closed:
                 raise GitpodError(CLOSED)
             if self._pid != os.getpid():
@@ -99,7 +108,7 @@ class _Transport:
 
     def _take(self) -> "Any":  # noqa: ANN401 # as above
         """Mark the client closed, and take what is left to close."""
-        with OPENING:
+        with self._lock:
             self._closed = True
             http, self._http = self._http, None
             own = not self.endpoint.is_embedded and self.endpoint.http_client is None
@@ -122,6 +131,19 @@ class _Transport:
                 "unavailable: another process keeps the store locked", code="unavailable", outcome="not_sent"
             ) from None
         return self._service
+
+
+_EVERY: "WeakSet[_Transport]" = WeakSet()
+
+
+def _after_in_child() -> None:
+    # Another thread of the parent may have held a lock as it forked.
+    for transport in _EVERY:
+        transport.reset_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_in_child)
 
 
 def _as_it_is(http: "Any") -> "Any":  # noqa: ANN401 # as above

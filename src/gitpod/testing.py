@@ -10,6 +10,7 @@ Add `pytest_plugins = ["gitpod.testing"]` to conftest.py for the fixtures `gitpo
 import asyncio
 import json
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -73,6 +74,7 @@ class FaultPlan:
     def __init__(self, seed: int = 0) -> None:
         self._random = random.Random(seed)  # noqa: S311 # repeatable, not secret
         self._faults: list[_Fault] = []
+        self._lock = threading.Lock()
         self.deliveries: Counter[str] = Counter()
         self.happened: list[tuple[str, FaultKind]] = []
 
@@ -139,12 +141,17 @@ class FaultPlan:
     def _next(self, request: SyncRequest | Request) -> _Fault | None:
         """The fault that a request meets."""
         rpc = _rpc(request)
-        for fault in self._faults:
-            if fault.times and fault.rpc in (None, rpc) and self._random.random() < fault.chance:
-                fault.times -= 1
-                self.happened.append((rpc, fault.kind))
-                return fault
+        with self._lock:
+            for fault in self._faults:
+                if fault.times > 0 and fault.rpc in (None, rpc) and self._random.random() < fault.chance:
+                    fault.times -= 1
+                    self.happened.append((rpc, fault.kind))
+                    return fault
         return None
+
+    def _delivered(self, request: SyncRequest | Request) -> None:
+        with self._lock:
+            self.deliveries[_rpc(request)] += 1
 
     def _before(self, fault: _Fault | None) -> tuple[int, Headers, bytes] | None:
         """Raise what keeps a request from arriving, or give what answers it in place of the service."""
@@ -186,7 +193,7 @@ class _Faulty:
         if (instead := self._plan._before(fault)) is not None:
             status, headers, content = instead
             return SyncResponse(status=status, headers=headers, content=content)
-        self._plan.deliveries[_rpc(request)] += 1
+        self._plan._delivered(request)
         response: SyncResponse = self._http.execute_sync(request)
         body = b"".join(bytes(chunk) for chunk in response.content)
         if (late := _late(fault, request)) is not None:
@@ -202,7 +209,7 @@ class _Faulty:
         if (instead := self._plan._before(fault)) is not None:
             status, headers, content = instead
             return Response(status=status, headers=headers, content=content)
-        self._plan.deliveries[_rpc(request)] += 1
+        self._plan._delivered(request)
         response: Response = await self._http.execute(request)
         body = b"".join([bytes(chunk) async for chunk in response.content])
         if (late := _late(fault, request)) is not None:
