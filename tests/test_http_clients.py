@@ -259,6 +259,18 @@ def test_a_hook_that_fails_leaves_doubt(
     assert (caught.value.outcome, len(there.requests)) == ("unknown", 1)
 
 
+def test_a_proxy_that_refuses_proves_that_nothing_was_sent(
+    connect: Connect, make_httpx: Callable[..., Any], peer: Callable[[Script], Peer]
+) -> None:
+    """What it was asked is to connect, which is not the request."""
+    proxy = peer(answer(502))
+    caller = connect("https://secrets.invalid", http_client=make_httpx(proxy=proxy.url))
+    with pytest.raises(gitpod.APIConnectionError) as caught:
+        caller.create(**PARAMS)
+    assert (caught.value.outcome, caught.value.attempts) == ("not_sent", 3)
+    assert all(request.startswith(b"CONNECT secrets.invalid:443 ") for request in proxy.requests)
+
+
 def test_respx_answers_and_records(connect: Connect, make_httpx: Callable[..., Any]) -> None:
     """Its mocks take the place of a service, errors included."""
     with respx.mock(base_url="https://secrets.example.com/gitpod.v1.SecretService") as router:

@@ -114,7 +114,7 @@ class _Trace:
 
     def __call__(self, event: str, info: dict[str, Any]) -> None:
         # What a proxy is asked to connect to is not the request.
-        method = getattr(info.get("request"), "method", b"")
+        method = getattr(info.get("request"), "method", b"CONNECT")
         self._is_sending = self._is_sending or (".send_request" in event and method != b"CONNECT")
         # A transport that traces nothing proves nothing.
         self.is_unsent = not self._is_sending
