@@ -228,6 +228,17 @@ def test_a_value_is_masked_however_it_is_quoted(connect: Connect, quoter: str, v
     ] == []
 
 
+@pytest.mark.parametrize("times", [1, 2, 5, 40])
+@pytest.mark.parametrize("length", [500, 1990, 2010, 10_000])
+def test_a_value_that_is_quoted_again_and_again_is_masked_to_the_end(connect: Connect, times: int, length: int) -> None:
+    """Also where the text is cut in the middle of one."""
+    value = "".join(f"{number:05}" for number in range(length // 5))
+    caller, _ = connect(failed(Code.INVALID_ARGUMENT, message=f"got {value * times}"))
+    with pytest.raises(gitpod.BadRequestError) as caught:
+        caller.create(**{**PARAMS, "value": value})
+    assert [at for at in range(0, length - 20, 5) if value[at : at + 20] in str(caught.value)] == []
+
+
 def test_what_a_service_says_controls_no_terminal(connect: Connect) -> None:
     """Escapes are replaced, and what is endless is cut."""
     caller, _ = connect(failed(Code.INTERNAL, message="\x1b[2J\r\nfine" + "x" * 9999))

@@ -35,13 +35,18 @@ def mask_of(request: Message, headers: Mapping[str, str]) -> Callable[[str], str
     lines = {line for line in value.splitlines() if len(line) >= SHORTEST_LINE}
     quoted = sorted(forms | lines, key=len, reverse=True)
 
+    longest = len(quoted[0]) if quoted else 0
+
     def mask(text: str) -> str:
         # As much as holds any form that begins in the part to be shown.
-        text = text[: LONGEST_TEXT + len(quoted[0] if quoted else "")]
+        masked = part = text[: LONGEST_TEXT + longest]
         for form in quoted:
-            text = text.replace(form, MASK)
-        shown = "".join(character if character.isprintable() else " " for character in text[:LONGEST_TEXT])
-        return shown if len(text) <= LONGEST_TEXT else f"{shown}…"
+            masked = masked.replace(form, MASK)
+        if len(part) < len(text):
+            # The end may be a form that was cut, and masking what is before has brought it forward.
+            masked = masked[: max(0, len(masked) - longest)]
+        shown = "".join(character if character.isprintable() else " " for character in masked[:LONGEST_TEXT])
+        return shown if len(part) == len(text) and len(masked) <= LONGEST_TEXT else f"{shown}…"
 
     return mask
 
