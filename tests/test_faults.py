@@ -108,7 +108,7 @@ FAULTS: list[tuple[Script, type[gitpod.APIError], str, str, int]] = [
 
 
 @pytest.mark.parametrize(("script", "kind_of", "code", "outcome", "sent"), FAULTS)
-def test_each_fault_has_its_error(  # a table
+def test_each_fault_has_its_error(
     connect: Connect,
     peer: Callable[[Script], Peer],
     script: Script,

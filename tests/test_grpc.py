@@ -297,7 +297,7 @@ CODES: list[tuple[str, type[gitpod.APIError], str, int, str]] = [
 
 
 @pytest.mark.parametrize(("status", "kind_of", "code", "http", "outcome"), CODES)
-def test_each_status_has_its_error(  # a table
+def test_each_status_has_its_error(
     client: Caller,
     there: GRPCPeer,
     project: str,
@@ -535,7 +535,7 @@ def test_http2_in_clear_is_spoken_when_asked_for(connect: Connect, project: str,
 @pytest.mark.parametrize(
     ("code", "outcome", "sent"), [(2, "unknown", 1), (8, "unknown", 1), (11, "unknown", 1), (7, "not_sent", 3)]
 )
-def test_a_stream_that_was_reset(  # a table
+def test_a_stream_that_was_reset(
     connect: Connect, project: str, protocol: str, code: int, outcome: str, sent: int
 ) -> None:
     """Leaves doubt, unless REFUSED_STREAM (7) says that nothing was processed."""

@@ -119,7 +119,7 @@ def assert_clean(error: BaseException, log: pytest.LogCaptureFixture) -> None:
 
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("rpc", ["create", "put", "update_value"])
-def test_faults_leak_nothing(  # a matrix
+def test_faults_leak_nothing(
     clients: Any, kind: Any, codec: Any, runner: asyncio.Runner, rpc: str, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Whatever the service does, or whoever stands in its place."""
@@ -191,7 +191,7 @@ def embedded() -> Iterator[Embedded]:
 
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids="-".join)
 @pytest.mark.parametrize("fault", KINDS)
-def test_no_call_leaks_under_any_fault(  # a matrix
+def test_no_call_leaks_under_any_fault(
     kind: Any,
     protocol: Any,
     fault: FaultKind,

@@ -69,7 +69,7 @@ def caller(kind: Any, codec: Codec, plan: FaultPlan, runner: asyncio.Runner) -> 
         ("garbage", Untrusted, "unknown", 1, 1),
     ],
 )
-def test_a_create_is_sent_at_most_once_into_doubt(  # a table
+def test_a_create_is_sent_at_most_once_into_doubt(
     caller: Caller,
     plan: FaultPlan,
     kind_of_fault: FaultKind,
@@ -99,7 +99,7 @@ def test_a_create_is_sent_at_most_once_into_doubt(  # a table
         ("wrong_content_type", Untrusted, "unknown", 1, 1),
     ],
 )
-def test_a_delete_is_sent_at_most_once_into_doubt(  # a table
+def test_a_delete_is_sent_at_most_once_into_doubt(
     caller: Caller,
     plan: FaultPlan,
     kind_of_fault: FaultKind,
@@ -146,7 +146,6 @@ def test_reads_and_updates_are_sent_again_after_anything(
     caller.update_value(secret_id=secret.id, value="s3cret-two")
     assert caller.get_value(secret_id=secret.id).reveal() == "s3cret-two"
     assert caller.list(filter=SCOPE) != []
-    # An update has no answer, so there is nothing of it to turn into noise in binary; in JSON there is.
     assert len(plan.happened) == 6
 
 

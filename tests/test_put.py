@@ -96,7 +96,7 @@ def test_what_an_update_cannot_change_is_a_conflict(
         ("CreateSecret", "drop_before_reading", "unknown", "is deleted, and the new one may exist", 0),
     ],
 )
-def test_a_replacement_that_fails_says_what_exists(  # a table
+def test_a_replacement_that_fails_says_what_exists(
     caller: Caller, plan: FaultPlan, rpc: str, kind_of_fault: FaultKind, outcome: str, says: str, left: int
 ) -> None:
     """Between the deletion and the creation too."""

@@ -164,7 +164,7 @@ def test_every_authority_of_a_bundle_is_trusted(
 
 
 @pytest.mark.parametrize(("ca_cert", "is_trusted"), [(None, True), ("other.pem", False)])
-def test_a_named_authority_is_trusted_alone(  # by name
+def test_a_named_authority_is_trusted_alone(
     connect: Connect, pki: Path, url: str, monkeypatch: pytest.MonkeyPatch, ca_cert: str | None, *, is_trusted: bool
 ) -> None:
     """Those of the system, which SSL_CERT_FILE stands in for, count only where none is named."""

@@ -29,10 +29,15 @@ def lost_pyqwest() -> bool:
     if _has_forked or not _was_there_before:
         return _has_forked
     # Somebody loaded it before this package could notice a fork. Without its threads it is either unused or lost.
+    return pyqwest_threads() == []
+
+
+def pyqwest_threads() -> "list[Path] | None":
+    """Those that pyqwest has in this process, as folders of /proc; None where there is no such thing."""
     from pathlib import Path  # rarely needed
 
-    names = [_name(task) for task in Path("/proc/self/task").glob("*")]
-    return bool(names) and not any(name.startswith("tokio") for name in names)
+    folder = Path("/proc/self/task")
+    return [task for task in folder.iterdir() if _name(task).startswith("tokio")] if folder.is_dir() else None
 
 
 def _name(task: "Path") -> str:

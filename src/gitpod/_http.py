@@ -7,7 +7,7 @@ import sys
 from contextlib import AsyncExitStack, ExitStack
 from functools import cache
 
-from gitpod._fork import lost_pyqwest
+from gitpod._fork import lost_pyqwest, pyqwest_threads
 from gitpod.errors import APIConnectionError, GitpodError
 
 TYPE_CHECKING = False
@@ -226,14 +226,10 @@ def settle_at_exit() -> None:
 
 
 def _settle() -> None:
-    from pathlib import Path
     from time import monotonic, sleep
 
-    try:
-        tasks = [task for task in Path("/proc/self/task").iterdir() if (task / "comm").read_text().startswith("tokio")]
-    except OSError:
-        # Not Linux, where a fixed time has to do.
-        tasks = []
+    # Without /proc a fixed time has to do.
+    tasks = pyqwest_threads() or []
     calm, deadline = 0, monotonic() + LONGEST_SETTLING
     while calm < ENOUGH_CALM and monotonic() < deadline:
         # Those that wait for the interpreter's lock get it meanwhile.

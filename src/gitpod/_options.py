@@ -68,7 +68,7 @@ class Options:
 
     __slots__ = ("bearer_token", "codec", "compression", "default_headers", "max_retries", "protocol", "timeout")
 
-    def __init__(  # the options, by name
+    def __init__(
         self,
         *,
         bearer_token: str | None,
@@ -123,7 +123,7 @@ class Endpoint:
 
     __slots__ = ("_context", "address", "base_url", "ca_cert", "client_cert", "http2", "http_client", "is_embedded")
 
-    def __init__(  # the options, by name
+    def __init__(
         self,
         *,
         base_url: str | None,

@@ -64,10 +64,9 @@ def steps(request: secret_pb.CreateSecretRequest, *, replace: bool) -> Steps:
         if not (yield from _update(found, request.value, there, in_doubt=in_doubt)):
             continue
         return SecretPutResponse(secret=found, action="replaced" if is_deleted else "updated")
-    _, in_doubt = _there(is_deleted=is_deleted, is_doubtful=is_doubtful)
     text = "others create and delete secrets of that name meanwhile, or the list does not show it"
     deleted = f"this call deleted one; {text}" if is_deleted else text
-    raise _failed(taken or ConflictError("the name is taken"), deleted, in_doubt=in_doubt)
+    raise _failed(taken or ConflictError("the name is taken"), deleted, in_doubt=is_deleted or is_doubtful)
 
 
 def result(done: StopIteration) -> SecretPutResponse:

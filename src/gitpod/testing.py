@@ -22,6 +22,7 @@ from pyqwest import Headers, ReadError, Request, Response, SyncRequest, SyncResp
 
 from gitpod import AsyncGitpod, Gitpod
 from gitpod._http import seconds_left
+from gitpod_proto.gitpod.v1.secret_connect import SecretServiceSync
 
 __all__ = ["FaultKind", "FaultPlan", "gitpod_async_client", "gitpod_client", "gitpod_faults"]
 
@@ -54,7 +55,7 @@ class _Fault:
     retry_after: str | None
 
 
-RPCS = ("CreateSecret", "UpdateSecretValue", "ListSecrets", "DeleteSecret", "GetSecretValue")
+RPCS = [method.name for method in SecretServiceSync.desc().methods]
 
 
 class FaultPlan:
@@ -78,7 +79,7 @@ class FaultPlan:
         self.deliveries: Counter[str] = Counter()
         self.happened: list[tuple[str, FaultKind]] = []
 
-    def add(  # by name
+    def add(
         self,
         kind: FaultKind,
         rpc: str | None = None,
