@@ -8,13 +8,19 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 AGAINST ?= HEAD
 
 .DEFAULT_GOAL := test
-.PHONY: help demo test check lint types gen drift breaking dist clean
+.PHONY: help demo chaos failover test check lint types gen drift breaking dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## start the service, create the three documented secrets, show what went over the wire
 	@$(BIN)/python tools/demo.py
+
+chaos: $(VENV)/.dev ## kill the service and its database while clients write, and count what was lost
+	@$(BIN)/python tools/chaos.py $(if $(SEED),--seed $(SEED))
+
+failover: $(VENV)/.dev ## kill a PostgreSQL primary while clients create, and promote its standby
+	@$(BIN)/python tools/failover.py
 
 test: lint types ## lint, type-check and test everything
 	$(BIN)/python -m pytest
@@ -63,9 +69,9 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "installing gitpod-connect[server]"
+	@echo "installing gitpod-connect[server,postgres,grpc,otel]"
 	@$(PIP) install -c constraints.txt hatchling editables
-	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[server]'
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[server,postgres,grpc,otel]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
 import pytest
+from postgres import MISSING, Cluster, binaries
 
 from gitpod import AsyncGitpod, Gitpod
 from gitpod.pagination import AsyncPaginator
@@ -27,11 +28,12 @@ ROOT = Path(__file__).parent.parent
 
 @dataclass
 class Service:
-    """A served store: the process, where it listens, and the file it keeps."""
+    """A served store: the process, where it listens, the file it keeps, and what it logs."""
 
     process: subprocess.Popen[str]
     url: str
     path: Path
+    log: Path
 
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """Signal the process and wait for its exit status."""
@@ -43,17 +45,19 @@ class Service:
 def serve(path: Path, *arguments: str, port: int = 0) -> Service:
     """Run `gitpod-secrets serve` on a file, and return once it listens."""
     command = [sys.executable, "-c", "from gitpod.cli import main; main()", "serve", "--store", f"sqlite:///{path}"]
-    process = subprocess.Popen(
-        [*command, "--port", str(port), *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=os.environ | {"GITPOD_API_KEY": TOKEN},
-    )
+    log = path.with_name(f"{path.name}.log")
+    with log.open("a") as stderr:
+        process = subprocess.Popen(
+            [*command, "--port", str(port), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env=os.environ | {"GITPOD_API_KEY": TOKEN},
+        )
     assert process.stdout
     line = process.stdout.readline()
-    assert line.startswith("export GITPOD_BASE_URL="), process.communicate()
-    return Service(process, line.split("=", 1)[1].strip(), path)
+    assert line.startswith("export GITPOD_BASE_URL="), log.read_text()
+    return Service(process, line.split("=", 1)[1].strip(), path, log)
 
 
 @pytest.fixture(scope="session")
@@ -65,6 +69,23 @@ def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
         assert served.stop() == 0
     finally:
         served.process.kill()
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """One PostgreSQL for every test that does not stop it."""
+    if binaries() is None:
+        pytest.skip(MISSING)
+    with Cluster() as running:
+        yield running
+
+
+@pytest.fixture
+def database_url(cluster: Cluster) -> Iterator[str]:
+    """An empty PostgreSQL database of the test's own."""
+    name = f"test_{uuid.uuid4().hex}"
+    yield cluster.create_database(name)
+    cluster.drop_database(name)
 
 
 @pytest.fixture

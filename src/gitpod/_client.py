@@ -108,8 +108,9 @@ class Gitpod(_Client):
             embedded service takes any, and needs none.
         base_url: where the service is; GITPOD_BASE_URL by default, then the hosted service.
             `https://host/path` for a service on the network, `http://` for one on this machine,
-            `sqlite:///file.db` or `sqlite://` (in memory) for the service embedded in this process,
-            which needs `gitpod-connect[server]`.
+            `sqlite:///file.db`, `sqlite://` (in memory) or `postgresql://…` for the service embedded in this
+            process, which needs `gitpod-connect[server]`. It finds its key by GITPOD_SECRETS_KEY; the
+            default is the file `file.db.key` beside the database.
         timeout: seconds that a call may take in all, retries included; 60 by default. A connection is
             given up after 5.
         max_retries: how often a request is sent again where that is safe; 2 by default.

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 CHANGEABLE = ("bearer_token", "timeout", "max_retries", "codec", "default_headers")
 
 DEFAULT_BASE_URL = "https://app.ona.com/api"
+EMBEDDED = ("sqlite:", "postgresql:")
+"""The schemes of what the embedded service keeps its store in."""
 LONGEST_TIMEOUT = 9_999_999
 """Seconds; `connect-timeout-ms` has room for ten digits."""
 NAME_PUNCTUATION = "!#$%&'*+-.^_`|~"
@@ -117,11 +119,21 @@ class Options:
 class Endpoint:
     """Where the service is, and how it is reached: a place that a token may be sent to.
 
-    `base_url` has no trailing slash; `address` is what requests are sent to; `ca_cert` and
-    `client_cert` are what the files held as the client was made.
+    `base_url` has no trailing slash, and may be shown; `address` is what requests are sent to, `store` what
+    an embedded service keeps; `ca_cert` and `client_cert` are what the files held as the client was made.
     """
 
-    __slots__ = ("_context", "address", "base_url", "ca_cert", "client_cert", "http2", "http_client", "is_embedded")
+    __slots__ = (
+        "_context",
+        "address",
+        "base_url",
+        "ca_cert",
+        "client_cert",
+        "http2",
+        "http_client",
+        "is_embedded",
+        "store",
+    )
 
     def __init__(
         self,
@@ -140,9 +152,11 @@ class Endpoint:
         in_process = http_client is not None and is_app(http_client, is_async=is_async)
         # An application in this process has no other address than its paths.
         self.base_url = _service_url(base_url or "http://localhost" if in_process else base_url, allow_plaintext)
-        self.is_embedded = self.base_url.startswith("sqlite:")
+        self.is_embedded = self.base_url.startswith(EMBEDDED)
         if self.is_embedded and not (_is_installed("sqlalchemy") and _is_installed("cryptography")):
-            raise GitpodError("base_url: sqlite: is the embedded service; pip install 'gitpod-connect[server]'")
+            scheme = self.base_url.partition(":")[0]
+            raise GitpodError(f"base_url: {scheme}: is the embedded service; pip install 'gitpod-connect[server]'")
+        self.store, self.base_url = self.base_url, _shown(self.base_url)
         # Requests to the embedded service go to a name of its own.
         self.address = "http://embedded" if self.is_embedded else self.base_url
         if not isinstance(allow_plaintext, bool | None):
@@ -233,7 +247,7 @@ def _service_url(base_url: str | None, allow_plaintext: bool | None) -> str:  # 
     url = base_url or os.environ.get("GITPOD_BASE_URL") or DEFAULT_BASE_URL
     if not isinstance(url, str):
         raise GitpodError("base_url: must be a string")
-    if url.startswith("sqlite:"):
+    if url.startswith(EMBEDDED):
         return url
     try:
         parts = urlsplit(url)
@@ -242,7 +256,7 @@ def _service_url(base_url: str | None, allow_plaintext: bool | None) -> str:  # 
     except ValueError:
         raise GitpodError("base_url: is not a valid URL") from None
     if parts.scheme not in ("https", "http") or not host:
-        raise GitpodError("base_url: must start with https://, http:// or sqlite:")
+        raise GitpodError("base_url: must start with https://, http://, sqlite: or postgresql:")
     if "[" in parts.netloc and (":" not in host or parts.netloc.rpartition("]")[2].lstrip(":0123456789")):
         raise GitpodError("base_url: is not a valid URL")
     if "@" in parts.netloc:
@@ -253,6 +267,12 @@ def _service_url(base_url: str | None, allow_plaintext: bool | None) -> str:  # 
         _check_plaintext(host, allow_plaintext)
     # With the scheme in lower case, which others decide by.
     return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+
+
+def _shown(url: str) -> str:
+    """A URL without the password of a database."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://…@{rest.rpartition('@')[2]}" if scheme == "postgresql" and "@" in rest else url
 
 
 def _check_plaintext(host: str, allow_plaintext: bool | None) -> None:  # noqa: FBT001 # named by its caller

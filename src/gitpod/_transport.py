@@ -120,16 +120,14 @@ class _Transport:
 
     def _embed(self) -> "Embedded":
         from gitpod.server.app import Embedded
-        from gitpod.server.errors import ServiceError, StoreBusyError
+        from gitpod.server.errors import ServiceError, StoreUnavailableError
 
         try:
-            self._service = Embedded(self.endpoint.base_url)
+            self._service = Embedded(self.endpoint.store, key=os.environ.get("GITPOD_SECRETS_KEY"))
         except ServiceError as error:
             raise GitpodError(f"base_url: {error}") from None
-        except StoreBusyError:
-            raise APIConnectionError(
-                "unavailable: another process keeps the store locked", code="unavailable", outcome="not_sent"
-            ) from None
+        except StoreUnavailableError as error:
+            raise APIConnectionError(f"unavailable: {error}", code="unavailable", outcome="not_sent") from None
         return self._service
 
 

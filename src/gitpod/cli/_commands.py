@@ -1,11 +1,16 @@
 """The commands, parsed by click. Each is a few lines over the package."""
 
 import os
-import secrets
+from pathlib import Path
+from typing import Any
 
 import click
 
 from gitpod._version import __version__
+from gitpod.cli import _operate
+from gitpod.cli._shared import failures, hint, key_option, store_option
+
+File = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -15,39 +20,43 @@ def cli() -> None:
 
 
 @cli.command()
-@click.option("--store", required=True, metavar="URL", help="sqlite:///path/to/file.db; sqlite:// is in memory.")
+@store_option
+@key_option
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free one.")
-def serve(store: str, host: str, port: int) -> None:
-    """Serve the store over HTTP, to callers with the right token.
+@click.option("--grpc-port", type=click.IntRange(0, 65535), help="The port for gRPC; 0 takes a free one.")
+@click.option("--tls-cert", type=File, help="The PEM file of the service's certificate.")
+@click.option("--tls-key", type=File, help="The PEM file of its key.")
+@click.option("--tls-client-ca", type=File, help="The PEM file of the authority that callers' certificates are from.")
+@click.option("--allow-origin", multiple=True, metavar="ORIGIN", help="Web pages that may call, as https://host.")
+def serve(host: str, allow_origin: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 # as click has them
+    """Serve the store over Connect, gRPC-Web and gRPC, to callers with a token.
 
-    The token is taken from GITPOD_API_KEY; without it, one is made up for this run and printed.
+    Tokens are made by `token create`; the one in GITPOD_API_KEY, if it is set, may do everything. For a
+    store that has no token, one is made up for this run and printed.
     """
     # The server's stack, which no other command needs.
-    from gitpod.server.errors import ServiceError, StoreBusyError
-    from gitpod.server.serve import run
+    from gitpod.server.serve import Settings, run
 
-    if host not in ("127.0.0.1", "::1", "localhost"):
-        click.echo(
-            "gitpod-secrets: hint: HTTP shows the token and every value to the network; put TLS in front", err=True
-        )
-    given = os.environ.get("GITPOD_API_KEY")
-    token = given or secrets.token_urlsafe(32)
-    try:
-        run(store, host, port, token, announce=lambda url: _announce(url, None if given else token))
-    except ServiceError as error:
-        _fail(str(error))
-    except StoreBusyError:
-        _fail("another process keeps the store locked")
+    token = os.environ.get("GITPOD_API_KEY") or None
+    settings = Settings(host=host, origins=allow_origin, token=token, **options)
+    if host not in ("127.0.0.1", "::1", "localhost") and settings.tls_cert is None:
+        hint("HTTP shows the token and every value to the network; put TLS in front, or use --tls-cert")
+    with failures():
+        run(settings, announce=lambda url, made_up: _announce(url, made_up, has_own=token is not None))
 
 
-def _announce(url: str, token: str | None) -> None:
+def _announce(url: str, made_up: str | None, *, has_own: bool) -> None:
     """Print what a shell needs to reach the service; a token that the caller brought is not repeated."""
     click.echo(f"export GITPOD_BASE_URL={url}")
-    click.echo(f"export GITPOD_API_KEY={token}" if token else "# the token is the one in GITPOD_API_KEY")
+    if made_up:
+        click.echo(f"export GITPOD_API_KEY={made_up}")
+    elif has_own:
+        click.echo("# the token is the one in GITPOD_API_KEY")
     click.echo("gitpod-secrets: serving; stop with Ctrl-C", err=True)
 
 
-def _fail(message: str, status: int = 2) -> None:
-    click.echo(f"gitpod-secrets: error: {message}", err=True)
-    raise SystemExit(status)
+cli.add_command(_operate.token)
+cli.add_command(_operate.keys)
+cli.add_command(_operate.migrate)
+cli.add_command(_operate.audit)

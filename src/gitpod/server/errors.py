@@ -5,5 +5,9 @@ class ServiceError(Exception):
     """The service cannot start: its store or its key cannot be used. The message says why, and names no value."""
 
 
-class StoreBusyError(Exception):
-    """Another process kept the store locked for longer than `store.BUSY_TIMEOUT`; nothing was written."""
+class StoreUnavailableError(Exception):
+    """The store cannot be reached, or others keep it locked. Nothing was written. The message says which."""
+
+
+class StoreUncertainError(Exception):
+    """The connection broke during a commit, and the store could not be asked since whether it took place."""

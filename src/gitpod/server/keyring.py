@@ -1,153 +1,142 @@
-"""Envelope encryption: values are sealed by a data key, which the store keeps wrapped by the key file.
+"""Envelope encryption: values are sealed by data keys, which the store keeps wrapped by a key-encryption key.
 
-AES-256-GCM throughout (NIST SP 800-38D), with a random 96-bit nonce in front of each ciphertext. What a
-ciphertext belongs to is its associated data, so one that was moved to another row does not open.
+AES-256-GCM (NIST SP 800-38D), with a random 96-bit nonce in front of each ciphertext. What a ciphertext
+belongs to is its associated data, so one that was moved to another row does not open.
 """
 
 import os
-import stat
+import threading
+import time
 import uuid
-from base64 import b64decode, b64encode
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from hashlib import sha256
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gitpod.server.errors import ServiceError
+from gitpod.server.kek import KeyEncryptionKey, UnwrapError
+from gitpod.server.log import logger
+from gitpod.server.rows import Sealed, StoredSecret, WrappedKey, now
 
 NONCE_BYTES = 12
-KEY_FILE_HEADER = "gitpod-secrets-key-1:"
-OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+KEY_BYTES = 32
+REFRESH = 5.0
+"""Seconds until a process seals with a data key that another process has added."""
 
 
 class SealError(Exception):
     """A ciphertext was altered, or sealed by another key or for something else."""
 
 
-class KeyEncryptionKey:
-    """Wraps and unwraps data keys. Its repr shows nothing of the key."""
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """The data keys of an organization. Seals with the newest of them."""
 
-    def __init__(self, key: bytes) -> None:
-        self._key = AESGCM(key)
-
-    def wrap(self, data_key: bytes, associated_data: bytes) -> bytes:
-        """Seal a data key of 32 bytes."""
-        return _seal(self._key, data_key, associated_data)
-
-    def unwrap(self, wrapped: bytes, associated_data: bytes) -> bytes:
-        """Open a data key. Raises `ServiceError` when another key sealed it, or for something else."""
-        try:
-            return _open(self._key, wrapped, associated_data)
-        except SealError:
-            raise ServiceError("the key file is not the one that this store was made with") from None
-
-
-def random_key() -> KeyEncryptionKey:
-    """A key that is gone with the process, for a store in memory."""
-    return KeyEncryptionKey(AESGCM.generate_key(256))
-
-
-def key_file(path: Path, *, create: bool) -> KeyEncryptionKey:
-    """The key in a file that only its owner can read; made when it is missing and `create` says so."""
-    try:
-        if create and not os.path.lexists(path):
-            _write_key(path)
-        # Neither through a link, which may point anywhere, nor waiting for whoever fills a pipe.
-        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), encoding="ascii") as file:
-            status, text = os.fstat(file.fileno()), file.read(1000).strip()
-    except FileNotFoundError:
-        raise ServiceError(
-            f"the key file {path} is missing, and without it the values of this store are lost"
-        ) from None
-    except OSError as error:
-        raise ServiceError(f"cannot use {path} as a key file: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise ServiceError(f"{path} is not a key file") from None
-    if status.st_mode & OPEN_TO_OTHERS:
-        raise ServiceError(f"the key file {path} is open to other users; chmod 600 it")
-    try:
-        key = b64decode(text.removeprefix(KEY_FILE_HEADER), validate=True)
-    except ValueError:
-        key = b""
-    if not text.startswith(KEY_FILE_HEADER) or len(key) != 32:  # noqa: PLR2004 # 256 bits
-        raise ServiceError(f"{path} is not a key file")
-    return KeyEncryptionKey(key)
-
-
-def _write_key(path: Path) -> None:
-    """Make the file whole and durable before it has its name; whoever comes second keeps the first one's."""
-    text = KEY_FILE_HEADER + b64encode(AESGCM.generate_key(256)).decode() + "\n"
-    draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
-    try:
-        with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(draft, path)
-        except FileExistsError:
-            return
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    finally:
-        draft.unlink(missing_ok=True)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class WrappedKey:
-    """A data key as the store keeps it."""
-
-    organization_id: str
-    id: str
-    wrapped: bytes
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed:
-    """A sealed value, and the id of the data key that opens it."""
-
-    key_id: str
-    ciphertext: bytes
+    keys: dict[str, AESGCM]
+    newest: str
+    loaded_at: float
 
 
 class Keyring:
-    """The data keys of one organization, opened once. Seals with the newest of them."""
+    """The data keys of every organization, opened when they are first needed. Its repr shows no key.
 
-    def __init__(self, kek: KeyEncryptionKey, keys: list[WrappedKey]) -> None:
-        """Take at least one key, oldest first."""
-        opened = {key.id: kek.unwrap(key.wrapped, _key_associated_data(key.organization_id, key.id)) for key in keys}
-        self._keys = {key_id: AESGCM(key) for key_id, key in opened.items()}
-        self._newest = keys[-1].id
+    Args:
+        kek: what the data keys are wrapped by.
+        load: gives an organization's data keys, oldest first.
+    """
 
-    @staticmethod
-    def new_key(kek: KeyEncryptionKey, organization_id: str) -> WrappedKey:
-        """Make a data key for an organization."""
-        key_id = str(uuid.uuid4())
-        wrapped = kek.wrap(AESGCM.generate_key(256), _key_associated_data(organization_id, key_id))
-        return WrappedKey(organization_id=organization_id, id=key_id, wrapped=wrapped)
+    def __init__(self, kek: KeyEncryptionKey, load: Callable[[str], list[WrappedKey]]) -> None:
+        self._kek = kek
+        self._load = load
+        self._lock = threading.Lock()
+        self._opened: dict[str, _Opened] = {}
 
-    def seal(self, value: str, associated_data: bytes) -> Sealed:
-        """Seal a value for the row that `associated_data` names."""
-        return Sealed(key_id=self._newest, ciphertext=_seal(self._keys[self._newest], value.encode(), associated_data))
+    def seal(self, value: str, secret: StoredSecret) -> Sealed:
+        """Seal a value for a secret, whose own value does not matter."""
+        opened = self._of(secret.organization_id)
+        ciphertext = _seal(opened.keys[opened.newest], value.encode(), _associated_data(secret))
+        return Sealed(key_id=opened.newest, ciphertext=ciphertext)
 
-    def open(self, sealed: Sealed, associated_data: bytes) -> str:
-        """Open a value. Raises `SealError` when it was sealed for another row, or altered."""
-        if sealed.key_id not in self._keys:
+    def open(self, secret: StoredSecret) -> str:
+        """Open the value of a secret. Raises `SealError` when it was sealed for another one, or altered."""
+        opened = self._opened.get(secret.organization_id)
+        if opened is None or secret.key_id not in opened.keys:
+            opened = self._reload(secret.organization_id)
+        if secret.key_id not in opened.keys:
             raise SealError
-        return _open(self._keys[sealed.key_id], sealed.ciphertext, associated_data).decode()
+        return _open(opened.keys[secret.key_id], secret.ciphertext, _associated_data(secret)).decode()
+
+    def is_usable(self, organization_id: str) -> bool:
+        """Whether there is a key to seal with."""
+        return bool(self._of(organization_id).keys)
+
+    def _of(self, organization_id: str) -> _Opened:
+        opened = self._opened.get(organization_id)
+        if opened is None or time.monotonic() - opened.loaded_at > REFRESH:
+            return self._reload(organization_id)
+        return opened
+
+    def _reload(self, organization_id: str) -> _Opened:
+        loaded_at = time.monotonic()
+        wrapped = self._load(organization_id)
+        if not wrapped:
+            raise ServiceError("the organization has no data key")
+        # Never while a connection is awaited: whoever has the only one may be waiting here.
+        with self._lock:
+            known = self._opened.get(organization_id)
+            keys = dict(known.keys) if known else {}
+            for key in (key for key in wrapped if key.id not in keys):
+                try:
+                    keys[key.id] = AESGCM(unwrap(self._kek, key))
+                except ServiceError as error:
+                    if not keys:
+                        raise
+                    # As after `keys rewrap`, until this process is started with the new key: the old ones do.
+                    logger.error("a data key does not open", extra={"fields": {"error": str(error)}})
+            newest = next(key.id for key in reversed(wrapped) if key.id in keys)
+            opened = self._opened[organization_id] = _Opened(keys, newest, loaded_at)
+        return opened
 
 
-def secret_associated_data(organization_id: str, scope_kind: str, scope_id: str, secret_id: str) -> bytes:
-    """The associated data of a secret's value. No part holds a NUL, so no two rows give the same."""
-    return "\0".join(("gitpod-secret-1", organization_id, scope_kind, scope_id, secret_id)).encode()
+def new_data_key(kek: KeyEncryptionKey, organization_id: str) -> WrappedKey:
+    """Make a data key for an organization."""
+    key = WrappedKey(organization_id=organization_id, id=str(uuid.uuid4()), wrapped=b"", created_at=now())
+    return wrap(kek, key, AESGCM.generate_key(256))
 
 
-def _key_associated_data(organization_id: str, key_id: str) -> bytes:
-    return "\0".join(("gitpod-data-key-1", organization_id, key_id)).encode()
+def wrap(kek: KeyEncryptionKey, key: WrappedKey, data_key: bytes) -> WrappedKey:
+    """Wrap a data key, bound to its organization and id whatever the key-encryption key makes of them."""
+    associated_data = _key_associated_data(key)
+    wrapped = kek.wrap(data_key + sha256(associated_data).digest(), associated_data)
+    return replace(key, wrapped=wrapped)
+
+
+def unwrap(kek: KeyEncryptionKey, key: WrappedKey) -> bytes:
+    """Open a data key. Raises `ServiceError` when another key wrapped it, or for something else."""
+    associated_data = _key_associated_data(key)
+    try:
+        plain = kek.unwrap(key.wrapped, associated_data)
+    except UnwrapError:
+        plain = b""
+    data_key, bound = plain[:KEY_BYTES], plain[KEY_BYTES:]
+    if bound != sha256(associated_data).digest():
+        raise ServiceError(f"{kek} is not the one that this store was made with")
+    return data_key
+
+
+def _associated_data(secret: StoredSecret) -> bytes:
+    """What a value belongs to: its row, and all that the row says of it.
+
+    No part holds a NUL, so no two rows give the same.
+    """
+    parts = ("gitpod-secret-1", secret.organization_id, secret.scope_kind, secret.scope_id, secret.id)
+    return "\0".join((*parts, sha256(secret.record).hexdigest())).encode()
+
+
+def _key_associated_data(key: WrappedKey) -> bytes:
+    return "\0".join(("gitpod-data-key-1", key.organization_id, key.id)).encode()
 
 
 def _seal(key: AESGCM, plain: bytes, associated_data: bytes) -> bytes:

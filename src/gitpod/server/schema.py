@@ -1,6 +1,9 @@
 """The tables. Every key leads with the organization, so that a distributed SQL engine can shard by it."""
 
-from sqlalchemy import BigInteger, Column, Index, LargeBinary, MetaData, String, Table
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table
+
+REVISION = "0001"
+"""The newest of `migrations/versions`: the one that these tables are."""
 
 BY_NAME = ["organization_id", "scope_kind", "scope_id", "name"]
 """Within what a name is unique."""
@@ -37,4 +40,34 @@ secrets = Table(
     Index("secrets_by_name", *BY_NAME, unique=True),
     Index("secrets_by_scope", "organization_id", "scope_kind", "scope_id", "created_at", "id"),
     Index("secrets_by_creation", "organization_id", "created_at", "id"),
+)
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("organization_id", String(36), primary_key=True),
+    Column("id", String(36), primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("subject_id", String(36), nullable=False),
+    Column("principal", Integer, nullable=False),
+    Column("role", String(16), nullable=False),
+    Column("projects", String, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("revoked_at", BigInteger),
+    Index("tokens_by_digest", "organization_id", "digest", unique=True),
+)
+audit = Table(
+    "audit",
+    metadata,
+    Column("organization_id", String(36), primary_key=True),
+    # Begins with the time, so that this key is also the order of the records.
+    Column("id", String(36), primary_key=True),
+    Column("at", BigInteger, nullable=False),
+    Column("subject_id", String(36), nullable=False),
+    Column("principal", Integer, nullable=False),
+    Column("action", String(32), nullable=False),
+    Column("secret_id", String(36), nullable=False),
+    Column("scope_kind", String(32), nullable=False),
+    Column("scope_id", String(36), nullable=False),
+    Column("outcome", String(32), nullable=False),
+    Column("request_id", String(36), nullable=False),
 )

@@ -1,42 +1,94 @@
-"""The service on a socket, under uvicorn."""
+"""The service on sockets: Connect and gRPC-Web under uvicorn, and gRPC beside it."""
 
+import asyncio
 import os
+import secrets
 import signal
 import socket
+import ssl
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import uvicorn
+from starlette.middleware.cors import CORSMiddleware
 
-from gitpod.server.app import Embedded
+from gitpod.server import log
+from gitpod.server.app import MAX_REQUEST_BYTES, Embedded
+from gitpod.server.connections import Connection
 from gitpod.server.errors import ServiceError
+from gitpod_proto.gitpod.v1.secret_connect import SecretService
+
+if TYPE_CHECKING:
+    from gitpod.server.grpc_front import GRPCServer
 
 BACKLOG = 2048
 GRACE = 10
 """Seconds that requests under way may take once the service was told to stop."""
+BROWSER_HEADERS = [
+    "authorization",
+    "connect-protocol-version",
+    "connect-timeout-ms",
+    "content-type",
+    "grpc-timeout",
+    "x-grpc-web",
+    "x-user-agent",
+]
+"""What requests of a browser may carry (connectrpc.com, CORS)."""
 
 
-def run(store: str, host: str, port: int, token: str, *, announce: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM. `announce` gets the URL once connections are accepted.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How to serve.
+
+    Args:
+        store, key: as `Embedded` takes them.
+        host, port: the address of Connect and gRPC-Web; port 0 takes a free one.
+        grpc_port: the port of gRPC, on the same address; None for none.
+        token: the owner's bearer token; None when there are only those of the store.
+        tls_cert, tls_key, tls_client_ca: PEM files; with the last, callers need a certificate too.
+        origins: of the web pages that may call.
+    """
+
+    store: str
+    key: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 8080
+    grpc_port: int | None = None
+    token: str | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
+    tls_client_ca: Path | None = None
+    origins: tuple[str, ...] = ()
+
+
+def run(settings: Settings, *, announce: Callable[[str, str | None], None]) -> None:
+    """Serve until SIGINT or SIGTERM.
+
+    `announce` gets the URL once connections are accepted; and a token, if the store has none and none was
+    given, so that one was made up for this run.
 
     Raises:
-        ServiceError: the store cannot be opened, the address cannot be listened on, or the token is
-            none that a header can carry.
+        ServiceError: the store cannot be opened, an address cannot be listened on, a certificate cannot be
+            used, or the token is none that a header can carry.
+        StoreUnavailableError: another process keeps the store locked, or it cannot be reached.
     """
-    service = Embedded(store, token)
+    log.to(sys.stderr)
+    context = _tls(settings)
+    service = Embedded(
+        settings.store, settings.token, key=settings.key, is_served=True, telemetry=telemetry_interceptors()
+    )
     try:
-        with _listen(host, port) as listener:
-            config = uvicorn.Config(
-                service.asgi,
-                # httptools is faster, and keeps any amount of headers in memory.
-                http="h11",
-                ws="none",
-                lifespan="off",
-                log_level="warning",
-                access_log=False,
-                server_header=False,
-                timeout_graceful_shutdown=GRACE,
-            )
-            server = uvicorn.Server(config)
+        made_up = None
+        if settings.token is None and not service.has_tokens:
+            made_up = secrets.token_urlsafe(32)
+            service.authenticate.accept_owner(made_up)
+        with _listen(settings.host, settings.port) as listener:
+            grpc_server = _grpc(service, settings)
+            server = _Server(_config(service, settings, context), grpc_server)
 
             def stop(_signal: int, _frame: object) -> None:
                 server.should_exit = True
@@ -44,10 +96,102 @@ def run(store: str, host: str, port: int, token: str, *, announce: Callable[[str
             # uvicorn's own handlers are there only while it runs, and pass the signal on to these.
             signal.signal(signal.SIGINT, stop)
             signal.signal(signal.SIGTERM, stop)
-            announce(_url(*listener.getsockname()[:2]))
+            announce(_url(*listener.getsockname()[:2], is_tls=context is not None), made_up)
             server.run(sockets=[listener])
     finally:
         service.close()
+
+
+class _Server(uvicorn.Server):
+    """Stops gRPC at the same time as itself."""
+
+    def __init__(self, config: uvicorn.Config, grpc_server: "GRPCServer | None") -> None:
+        super().__init__(config)
+        self._grpc = grpc_server
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish what is under way (uvicorn.Server)."""
+        stopping = asyncio.to_thread(self._grpc.stop, GRACE) if self._grpc else asyncio.sleep(0)
+        await asyncio.gather(super().shutdown(sockets), stopping)
+
+
+def _config(service: Embedded, settings: Settings, context: ssl.SSLContext | None) -> uvicorn.Config:
+    app: Any = service.asgi
+    if settings.origins:
+        app = CORSMiddleware(
+            app,
+            allow_origins=settings.origins,
+            allow_methods=["GET", "POST"],
+            allow_headers=BROWSER_HEADERS,
+            expose_headers=["grpc-message", "grpc-status", "grpc-status-details-bin", "x-request-id"],
+            max_age=7200,
+        )
+    return uvicorn.Config(
+        app,
+        # httptools is faster, and keeps any amount of headers in memory.
+        http=Connection,
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        timeout_graceful_shutdown=GRACE,
+        ssl_context_factory=None if context is None else lambda _config, _default: context,
+    )
+
+
+def _grpc(service: Embedded, settings: Settings) -> "GRPCServer | None":
+    if settings.grpc_port is None:
+        return None
+    if find_spec("grpc") is None or find_spec("connectrpc_grpcreflect") is None:
+        raise ServiceError("gRPC needs grpcio; pip install 'gitpod-connect[grpc]'")
+    from gitpod.server.grpc_front import TLS, GRPCServer, reflection, route  # which load grpcio
+
+    tls = None
+    if settings.tls_cert and settings.tls_key:
+        authority = settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None
+        tls = TLS(certificate=settings.tls_cert.read_bytes(), key=settings.tls_key.read_bytes(), client_ca=authority)
+    apps = {SecretService.desc().type_name: service.logged_wsgi, **reflection(SecretService.desc())}
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    return GRPCServer(
+        route(apps),
+        tuple(apps),
+        f"{host}:{settings.grpc_port}",
+        ready=service.is_ready,
+        tls=tls,
+        max_message_bytes=MAX_REQUEST_BYTES,
+    )
+
+
+def telemetry_interceptors() -> tuple[Any, ...]:
+    """What sends spans and metrics to where the environment says (OTEL_EXPORTER_OTLP_ENDPOINT), if it does."""
+    if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+        return ()
+    if find_spec("connectrpc_otel") is None or find_spec("opentelemetry.exporter.otlp.proto.http") is None:
+        raise ServiceError("OTEL_EXPORTER_OTLP_ENDPOINT needs OpenTelemetry; pip install 'gitpod-connect[otel]'")
+    from gitpod.server.telemetry import interceptor
+
+    return (interceptor(),)
+
+
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    if settings.tls_cert is None and settings.tls_key is None:
+        if settings.tls_client_ca is not None:
+            raise ServiceError("a client CA needs a certificate of the service, and its key")
+        return None
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise ServiceError("TLS needs both a certificate and its key")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        # Without a password it would ask for one on the terminal.
+        context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
+        if settings.tls_client_ca is not None:
+            context.load_verify_locations(settings.tls_client_ca)
+            context.verify_mode = ssl.CERT_REQUIRED
+    except (OSError, ValueError):
+        raise ServiceError("the certificate, its key or the client CA cannot be read as PEM") from None
+    return context
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -62,7 +206,7 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ServiceError(f"cannot listen on {host} port {port}: {reason}") from None
 
 
-def _url(host: str, port: int) -> str:
+def _url(host: str, port: int, *, is_tls: bool) -> str:
     """How to reach the listener from this machine; one on every address is on loopback too."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 # only compared
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"http{'s' if is_tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"

@@ -5,22 +5,23 @@ import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextvars import ContextVar, copy_context
-from dataclasses import dataclass
-from typing import Any, Literal, TypeVar
+from contextvars import copy_context
+from dataclasses import asdict, replace
+from typing import Literal, TypeVar
 
 import protovalidate
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
-from connectrpc.request import RequestContext
 from protobuf import Message, Oneof, merge_from_binary
 from protobuf.wkt import Timestamp
 from protovalidate import FieldPathElementPb, FieldPathPb, ViolationPb, ViolationsPb
 
-from gitpod.server.keyring import Keyring, Sealed, SealError, secret_associated_data
-from gitpod.server.store import Position, Store, StoredSecret
+from gitpod.server.auth import CALLER, Caller, Ctx
+from gitpod.server.keyring import Keyring, SealError
+from gitpod.server.log import REQUEST
+from gitpod.server.rows import Position, StoredSecret, audit_record
+from gitpod.server.store import Store, Transaction
 from gitpod_proto.gitpod.v1 import secret_connect
-from gitpod_proto.gitpod.v1.identity_pb import Subject
 from gitpod_proto.gitpod.v1.pagination_pb import PaginationResponse
 from gitpod_proto.gitpod.v1.secret_pb import (
     CreateSecretRequest,
@@ -39,22 +40,7 @@ from gitpod_proto.gitpod.v1.secret_pb import (
 
 REQ = TypeVar("REQ")
 RES = TypeVar("RES")
-Ctx = RequestContext[Any, Any]
-"""What connectrpc knows of a request."""
-
 DEFAULT_PAGE_SIZE = 25
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """Whoever makes a call, as authentication found out."""
-
-    organization_id: str
-    subject: Subject
-
-
-CALLER: ContextVar[Caller] = ContextVar("gitpod_caller")
-"""Set before a handler runs."""
 
 
 class SecretService(secret_connect.SecretServiceSync):
@@ -84,32 +70,35 @@ class SecretService(secret_connect.SecretServiceSync):
             secret.project_id = scope_id  # pyright: ignore[reportDeprecated] # echoed, as the reference shows
         # The rules for what goes out are stricter than those for what comes in.
         check(secret)
-        sealed = self._keyring.seal(
-            request.value, secret_associated_data(caller.organization_id, kind, scope_id, secret.id)
+        bare = StoredSecret(
+            organization_id=caller.organization_id,
+            id=secret.id,
+            scope_kind=kind,
+            scope_id=scope_id,
+            name=secret.name,
+            record=secret.to_binary(),
+            key_id="",
+            ciphertext=b"",
         )
-        stored = self._store.add(
-            StoredSecret(
-                organization_id=caller.organization_id,
-                id=secret.id,
-                scope_kind=kind,
-                scope_id=scope_id,
-                name=secret.name,
-                record=secret.to_binary(),
-                key_id=sealed.key_id,
-                ciphertext=sealed.ciphertext,
-            )
-        )
-        if stored is None:
-            raise ConnectError(Code.ALREADY_EXISTS, "name: is taken in this scope")
-        return CreateSecretResponse(secret=_message(stored))
+        new = replace(bare, **asdict(self._keyring.seal(request.value, bare)))
+
+        def add(transaction: Transaction, new: StoredSecret) -> StoredSecret:
+            stored = transaction.add(new)
+            if stored is None:
+                raise ConnectError(Code.ALREADY_EXISTS, "name: is taken in this scope")
+            return stored
+
+        return CreateSecretResponse(secret=_message(self._audited("CreateSecret", new.id, lambda _: new, add)))
 
     def update_secret_value(self, request: UpdateSecretValueRequest, ctx: Ctx, /) -> UpdateSecretValueResponse:  # noqa: ARG002
         """UpdateSecretValue. NOT_FOUND when there is no such secret."""
         check(request)
-        stored = self._find(request.secret_id)
-        sealed = self._keyring.seal(request.value, _associated_data(stored))
-        if not self._store.replace_value(stored.organization_id, stored.id, sealed):
-            raise _not_found()
+
+        def replace_value(transaction: Transaction, stored: StoredSecret) -> None:
+            if not transaction.replace_value(stored, self._keyring.seal(request.value, stored)):
+                raise _not_found()
+
+        self._with("UpdateSecretValue", request.secret_id, replace_value)
         return UpdateSecretValueResponse()
 
     def list_secrets(self, request: ListSecretsRequest, ctx: Ctx, /) -> ListSecretsResponse:  # noqa: ARG002
@@ -119,7 +108,9 @@ class SecretService(secret_connect.SecretServiceSync):
         if request.pagination:
             wanted, token = request.pagination.page_size or wanted, request.pagination.token
         # One more than asked for tells whether there is a next page.
-        found = self._store.page(CALLER.get().organization_id, _scopes(request.filter), _position(token), wanted + 1)
+        caller = CALLER.get()
+        scopes = _scopes(request.filter, caller)
+        found = self._store.page(caller.organization_id, scopes, _position(token), wanted + 1)
         page = found[:wanted]
         next_token = _token(page[-1]) if len(found) > wanted else ""
         return ListSecretsResponse(
@@ -129,26 +120,62 @@ class SecretService(secret_connect.SecretServiceSync):
     def delete_secret(self, request: DeleteSecretRequest, ctx: Ctx, /) -> DeleteSecretResponse:  # noqa: ARG002
         """DeleteSecret. NOT_FOUND when there is no such secret."""
         check(request)
-        if not self._store.remove(CALLER.get().organization_id, request.secret_id.lower()):
-            raise _not_found()
+
+        def remove(transaction: Transaction, stored: StoredSecret) -> None:
+            if not transaction.remove(stored):
+                raise _not_found()
+
+        self._with("DeleteSecret", request.secret_id, remove)
         return DeleteSecretResponse()
 
     def get_secret_value(self, request: GetSecretValueRequest, ctx: Ctx, /) -> GetSecretValueResponse:  # noqa: ARG002
         """GetSecretValue. NOT_FOUND when there is no such secret; DATA_LOSS when its value does not open."""
         check(request)
-        stored = self._find(request.secret_id)
-        try:
-            sealed = Sealed(key_id=stored.key_id, ciphertext=stored.ciphertext)
-            value = self._keyring.open(sealed, _associated_data(stored))
-        except SealError:
-            raise ConnectError(Code.DATA_LOSS, "the value was altered, or sealed for another secret") from None
-        return GetSecretValueResponse(value=value)
 
-    def _find(self, secret_id: str) -> StoredSecret:
-        stored = self._store.find(CALLER.get().organization_id, secret_id.lower())
-        if stored is None:
-            raise _not_found()
-        return stored
+        def open_value(_: Transaction, stored: StoredSecret) -> str:
+            try:
+                return self._keyring.open(stored)
+            except SealError:
+                raise ConnectError(Code.DATA_LOSS, "the value was altered, or sealed for another secret") from None
+
+        return GetSecretValueResponse(value=self._with("GetSecretValue", request.secret_id, open_value))
+
+    def _with(self, rpc: str, secret_id: str, act: Callable[[Transaction, StoredSecret], RES]) -> RES:
+        """Do something with the secret that has an id."""
+        organization_id, secret_id = CALLER.get().organization_id, secret_id.lower()
+        return self._audited(rpc, secret_id, lambda transaction: transaction.find(organization_id, secret_id), act)
+
+    def _audited(
+        self,
+        rpc: str,
+        secret_id: str,
+        find: Callable[[Transaction], StoredSecret | None],
+        act: Callable[[Transaction, StoredSecret], RES],
+    ) -> RES:
+        """Do something with a secret, if the caller reaches it, and keep a record of it in the same transaction."""
+        caller = CALLER.get()
+        began = audit_record(
+            caller.organization_id, caller.subject, rpc, secret_id=secret_id, request_id=REQUEST.get().id
+        )
+
+        def work(transaction: Transaction) -> RES | ConnectError:
+            record, secret = began, find(transaction)
+            try:
+                if secret is None:
+                    raise _not_found()
+                record = replace(record, scope_kind=secret.scope_kind, scope_id=secret.scope_id)
+                _check_reach(caller, secret.scope_kind, secret.scope_id)
+                result: RES | ConnectError = act(transaction, secret)
+            except ConnectError as refusal:
+                result = refusal
+                record = replace(record, outcome=refusal.code.value)
+            transaction.record(record)
+            return result
+
+        result = self._store.write(began, work)
+        if isinstance(result, ConnectError):
+            raise result
+        return result
 
 
 class AsyncSecretService(secret_connect.SecretService):
@@ -247,20 +274,23 @@ def _owner(scope: SecretScope, *path: str) -> tuple[str, str]:
     return scope.scope.field, scope.scope.value
 
 
-def _scopes(chosen: ListSecretsRequest.Filter | None) -> list[tuple[str, str]] | None:
-    """The scopes that a filter keeps; None keeps all."""
-    if chosen is None:
-        return None
-    projects = [("project_id", project_id.lower()) for project_id in chosen.project_ids]  # pyright: ignore[reportDeprecated]
-    if chosen.scope is None:
-        return projects or None
-    kind, scope_id = _owner(chosen.scope, "filter")
-    scope = (kind, scope_id.lower())
-    return [scope] if not projects or scope in projects else []
+def _check_reach(caller: Caller, kind: str, scope_id: str) -> None:
+    if not caller.reaches(kind, scope_id):
+        raise ConnectError(Code.PERMISSION_DENIED, f"scope: a token of the role {caller.role} does not reach this one")
 
 
-def _associated_data(stored: StoredSecret) -> bytes:
-    return secret_associated_data(stored.organization_id, stored.scope_kind, stored.scope_id, stored.id)
+def _scopes(chosen: ListSecretsRequest.Filter | None, caller: Caller) -> list[tuple[str, str]] | None:
+    """The scopes that a filter keeps, of those that the caller reaches; None keeps all."""
+    projects = [("project_id", project_id.lower()) for project_id in chosen.project_ids] if chosen else []  # pyright: ignore[reportDeprecated]
+    scopes = projects or None
+    if chosen and chosen.scope is not None:
+        kind, scope_id = _owner(chosen.scope, "filter")
+        scope = (kind, scope_id.lower())
+        _check_reach(caller, *scope)
+        scopes = [scope] if not projects or scope in projects else []
+    for each in projects:
+        _check_reach(caller, *each)
+    return caller.scopes if scopes is None and not caller.reaches_all else scopes
 
 
 def _message(stored: StoredSecret) -> Secret:

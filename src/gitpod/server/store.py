@@ -1,101 +1,155 @@
-"""All of the SQL: organizations, their data keys, and their secrets, in a SQLite file or in memory.
+"""All of the SQL: organizations, their keys, tokens, secrets and audit records, in SQLite or PostgreSQL.
 
-A write is a transaction of its own, and returns when it is durable (WAL, synchronous=FULL).
+Whatever the service writes goes with its audit record into one transaction (`commit.py`), and is durable
+when the call returns.
 """
 
-import os
-import sqlite3
 import threading
-import time
-import uuid
-from collections.abc import Callable, Generator, Sequence
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 from weakref import finalize
 
 from sqlalchemy import (
-    URL,
-    ColumnElement,
     Connection,
-    Engine,
+    Executable,
     RowMapping,
-    Select,
-    create_engine,
+    bindparam,
     delete,
-    event,
     func,
+    insert,
+    inspect,
     select,
+    text,
     tuple_,
     update,
 )
-from sqlalchemy.dialects.sqlite import insert
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
-from sqlalchemy.pool import StaticPool
+from sqlalchemy.dialects.postgresql import insert as insert_unless
+from sqlalchemy.exc import DBAPIError
 
-from gitpod.server.errors import ServiceError, StoreBusyError
-from gitpod.server.keyring import Sealed, WrappedKey
-from gitpod.server.schema import BY_NAME, data_keys, metadata, organizations, secrets
+from gitpod.server.commit import GroupCommit
+from gitpod.server.database import UNREACHABLE, Database
+from gitpod.server.errors import ServiceError, StoreUnavailableError
+from gitpod.server.maintenance import DATA_KEYS, ORGANIZATIONS, Maintenance, keys_of
+from gitpod.server.rows import (
+    AuditRecord,
+    Organization,
+    Position,
+    Sealed,
+    StoredSecret,
+    StoredToken,
+    WrappedKey,
+    now,
+)
+from gitpod.server.schema import REVISION, audit, secrets, tokens
 
-BUSY_TIMEOUT = 5.0
-"""Seconds that a statement waits for another process's write."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Organization:
-    """Who owns what this store holds."""
-
-    id: str
-    owner_id: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StoredSecret:
-    """A row: what a secret is found by, the message that describes it, and its sealed value.
-
-    Times are microseconds since 1970, in UTC. `record` is a `gitpod.v1.Secret` without its times.
-    """
-
-    organization_id: str
-    id: str
-    scope_kind: str
-    scope_id: str
-    name: str
-    created_at: int = 0
-    updated_at: int = 0
-    record: bytes
-    key_id: str
-    ciphertext: bytes
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Position:
-    """A place in a list: the last secret before it."""
+# Built once: half of a short statement's time is its building.
+# SQLite understands the same clause. A count of rows is not to be had of every driver's INSERT.
+ADD_SECRET = insert_unless(secrets).on_conflict_do_nothing().returning(secrets.c.id)
+ADD_AUDIT = insert(audit)
+NEWEST = select(func.max(secrets.c.created_at)).where(secrets.c.organization_id == bindparam("organization_id"))
+FIND_SECRET = select(secrets).where(
+    secrets.c.organization_id == bindparam("organization_id"), secrets.c.id == bindparam("id")
+)
+FIND_AUDIT = select(audit.c.id).where(
+    audit.c.organization_id == bindparam("organization_id"), audit.c.id == bindparam("id")
+)
+FIND_TOKEN = select(tokens).where(
+    tokens.c.organization_id == bindparam("organization_id"), tokens.c.digest == bindparam("digest")
+)
+# Named apart from the columns, as an UPDATE would set them.
+_THIS = secrets.c.organization_id == bindparam("of"), secrets.c.id == bindparam("this")
+REMOVE_SECRET = delete(secrets).where(*_THIS)
+REPLACE_VALUE = update(secrets).where(*_THIS)
 
-    created_at: int
-    id: str
+
+class Clock:
+    """Times of creation: each later than any before it, though clocks step back."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._last = 0
+
+    def next(self, newest: int) -> int:
+        """A time that is later than `newest`."""
+        with self._lock:
+            self._last = max(now(), self._last + 1, newest + 1)
+            return self._last
+
+
+class Transaction:
+    """The statements of a transaction for requests."""
+
+    def __init__(self, connection: Connection, clock: Clock) -> None:
+        self._connection = connection
+        self._clock = clock
+        self._records: list[AuditRecord] = []
+
+    def find(self, organization_id: str, secret_id: str) -> StoredSecret | None:
+        """The secret with this id, or None."""
+        values = {"organization_id": organization_id, "id": secret_id}
+        row = self._connection.execute(FIND_SECRET, values).mappings().first()
+        return StoredSecret(**row) if row else None
+
+    def add(self, secret: StoredSecret) -> StoredSecret | None:
+        """Keep a new secret and return it with its times, or None when its name is taken in its scope."""
+        newest = 0
+        if self._connection.dialect.name == "sqlite":
+            # Where writers take turns anyway, other processes' clocks are heeded too.
+            newest = self._connection.scalar(NEWEST, {"organization_id": secret.organization_id}) or 0
+        created_at = self._clock.next(newest)
+        kept = replace(secret, created_at=created_at, updated_at=created_at)
+        return kept if self._connection.execute(ADD_SECRET, asdict(kept)).first() else None
+
+    def replace_value(self, secret: StoredSecret, sealed: Sealed) -> bool:
+        """Put another sealed value in a secret's place. False when there is no such secret any more."""
+        values = {**asdict(sealed), "updated_at": now(), "of": secret.organization_id, "this": secret.id}
+        return self._connection.execute(REPLACE_VALUE, values).rowcount == 1
+
+    def remove(self, secret: StoredSecret) -> bool:
+        """Remove a secret. False when there is no such secret any more."""
+        values = {"of": secret.organization_id, "this": secret.id}
+        return self._connection.execute(REMOVE_SECRET, values).rowcount == 1
+
+    def record(self, record: AuditRecord) -> None:
+        """Keep an audit record."""
+        self._records.append(record)
+
+    def flush(self) -> None:
+        """Write the audit records."""
+        self._connection.execute(ADD_AUDIT, [asdict(record) for record in self._records])
+
+    def is_recorded(self, record: AuditRecord) -> bool:
+        """Whether a transaction with this record was committed."""
+        values = {"organization_id": record.organization_id, "id": record.id}
+        return self._connection.execute(FIND_AUDIT, values).first() is not None
 
 
 class Store:
-    """The rows. Safe to use from many threads; writers take turns."""
+    """The rows. Safe to use from many threads and processes."""
 
     def __init__(self, url: str) -> None:
-        """Open `sqlite:///path` or `sqlite://` (in memory), and make the schema when it is missing."""
-        self.path = database_path(url)
-        self._engine = _engine(self.path)
+        """Open `sqlite:///path`, `sqlite://` (in memory) or `postgresql://…`; the schema may still be missing."""
+        self._database = Database(url)
         # A dropped store closes its files all the same.
-        self._finalizer = finalize(self, self._engine.dispose)
-        self._writing = threading.RLock()
-        # In memory there is but one connection, so readers queue with the writers.
-        self._reading: AbstractContextManager[object] = nullcontext() if self.path else self._writing
-        try:
-            with self._write() as connection:
-                # Takes the write lock first: of two processes that start at once, one makes the schema.
-                metadata.create_all(connection)
-        except DatabaseError as error:
-            raise ServiceError(f"cannot open {url}: {error.orig}") from None
+        self._finalizer = finalize(self, self._database.engine.dispose)
+        clock = Clock()
+        self._writes = GroupCommit(self._database, lambda connection: Transaction(connection, clock))
+
+    @property
+    def path(self) -> Path | None:
+        """The file, if it is one."""
+        return self._database.path
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether the store is gone with this object."""
+        return self._database.in_memory
 
     def close(self) -> None:
         """Close the connections. Safe to repeat."""
@@ -105,167 +159,98 @@ class Store:
         """Never close the connections: they belong to the process that this one was forked from."""
         self._finalizer.detach()
 
-    def organization(self) -> Organization:
-        """The organization of this store, made up when the store is new."""
-        with self._write() as connection:
-            row = connection.execute(select(organizations.c.id, organizations.c.owner_id)).first()
-            if row is None:
-                made = Organization(id=str(uuid.uuid4()), owner_id=str(uuid.uuid4()))
-                values = {"id": made.id, "owner_id": made.owner_id, "created_at": _now()}
-                connection.execute(insert(organizations).values(values))
-                return made
-            return Organization(id=row.id, owner_id=row.owner_id)
+    def revision(self) -> str | None:
+        """The revision of the schema, None when there is none yet."""
+        try:
+            with self._database.reader() as connection:
+                if not inspect(connection).has_table("alembic_version"):
+                    return None
+                revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
+                return revision
+        except DBAPIError as error:
+            raise ServiceError(f"cannot open the store: {error.orig}") from None
 
-    def is_empty(self) -> bool:
-        """Whether the store holds neither secrets nor data keys: only then may it be given a new key."""
-        return not any(self._read(select(table.c.id).limit(1)) for table in (data_keys, secrets))
+    @property
+    def is_current(self) -> bool:
+        """Whether the schema is the one that this version works with."""
+        return self.revision() == REVISION
 
-    def data_keys(self, organization_id: str, first: Callable[[], WrappedKey] | None = None) -> list[WrappedKey]:
-        """The data keys of an organization, oldest first. When there are none, `first` makes one to keep."""
-        statement = (
-            select(data_keys)
-            .where(data_keys.c.organization_id == organization_id)
-            .order_by(data_keys.c.created_at, data_keys.c.id)
-        )
-        with self._write() as connection:
-            rows = connection.execute(statement).all()
-            keys = [WrappedKey(organization_id=row.organization_id, id=row.id, wrapped=row.wrapped) for row in rows]
-            if not keys and first:
-                keys = [first()]
-                connection.execute(insert(data_keys).values(**asdict(keys[0]), created_at=_now()))
-            return keys
+    @contextmanager
+    def maintenance(self) -> Generator[Maintenance]:
+        """A transaction that no other process has at the same time, committed when the block is left."""
+        with self._database.writer(exclusive=True) as connection:
+            yield Maintenance(connection, in_memory=self.in_memory)
+            connection.commit()
 
-    def add(self, secret: StoredSecret) -> StoredSecret | None:
-        """Keep a new secret and return it with its times, or None when its name is taken in its scope."""
-        newest = select(func.max(secrets.c.created_at)).where(secrets.c.organization_id == secret.organization_id)
-        statement = insert(secrets).on_conflict_do_nothing(index_elements=BY_NAME)
-        with self._write() as connection:
-            # Later than any before it, though clocks step back: no page of a list passes over a secret.
-            now = max(_now(), (connection.scalar(newest) or 0) + 1)
-            kept = replace(secret, created_at=now, updated_at=now)
-            return kept if connection.execute(statement, asdict(kept)).rowcount else None
+    def write(self, record: AuditRecord, work: Callable[[Transaction], T]) -> T:
+        """Do work in a transaction; see `commit.GroupCommit.run`."""
+        return self._writes.run(record, work)
 
-    def find(self, organization_id: str, secret_id: str) -> StoredSecret | None:
-        """The secret with this id, or None."""
-        rows = self._read(select(secrets).where(*_is(organization_id, secret_id)))
-        return StoredSecret(**rows[0]) if rows else None
+    def organization(self) -> Organization | None:
+        """The first organization, which is the store's own."""
+        rows = self._read(ORGANIZATIONS.limit(1))
+        return Organization(**rows[0]) if rows else None
+
+    def data_keys(self, organization_id: str) -> list[WrappedKey]:
+        """The data keys of an organization, oldest first."""
+        return keys_of(self._read(DATA_KEYS, {"organization_id": organization_id}))
+
+    def token(self, organization_id: str, digest: bytes) -> StoredToken | None:
+        """The token with this SHA-256, revoked or not."""
+        rows = self._read(FIND_TOKEN, {"organization_id": organization_id, "digest": digest})
+        return StoredToken(**rows[0]) if rows else None
+
+    def tokens(self) -> list[StoredToken]:
+        """Every token, oldest first."""
+        return [StoredToken(**row) for row in self._read(select(tokens).order_by(tokens.c.created_at, tokens.c.id))]
 
     def page(
-        self, organization_id: str, scopes: Sequence[tuple[str, str]] | None, after: Position | None, limit: int
+        self, organization_id: str, scopes: Iterable[tuple[str, str]] | None, after: Position | None, limit: int
     ) -> list[StoredSecret]:
         """At most `limit` secrets in the order of their creation, of these scopes (None: of all) and after a place."""
         statement = select(secrets).where(secrets.c.organization_id == organization_id)
         if scopes is not None:
-            statement = statement.where(tuple_(secrets.c.scope_kind, secrets.c.scope_id).in_(scopes))
+            statement = statement.where(tuple_(secrets.c.scope_kind, secrets.c.scope_id).in_(list(scopes)))
         if after is not None:
             statement = statement.where(tuple_(secrets.c.created_at, secrets.c.id) > (after.created_at, after.id))
-        rows = self._read(statement.order_by(secrets.c.created_at, secrets.c.id).limit(limit))
-        return [StoredSecret(**row) for row in rows]
+        return _secrets(self._read(statement.order_by(secrets.c.created_at, secrets.c.id).limit(limit)))
 
-    def replace_value(self, organization_id: str, secret_id: str, sealed: Sealed) -> bool:
-        """Put another sealed value in a secret's place. False when there is no such secret."""
-        with self._write() as connection:
-            values = {**asdict(sealed), "updated_at": _now()}
-            statement = update(secrets).where(*_is(organization_id, secret_id)).values(values)
-            return connection.execute(statement).rowcount == 1
+    def organizations(self) -> list[str]:
+        """The ids of all organizations, the store's own first."""
+        return [row["id"] for row in self._read(ORGANIZATIONS)]
 
-    def remove(self, organization_id: str, secret_id: str) -> bool:
-        """Remove a secret. False when there is no such secret."""
-        with self._write() as connection:
-            return connection.execute(delete(secrets).where(*_is(organization_id, secret_id))).rowcount == 1
+    def sealed_otherwise(self, newest: WrappedKey, after_id: str, limit: int) -> list[StoredSecret]:
+        """At most `limit` secrets of an organization whose values another data key seals, by id and after one."""
+        chosen = secrets.c.organization_id == newest.organization_id, secrets.c.key_id != newest.id
+        statement = select(secrets).where(*chosen, secrets.c.id > after_id)
+        return _secrets(self._read(statement.order_by(secrets.c.id).limit(limit)))
 
-    @contextmanager
-    def _write(self) -> Generator[Connection]:
-        """A transaction that holds the write lock from its start, and is durable when the block is left."""
-        with self._writing, self._engine.connect() as connection:
+    def count_sealed_otherwise(self, newest: WrappedKey) -> int:
+        """How many there are of them."""
+        chosen = secrets.c.organization_id == newest.organization_id, secrets.c.key_id != newest.id
+        return int(self._read(select(func.count().label("all")).select_from(secrets).where(*chosen))[0]["all"])
+
+    def audit(self, *, secret_id: str | None, since: int, limit: int) -> list[AuditRecord]:
+        """The newest records, oldest of them first."""
+        statement = select(audit).where(audit.c.at >= since)
+        if secret_id is not None:
+            statement = statement.where(audit.c.secret_id == secret_id)
+        rows = self._read(statement.order_by(audit.c.id.desc()).limit(limit))
+        return [AuditRecord(**row) for row in reversed(rows)]
+
+    def _read(self, statement: Executable, values: dict[str, object] | None = None) -> Sequence[RowMapping]:
+        """The rows of a query, asked again if the connection turns out to be dead."""
+        for is_last in (False, True):
             try:
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            except OperationalError as error:
-                if isinstance(error.orig, sqlite3.Error) and _is_busy(error.orig):
-                    raise StoreBusyError from None
-                raise
-            yield connection
-            connection.commit()
-
-    def _read(self, statement: Select[Any]) -> Sequence[RowMapping]:
-        with self._reading, self._engine.connect() as connection:
-            return connection.execute(statement).mappings().all()
+                with self._database.reader() as connection:
+                    return connection.execute(statement, values or {}).mappings().all()
+            except DBAPIError as error:
+                if not error.connection_invalidated:
+                    raise
+                if is_last:
+                    raise StoreUnavailableError(UNREACHABLE) from None
+        raise AssertionError
 
 
-def _now() -> int:
-    """Microseconds since 1970."""
-    return time.time_ns() // 1000
-
-
-def database_path(url: str) -> Path | None:
-    """The file that a `sqlite:` URL names, None for one in memory."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError:
-        parsed = None
-    if parsed is None or parsed.drivername != "sqlite" or parsed.host or parsed.query:
-        raise ServiceError("the store must be sqlite:///path/to/file.db, or sqlite:// for one in memory")
-    if not parsed.database or parsed.database == ":memory:":
-        return None
-    return Path(parsed.database)
-
-
-def _engine(path: Path | None) -> Engine:
-    if path is None:
-        engine = create_engine(
-            "sqlite://", hide_parameters=True, poolclass=StaticPool, connect_args={"check_same_thread": False}
-        )
-    else:
-        try:
-            # SQLite gives its other files the mode of this one.
-            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
-        except OSError as error:
-            raise ServiceError(f"cannot open {path}: {error.strerror}") from None
-        except ValueError:
-            raise ServiceError("the store's path is not one that a file can have") from None
-        _switch_to_wal(path)
-        url = URL.create("sqlite", database=str(path))
-        engine = create_engine(url, hide_parameters=True, connect_args={"timeout": BUSY_TIMEOUT})
-
-    @event.listens_for(engine, "connect")
-    def connected(connection: sqlite3.Connection, _: object) -> None:
-        # Transactions begin where `_write` says so, and nowhere else.
-        connection.isolation_level = None
-        connection.execute("PRAGMA synchronous=FULL")
-        # "Removed for good" includes the pages that a row leaves behind.
-        connection.execute("PRAGMA secure_delete=ON")
-
-    return engine
-
-
-def _switch_to_wal(path: Path) -> None:
-    """Keep a log beside the database, so that readers and a writer do not wait for each other. It stays so.
-
-    SQLite's own wait for locks does not cover this switch (https://sqlite.org/wal.html).
-    """
-    deadline = time.monotonic() + BUSY_TIMEOUT
-    with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)) as connection:
-        while True:
-            try:
-                [mode] = connection.execute("PRAGMA journal_mode=WAL").fetchone()
-            except sqlite3.OperationalError as error:
-                if not _is_busy(error):
-                    raise ServiceError(f"cannot open {path}: {error}") from None
-                if time.monotonic() > deadline:
-                    raise StoreBusyError from None
-                time.sleep(0.005)
-            except sqlite3.DatabaseError as error:
-                raise ServiceError(f"cannot open {path}: {error}") from None
-            else:
-                if mode != "wal":
-                    raise ServiceError(f"cannot open {path}: its file system has no shared memory for a log")
-                return
-
-
-def _is_busy(error: sqlite3.Error) -> bool:
-    # The low byte is the code, the rest says more precisely which.
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
-
-
-def _is(organization_id: str, secret_id: str) -> tuple[ColumnElement[bool], ColumnElement[bool]]:
-    return secrets.c.organization_id == organization_id, secrets.c.id == secret_id
+def _secrets(rows: Iterable[RowMapping]) -> list[StoredSecret]:
+    return [StoredSecret(**row) for row in rows]

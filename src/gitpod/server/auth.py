@@ -1,0 +1,227 @@
+"""Who may do what: bearer tokens, the roles that they carry, and the check that comes before a body is read."""
+
+import asyncio
+import secrets
+import time
+import uuid
+from concurrent.futures import Executor
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from enum import StrEnum
+from hashlib import sha256
+from hmac import compare_digest
+from typing import TYPE_CHECKING, Any
+
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError
+from connectrpc.request import RequestContext
+
+from gitpod.server.errors import ServiceError
+from gitpod.server.log import REQUEST
+from gitpod.server.rows import AuditRecord, StoredToken, audit_record, now
+from gitpod.server.store import Store
+from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Ctx = RequestContext[Any, Any]
+"""What connectrpc knows of a request."""
+
+REMEMBERED = 3.0
+"""Seconds for which a token is taken to be what it was; a revoked one is refused after that."""
+MOST_REMEMBERED = 10_000
+READS = frozenset({"GetSecretValue", "ListSecrets"})
+OWN_SCOPE = {Principal.USER: "user_id", Principal.SERVICE_ACCOUNT: "service_account_id"}
+"""The scope that is a subject's own."""
+
+
+class Role(StrEnum):
+    """What a caller may do. docs/service.md has the table."""
+
+    OWNER = "owner"
+    """Whoever has the store itself: everything. No token in the store has this role."""
+    ADMIN = "admin"
+    """Every scope of the organization."""
+    MEMBER = "member"
+    """The subject's own scope, and the projects that it is given."""
+    ENVIRONMENT = "environment"
+    """Reads the projects that it is given, and changes nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """Whoever makes a call, as authentication found out."""
+
+    organization_id: str
+    subject: Subject
+    role: Role
+    projects: frozenset[str] = field(default=frozenset())
+
+    def may_call(self, rpc: str) -> bool:
+        """Whether there is any scope in which this caller may use the RPC."""
+        return self.role is not Role.ENVIRONMENT or rpc in READS
+
+    def reaches(self, scope_kind: str, scope_id: str) -> bool:
+        """Whether a scope is this caller's, for the RPCs that it may use."""
+        if self.role is Role.OWNER:
+            return True
+        if self.role is Role.ADMIN:
+            return scope_kind != "organization_id" or scope_id == self.organization_id
+        return (scope_kind, scope_id) in self.scopes
+
+    @property
+    def scopes(self) -> list[tuple[str, str]]:
+        """The scopes of a caller that does not reach them all."""
+        own = OWN_SCOPE.get(self.subject.principal) if self.role is Role.MEMBER else None
+        given = [("project_id", project) for project in sorted(self.projects)]
+        return [*given, (own, self.subject.id)] if own else given
+
+    @property
+    def reaches_all(self) -> bool:
+        """Whether no list of scopes says which are this caller's."""
+        return self.role in (Role.OWNER, Role.ADMIN)
+
+
+CALLER: ContextVar[Caller] = ContextVar("gitpod_caller")
+"""Set before a handler runs."""
+
+
+def new_token(organization_id: str, subject: Subject, role: Role, projects: frozenset[str]) -> tuple[str, StoredToken]:
+    """A bearer token, to be shown once, and what the store keeps of it.
+
+    It names its organization, so that it is looked up in one place, and has 256 random bits.
+    """
+    token = f"gps_{uuid.UUID(organization_id).hex}_{secrets.token_urlsafe(32)}"
+    return token, StoredToken(
+        organization_id=organization_id,
+        id=str(uuid.uuid4()),
+        digest=_digest(token),
+        subject_id=subject.id,
+        principal=int(subject.principal),
+        role=role.value,
+        projects=" ".join(sorted(projects)),
+        created_at=now(),
+    )
+
+
+class Authenticate:
+    """Finds out who calls, and refuses who may not, before the request's body is read.
+
+    Args:
+        store: where the tokens are.
+        owner: whoever needs no token of the store.
+        token: the owner's bearer token. Without it only tokens of the store are taken.
+        is_served: whether callers need a token at all; in process they have the store anyway.
+        executor: where the store is asked, so that an event loop does not wait for it.
+    """
+
+    def __init__(self, store: Store, owner: Caller, token: str | None, *, is_served: bool, executor: Executor) -> None:
+        self._store = store
+        self._owner = owner
+        self._owner_digest: bytes | None = None
+        if token is not None:
+            self.accept_owner(token)
+        self._is_served = is_served
+        self._executor = executor
+        self._remembered: dict[bytes, tuple[float, Caller]] = {}
+
+    def accept_owner(self, token: str) -> None:
+        """Take a token for the owner's."""
+        if not token or not all("!" <= character <= "~" for character in token):
+            raise ServiceError("the token must be printable ASCII without spaces or line breaks")
+        self._owner_digest = _digest(token)
+
+    def on_start_sync(self, ctx: Ctx, /) -> None:
+        """Refuse whoever may not call this at all (connectrpc.interceptor.MetadataInterceptorSync)."""
+        caller = self._known(ctx) or self._look_up(ctx)
+        if not caller.may_call(ctx.method.name):
+            self._deny(_denial(caller, ctx), caller.role)
+        self._admit(caller)
+
+    async def on_start(self, ctx: Ctx, /) -> None:
+        """`on_start_sync` for connectrpc.interceptor.MetadataInterceptor."""
+        run: Callable[..., Any] = asyncio.get_running_loop().run_in_executor
+        caller = self._known(ctx) or await run(self._executor, self._look_up, ctx)
+        if not caller.may_call(ctx.method.name):
+            await run(self._executor, self._deny, _denial(caller, ctx), caller.role)
+        self._admit(caller)
+
+    def on_end_sync(self, token: None, ctx: Ctx, error: Exception | None, /) -> None:
+        """Nothing to do."""
+
+    async def on_end(self, token: None, ctx: Ctx, error: Exception | None, /) -> None:
+        """Nothing to do."""
+
+    def _known(self, ctx: Ctx) -> Caller | None:
+        """Whoever calls, if that is known without asking the store."""
+        if not self._is_served:
+            return self._owner
+        digest = _digest(_bearer(ctx))
+        if self._owner_digest is not None and compare_digest(digest, self._owner_digest):
+            return self._owner
+        seen_at, caller = self._remembered.get(digest, (0.0, None))
+        return caller if time.monotonic() - seen_at < REMEMBERED else None
+
+    def _look_up(self, ctx: Ctx) -> Caller:
+        given = _bearer(ctx)
+        asked_at, digest = time.monotonic(), _digest(given)
+        stored = None
+        organization_id = _organization(given)
+        if organization_id is not None:
+            stored = self._store.token(organization_id, digest)
+        if stored is None or stored.revoked_at is not None:
+            self._remembered.pop(digest, None)
+            raise ConnectError(Code.UNAUTHENTICATED, "authorization: the bearer token is not known")
+        subject = Subject(id=stored.subject_id, principal=Principal(stored.principal))
+        projects = frozenset(stored.projects.split())
+        caller = Caller(
+            organization_id=stored.organization_id, subject=subject, role=Role(stored.role), projects=projects
+        )
+        if len(self._remembered) >= MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[digest] = asked_at, caller
+        return caller
+
+    def _deny(self, record: AuditRecord, role: Role) -> None:
+        """Keep a record of who tried what, and refuse it."""
+        self._store.write(record, lambda transaction: transaction.record(record))
+        raise ConnectError(Code.PERMISSION_DENIED, f"a token of the role {role} may not call {record.action}")
+
+    @staticmethod
+    def _admit(caller: Caller) -> None:
+        REQUEST.get().subject = caller.subject.id
+        CALLER.set(caller)
+
+
+def _denial(caller: Caller, ctx: Ctx) -> AuditRecord:
+    request = REQUEST.get()
+    request.subject = caller.subject.id
+    return audit_record(
+        caller.organization_id,
+        caller.subject,
+        ctx.method.name,
+        outcome=Code.PERMISSION_DENIED.value,
+        request_id=request.id,
+    )
+
+
+def _bearer(ctx: Ctx) -> str:
+    """The token of a request."""
+    scheme, _, given = ctx.request_headers.get("authorization", "").partition(" ")
+    if scheme.lower() != "bearer" or not given.strip():
+        raise ConnectError(Code.UNAUTHENTICATED, "authorization: a bearer token is required")
+    return given.strip()
+
+
+def _organization(token: str) -> str | None:
+    """The organization that a token names, None if it names none."""
+    prefix, _, rest = token.partition("_")
+    try:
+        return str(uuid.UUID(rest.partition("_")[0])) if prefix == "gps" else None
+    except ValueError:
+        return None
+
+
+def _digest(token: str) -> bytes:
+    return sha256(token.encode(errors="surrogateescape")).digest()

@@ -1,0 +1,239 @@
+"""Connections to SQLite and PostgreSQL: how each is opened, begun and locked, and what its failures mean."""
+
+import os
+import sqlite3
+import time
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from threading import RLock
+from typing import Any
+
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.pool import StaticPool
+
+from gitpod.server.errors import ServiceError, StoreUnavailableError
+
+BUSY_TIMEOUT = 5.0
+"""Seconds to wait for a lock of another process, or for a free connection."""
+CONNECTIONS = 16
+"""At most, for each process."""
+MAINTENANCE_LOCK = 0x6769_7470_6F64
+"""The advisory lock of PostgreSQL under which schema and keys change. Requests never take it."""
+
+UNREACHABLE = "the store cannot be reached; nothing was written"
+BUSY = "the store is busy; nothing was written"
+
+POSTGRES_DEFAULTS: dict[str, Any] = {
+    "application_name": "gitpod-secrets",
+    "connect_timeout": 5,
+    # A server that is gone without a word is noticed, though a commit may take as long as it needs.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""For what the URL leaves open (libpq, Parameter Key Words)."""
+
+SERIALIZATION_FAILURES = ("40001", "40P01")
+"""Run again, the transaction succeeds: serialization_failure and deadlock_detected."""
+LOCK_NOT_AVAILABLE = "55P03"
+READ_ONLY = "25006"
+"""This server is a standby, or became one."""
+
+
+class Database:
+    """An engine of either kind. `path` is the file of a SQLite database, None for any other."""
+
+    def __init__(self, url: str) -> None:
+        self.path: Path | None = None
+        self.is_sqlite = not url.startswith("postgresql:")
+        if self.is_sqlite:
+            self.path = _sqlite_path(url)
+            self.engine = _sqlite_engine(self.path)
+        else:
+            self.engine = _postgresql_engine(url)
+        self.in_memory = self.is_sqlite and self.path is None
+        # A connection in memory is the only one, and serves one thread at a time.
+        self._only = RLock()
+        autocommit = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
+        self._readers = self.engine.execution_options(**autocommit)
+
+    @contextmanager
+    def reader(self) -> Generator[Connection]:
+        """A connection on which every statement stands alone."""
+        with self._connect(self._readers) as connection:
+            yield connection
+
+    @contextmanager
+    def writer(self, *, exclusive: bool = False) -> Generator[Connection]:
+        """A connection in a transaction, which is rolled back unless it is committed.
+
+        With `exclusive`, no other process is in such a block at the same time.
+
+        Raises:
+            StoreUnavailableError: it could not begin.
+        """
+        with self._connect(self.engine) as connection:
+            try:
+                if self.is_sqlite:
+                    # The write lock first: a lock that is upgraded may have to fail.
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                elif exclusive:
+                    # Another start may be making the schema.
+                    connection.execute(text("SET LOCAL lock_timeout = '60s'"))
+                    connection.execute(text(f"SELECT pg_advisory_xact_lock({MAINTENANCE_LOCK})"))
+            except DBAPIError as error:
+                raise as_unavailable(error) or error from None
+            yield connection
+
+    @contextmanager
+    def _connect(self, engine: Engine) -> Generator[Connection]:
+        if self.in_memory:
+            with self._only, engine.connect() as connection:
+                yield connection
+            return
+        try:
+            connection = engine.connect()
+        except DBAPIError as error:
+            raise (as_unavailable(error) or StoreUnavailableError(UNREACHABLE)) from None
+        except PoolTimeoutError:
+            raise StoreUnavailableError(BUSY) from None
+        with connection:
+            yield connection
+
+
+def as_unavailable(error: DBAPIError) -> StoreUnavailableError | None:
+    """What the error of a statement means if nothing can be written now; None if it means something else."""
+    if isinstance(error.orig, sqlite3.Error):
+        return StoreUnavailableError(BUSY) if _is_busy(error.orig) else None
+    if sqlstate(error) == LOCK_NOT_AVAILABLE:
+        return StoreUnavailableError(BUSY)
+    if error.connection_invalidated or sqlstate(error) == READ_ONLY:
+        return StoreUnavailableError(UNREACHABLE)
+    return None
+
+
+def sqlstate(error: DBAPIError) -> str:
+    """The code of an error of PostgreSQL (its documentation, appendix A); empty for those of SQLite."""
+    return getattr(error.orig, "sqlstate", None) or ""
+
+
+def _postgresql_engine(url: str) -> Engine:
+    if find_spec("psycopg") is None:
+        raise ServiceError("postgresql: needs psycopg; pip install 'gitpod-connect[postgres]'")
+    import psycopg  # only for such stores
+    from psycopg.conninfo import conninfo_to_dict
+
+    try:
+        given = conninfo_to_dict(url)
+    except psycopg.Error:
+        # Its text may quote a password.
+        raise ServiceError("the store's URL is not one that PostgreSQL understands") from None
+    parameters: dict[str, Any] = {**POSTGRES_DEFAULTS, **given}
+
+    def connect() -> "psycopg.Connection[Any]":
+        return psycopg.connect(**parameters)
+
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=connect,
+        hide_parameters=True,
+        pool_size=CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=BUSY_TIMEOUT,
+    )
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: "psycopg.Connection[Any]", _: object) -> None:
+        connection.autocommit = True
+        # An answer promises durability, whatever the database's default.
+        connection.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        )
+        connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{BUSY_TIMEOUT}s"])
+        connection.autocommit = False
+
+    return engine
+
+
+def _sqlite_path(url: str) -> Path | None:
+    """The file that a `sqlite:` URL names, None for one in memory."""
+    try:
+        parsed = make_url(url)
+    except ArgumentError:
+        parsed = None
+    if parsed is None or parsed.drivername != "sqlite" or parsed.host or parsed.query:
+        raise ServiceError(
+            "the store must be sqlite:///path/to/file.db, sqlite:// for one in memory, or postgresql://…"
+        )
+    if not parsed.database or parsed.database == ":memory:":
+        return None
+    return Path(parsed.database)
+
+
+def _sqlite_engine(path: Path | None) -> Engine:
+    if path is None:
+        engine = create_engine(
+            "sqlite://", hide_parameters=True, poolclass=StaticPool, connect_args={"check_same_thread": False}
+        )
+    else:
+        try:
+            # SQLite gives its other files the mode of this one.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        except OSError as error:
+            raise ServiceError(f"cannot open {path}: {error.strerror}") from None
+        except ValueError:
+            raise ServiceError("the store's path is not one that a file can have") from None
+        _switch_to_wal(path)
+        engine = create_engine(
+            URL.create("sqlite", database=str(path)),
+            hide_parameters=True,
+            connect_args={"timeout": BUSY_TIMEOUT},
+            pool_size=CONNECTIONS,
+            max_overflow=0,
+            pool_timeout=BUSY_TIMEOUT,
+        )
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: sqlite3.Connection, _: object) -> None:
+        # Transactions begin where `Database.writer` says so, and nowhere else.
+        connection.isolation_level = None
+        connection.execute("PRAGMA synchronous=FULL")
+        # "Removed for good" includes the pages that a row leaves behind.
+        connection.execute("PRAGMA secure_delete=ON")
+
+    return engine
+
+
+def _switch_to_wal(path: Path) -> None:
+    """Keep a log beside the database, so that readers and a writer do not wait for each other. It stays so.
+
+    SQLite's own wait for locks does not cover this switch (https://sqlite.org/wal.html).
+    """
+    deadline = time.monotonic() + BUSY_TIMEOUT
+    with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)) as connection:
+        while True:
+            try:
+                [mode] = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+            except sqlite3.OperationalError as error:
+                if not _is_busy(error):
+                    raise ServiceError(f"cannot open {path}: {error}") from None
+                if time.monotonic() > deadline:
+                    raise StoreUnavailableError(BUSY) from None
+                time.sleep(0.005)
+            except sqlite3.DatabaseError as error:
+                raise ServiceError(f"cannot open {path}: {error}") from None
+            else:
+                if mode != "wal":
+                    raise ServiceError(f"cannot open {path}: its file system has no shared memory for a log")
+                return
+
+
+def _is_busy(error: sqlite3.Error) -> bool:
+    # The low byte is the code, the rest says more precisely which.
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY

@@ -1,0 +1,71 @@
+"""What the service says of its requests: one line of JSON for each, without anything that came with it."""
+
+import json
+import logging
+import time
+import uuid
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TextIO
+
+logger = logging.getLogger("gitpod.server")
+requests = logging.getLogger("gitpod.server.requests")
+
+
+@dataclass(slots=True)
+class Request:
+    """A request under way. `code` is a Connect code, `ok`, or empty for what is no call of the service."""
+
+    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    protocol: str = ""
+    method: str = ""
+    subject: str = ""
+    code: str = ""
+    status: int = 0
+    began_at: float = field(default_factory=time.perf_counter)
+
+    def log(self) -> None:
+        """Write its line."""
+        fields = {
+            "protocol": self.protocol,
+            "method": self.method,
+            "code": self.code,
+            "status": self.status,
+            "subject": self.subject,
+            "duration_ms": round((time.perf_counter() - self.began_at) * 1000, 3),
+            "request_id": self.id,
+        }
+        requests.info("request", extra={"fields": fields})
+
+
+REQUEST: ContextVar[Request] = ContextVar("gitpod_request")
+"""Set before anything else happens to a request."""
+
+
+class JSONLines(logging.Formatter):
+    """A record as a line of JSON. Of an exception it has the type and the stack, not the text, which may quote."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line."""
+        line: dict[str, object] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+            **getattr(record, "fields", {}),
+        }
+        if record.exc_info and record.exc_info[0]:
+            line["error"] = record.exc_info[0].__name__
+        return json.dumps({key: value for key, value in line.items() if value != ""})
+
+
+def to(stream: TextIO) -> None:
+    """Send what the service and its HTTP server log to a stream."""
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JSONLines())
+    for name, level in (("gitpod.server", logging.INFO), ("uvicorn", logging.WARNING), ("grpc", logging.ERROR)):
+        named = logging.getLogger(name)
+        named.handlers[:] = [handler]
+        named.setLevel(level)
+        named.propagate = False

@@ -1,0 +1,113 @@
+"""The SQL of those who operate the store: its schema, its keys, and who may call."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy.dialects.postgresql import insert as insert_unless
+
+from gitpod.server.rows import AuditRecord, Organization, Sealed, StoredSecret, StoredToken, WrappedKey, now
+from gitpod.server.schema import audit, data_keys, metadata, organizations, secrets, tokens
+
+ORGANIZATIONS = select(organizations.c.id, organizations.c.owner_id).order_by(
+    organizations.c.created_at, organizations.c.id
+)
+DATA_KEYS = (
+    select(data_keys)
+    .where(data_keys.c.organization_id == bindparam("organization_id"))
+    .order_by(data_keys.c.created_at, data_keys.c.id)
+)
+# Named apart from the columns, as an UPDATE would set them.
+RESEAL = update(secrets).where(
+    secrets.c.organization_id == bindparam("of"),
+    secrets.c.id == bindparam("this"),
+    secrets.c.ciphertext == bindparam("from"),
+)
+
+
+class Maintenance:
+    """The statements of those who operate the store. No two processes run them at the same time."""
+
+    def __init__(self, connection: Connection, *, in_memory: bool) -> None:
+        self._connection = connection
+        self._in_memory = in_memory
+
+    def migrate(self) -> None:
+        """Bring the schema to the newest revision.
+
+        Raises:
+            ServiceError: it is one that this version does not know.
+        """
+        if self._in_memory:
+            metadata.create_all(self._connection)
+            return
+        from gitpod.server.migrations.run import upgrade  # which loads Alembic
+
+        upgrade(self._connection)
+
+    def organization(self, new: Organization) -> Organization:
+        """The organization of this store: `new`, if it has none yet."""
+        row = self._connection.execute(ORGANIZATIONS.limit(1)).first()
+        if row is not None:
+            return Organization(id=row.id, owner_id=row.owner_id)
+        self.add_organization(new)
+        return new
+
+    def add_organization(self, new: Organization) -> bool:
+        """Add an organization, unless it is there."""
+        statement = insert_unless(organizations).on_conflict_do_nothing().returning(organizations.c.id)
+        return self._connection.execute(statement, {**asdict(new), "created_at": now()}).first() is not None
+
+    def holds_secrets(self) -> bool:
+        """Whether there are any."""
+        return self._connection.execute(select(secrets.c.id).limit(1)).first() is not None
+
+    def data_keys(self, organization_id: str | None = None) -> list[WrappedKey]:
+        """The data keys of an organization, or of all, oldest first."""
+        if organization_id is None:
+            rows = self._connection.execute(select(data_keys).order_by(data_keys.c.created_at)).all()
+        else:
+            rows = self._connection.execute(DATA_KEYS, {"organization_id": organization_id}).all()
+        return keys_of(rows)
+
+    def add_data_key(self, key: WrappedKey) -> None:
+        """Keep a new data key: from now on the newest."""
+        self._connection.execute(insert(data_keys), asdict(key))
+
+    def rewrap(self, key: WrappedKey) -> None:
+        """Keep a data key in its new wrapping."""
+        chosen = data_keys.c.organization_id == key.organization_id, data_keys.c.id == key.id
+        self._connection.execute(update(data_keys).where(*chosen).values(wrapped=key.wrapped))
+
+    def reseal(self, old: StoredSecret, sealed: Sealed) -> bool:
+        """Seal a value by another key, unless it was changed meanwhile."""
+        values = {**asdict(sealed), "of": old.organization_id, "this": old.id, "from": old.ciphertext}
+        return self._connection.execute(RESEAL, values).rowcount == 1
+
+    def add_token(self, token: StoredToken) -> None:
+        """Keep a new token."""
+        self._connection.execute(insert(tokens), asdict(token))
+
+    def revoke_token(self, token_id: str) -> StoredToken | None:
+        """Revoke a token, once. None when there is no such token."""
+        row = self._connection.execute(select(tokens).where(tokens.c.id == token_id)).mappings().first()
+        if row is None:
+            return None
+        token = StoredToken(**row)
+        chosen = tokens.c.organization_id == token.organization_id, tokens.c.id == token_id
+        if token.revoked_at is None:
+            self._connection.execute(update(tokens).where(*chosen).values(revoked_at=now()))
+        return token
+
+    def record(self, record: AuditRecord) -> None:
+        """Keep an audit record."""
+        self._connection.execute(insert(audit), asdict(record))
+
+
+def keys_of(rows: Iterable[Any]) -> list[WrappedKey]:
+    """The data keys in the rows of a query."""
+    return [
+        WrappedKey(organization_id=row.organization_id, id=row.id, wrapped=row.wrapped, created_at=row.created_at)
+        for row in rows
+    ]

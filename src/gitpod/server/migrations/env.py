@@ -1,0 +1,6 @@
+"""Alembic's entry: runs in the transaction, and under the lock, of whoever calls (`store.Store.set_up`)."""
+
+from alembic import context
+
+context.configure(connection=context.config.attributes["connection"])
+context.run_migrations()

@@ -1,0 +1,127 @@
+"""What those who operate a store do with it: tokens, keys and the schema. The command line is its face."""
+
+import time
+import uuid
+from collections.abc import Callable
+
+from gitpod.server.app import open_key, unlock
+from gitpod.server.auth import Role, new_token
+from gitpod.server.keyring import REFRESH, Keyring, SealError, new_data_key, unwrap, wrap
+from gitpod.server.rows import Organization, Sealed, StoredSecret, StoredToken, WrappedKey, audit_record, now
+from gitpod.server.store import Store
+from gitpod_proto.gitpod.v1.identity_pb import Subject
+
+BATCH = 100
+"""Values that are sealed anew in one transaction; the service waits for no longer than that takes."""
+PAUSE = 0.02
+"""Seconds between two of them, for the service to write in."""
+
+
+def migrate(store: Store) -> None:
+    """Bring the schema to the newest revision."""
+    with store.maintenance() as maintenance:
+        maintenance.migrate()
+
+
+def create_token(
+    store: Store, key: str | None, subject: Subject, role: Role, projects: frozenset[str], organization_id: str | None
+) -> tuple[str, StoredToken]:
+    """Make a token, for the store's own organization by default. A new organization gets a data key.
+
+    Returns the token, which nobody can show again, and what the store keeps of it.
+    """
+    known = store.organizations() if store.is_current else []
+    kek = None
+    if not known or organization_id not in {None, *known}:
+        organization, kek = unlock(store, key)
+        known = known or [organization.id]
+    token, stored = new_token(organization_id or known[0], subject, role, projects)
+    with store.maintenance() as maintenance:
+        new = Organization(id=stored.organization_id, owner_id=str(uuid.uuid4()))
+        if kek and maintenance.add_organization(new):
+            maintenance.add_data_key(new_data_key(kek, new.id))
+        maintenance.add_token(stored)
+        maintenance.record(audit_record(new.id, None, "CreateToken", scope_kind="token", scope_id=stored.id))
+    return token, stored
+
+
+def revoke_token(store: Store, token_id: str) -> bool:
+    """Revoke a token; every service refuses it within seconds. False when there is no such token."""
+    with store.maintenance() as maintenance:
+        token = maintenance.revoke_token(token_id)
+        if token is None:
+            return False
+        maintenance.record(
+            audit_record(token.organization_id, None, "RevokeToken", scope_kind="token", scope_id=token.id)
+        )
+        return True
+
+
+def rotate(store: Store, key: str | None) -> int:
+    """Give every organization a new data key, which new values are sealed by. Returns how many there are."""
+    _, kek = unlock(store, key)
+    with store.maintenance() as maintenance:
+        organizations = {each.organization_id for each in maintenance.data_keys()}
+        for organization_id in organizations:
+            maintenance.add_data_key(new_data_key(kek, organization_id))
+            maintenance.record(audit_record(organization_id, None, "RotateKeys"))
+    return len(organizations)
+
+
+def rewrap(store: Store, key: str | None, new: str) -> int:
+    """Wrap every data key by another key-encryption key, all or none. Returns how many there are."""
+    _, old = unlock(store, key)
+    kek = open_key(store, new, create=True)
+    with store.maintenance() as maintenance:
+        keys = maintenance.data_keys()
+        for each in keys:
+            maintenance.rewrap(wrap(kek, each, unwrap(old, each)))
+        for organization_id in {each.organization_id for each in keys}:
+            maintenance.record(audit_record(organization_id, None, "RewrapKeys"))
+    return len(keys)
+
+
+class Reencryption:
+    """Moves values to their organization's newest data key, while the service goes on.
+
+    What is done is done: it can be stopped at any time, and goes on from there when it is run again.
+    """
+
+    def __init__(self, store: Store, key: str | None) -> None:
+        _, kek = unlock(store, key)
+        self._store = store
+        self._keyring = Keyring(kek, store.data_keys)
+        self._newest = [keys[-1] for each in store.organizations() if (keys := store.data_keys(each))]
+        self.unreadable: set[str] = set()
+        """The ids of secrets whose values do not open, and were left as they are."""
+
+    def remaining(self) -> int:
+        """How many values another data key seals."""
+        return sum(self._store.count_sealed_otherwise(newest) for newest in self._newest)
+
+    def run(self, progress: Callable[[int], object]) -> None:
+        """Move them all. `progress` gets the number of each batch."""
+        for newest in self._newest:
+            # Services may seal with the key before it for that long.
+            time.sleep(max(0.0, newest.created_at / 1e6 + 2 * REFRESH - now() / 1e6))
+            while self._walk(newest, progress):
+                pass
+
+    def _walk(self, newest: WrappedKey, progress: Callable[[int], object]) -> int:
+        """Pass over what is left once. Returns how many values were moved."""
+        moved, last = 0, ""
+        while batch := self._store.sealed_otherwise(newest, last, BATCH):
+            last = batch[-1].id
+            with self._store.maintenance() as maintenance:
+                done = sum(maintenance.reseal(old, sealed) for old in batch if (sealed := self._reseal(old)))
+            progress(done)
+            moved += done
+            time.sleep(PAUSE)
+        return moved
+
+    def _reseal(self, old: StoredSecret) -> Sealed | None:
+        try:
+            return self._keyring.seal(self._keyring.open(old), old)
+        except SealError:
+            self.unreadable.add(old.id)
+            return None
