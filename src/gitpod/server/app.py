@@ -12,13 +12,13 @@ from typing import Any
 from wsgiref.types import WSGIApplication
 
 from connectrpc.code import Code
-from connectrpc.codec import proto_binary_codec
 from connectrpc.compression import Compression
 from connectrpc.compression.gzip import GzipCompression
 from connectrpc.errors import ConnectError
 from sqlalchemy.exc import DBAPIError
 
 from gitpod.server.auth import Authenticate, Caller, Ctx, Role
+from gitpod.server.codecs import KnownBinaryCodec, StrictJSONCodec
 from gitpod.server.edge import guarded_asgi, guarded_wsgi
 from gitpod.server.errors import ServiceError, StoreUnavailableError, StoreUncertainError
 from gitpod.server.kek import KeyEncryptionKey, key_encryption_key, random_key
@@ -27,7 +27,6 @@ from gitpod.server.log import REQUEST, logger
 from gitpod.server.rows import Organization
 from gitpod.server.service import AsyncSecretService, SecretService
 from gitpod.server.store import Store
-from gitpod.server.strict_json import StrictJSONCodec
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceASGIApplication, SecretServiceWSGIApplication
 
@@ -66,7 +65,9 @@ class Guard:
 def _told(error: Exception | None, ctx: Ctx) -> ConnectError | None:
     """What the caller is told of an error."""
     if error is None or (isinstance(error, ConnectError) and error.__cause__ is None):
-        return error
+        # The runtime's own quotes the header.
+        is_quoting = error is not None and error.message.startswith("unknown compression")
+        return ConnectError(Code.UNIMPLEMENTED, "compression: send gzip, or none") if is_quoting else error
     if isinstance(error, StoreUnavailableError):
         return ConnectError(Code.UNAVAILABLE, str(error))
     if isinstance(error, ConnectError) and error.code is not Code.INTERNAL:
@@ -187,7 +188,7 @@ class Embedded:
         options: dict[str, Any] = {
             "interceptors": [*telemetry, Guard(), self.authenticate],
             "read_max_bytes": MAX_REQUEST_BYTES,
-            "codecs": [proto_binary_codec(), StrictJSONCodec()],
+            "codecs": [KnownBinaryCodec(), StrictJSONCodec()],
             "compressions": _compressions(),
         }
         self._wsgi = SecretServiceWSGIApplication(service, **options)

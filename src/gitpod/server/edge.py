@@ -10,6 +10,7 @@ from collections.abc import Awaitable, Callable, Iterable, MutableMapping
 from concurrent.futures import Executor
 from contextlib import closing, nullcontext
 from typing import Any
+from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from connectrpc.code import Code
@@ -29,8 +30,22 @@ ACCEPTED_ENCODINGS = ("accept-encoding", "connect-accept-encoding", "grpc-accept
 """The headers by which a client asks for compressed answers. They are dropped: how well an answer that
 holds a secret compresses says something about it (CRIME, BREACH). Compressed requests are welcome."""
 
-CONNECT_TIMEOUT = re.compile(rb"[0-9]{1,10}")
-GRPC_TIMEOUT = re.compile(rb"[0-9]{1,8}[HMSmun]")
+ONCE = (
+    b"authorization",
+    b"connect-timeout-ms",
+    b"content-encoding",
+    b"content-type",
+    b"grpc-encoding",
+    b"grpc-timeout",
+)
+"""Headers of which one reader may take the first and another the last."""
+VALID = {
+    b"connect-timeout-ms": (re.compile(rb"[0-9]{1,10}"), "a whole number of at most 10 digits"),
+    b"grpc-timeout": (re.compile(rb"[0-9]{1,8}[HMSmun]"), "at most 8 digits and a unit, one of HMSmun"),
+    b"connect-protocol-version": (re.compile(rb"1"), "1"),
+}
+"""What the headers may hold that the runtime would quote."""
+HTTP_VERSIONS = ("1.0", "1.1", "2", "3")
 UNITS = {b"H": 3_600_000.0, b"M": 60_000.0, b"S": 1000.0, b"m": 1.0, b"u": 1e-3, b"n": 1e-6}
 """Milliseconds (gRPC over HTTP/2, Requests)."""
 
@@ -96,20 +111,32 @@ def _protocol(content_type: bytes) -> str:
 
 def _refusal(scope: Scope, protocol: str) -> Answer | None:
     """The answer to headers that the runtime would fail on, or quote in its error."""
-    headers: list[tuple[bytes, bytes]] = scope["headers"]
     # gRPC needs trailers, which uvicorn does not send; gRPC-Web does without.
     if protocol == "grpc" and "http.response.trailers" not in (scope.get("extensions") or {}):
         return 415, [], b""
-    if not all(name.isascii() and value.isascii() for name, value in headers):
-        return _invalid("a header is not ASCII", protocol)
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    names = [name for name, _ in headers]
+    rules = {
+        "the HTTP version is not one that this service speaks": scope["http_version"] in HTTP_VERSIONS,
+        "a header is not ASCII": all(name.isascii() and value.isascii() for name, value in headers),
+        # Or a proxy in front may see another request than this one (RFC 9112 section 11.2).
+        "a header contradicts another one": not {b"content-length", b"transfer-encoding"} <= {*names}
+        and all(names.count(name) <= 1 for name in ONCE),
+        "a parameter of the query occurs twice, or is not base64": _is_unambiguous(scope["query_string"]),
+    }
     for name, value in headers:
-        if name == b"connect-timeout-ms" and not CONNECT_TIMEOUT.fullmatch(value):
-            return _invalid("connect-timeout-ms: must be a whole number of at most 10 digits", protocol)
-        if name == b"grpc-timeout" and not GRPC_TIMEOUT.fullmatch(value):
-            return _invalid("grpc-timeout: must be at most 8 digits and a unit, one of HMSmun", protocol)
-        if name == b"connect-protocol-version" and value != b"1":
-            return _invalid("connect-protocol-version: must be 1", protocol)
-    return None
+        if name in VALID:
+            pattern, rule = VALID[name]
+            rules[f"{name.decode()}: must be {rule}"] = pattern.fullmatch(value) is not None
+    return next((_invalid(message, protocol) for message, is_kept in rules.items() if not is_kept), None)
+
+
+def _is_unambiguous(query: bytes) -> bool:
+    """Whether everybody reads a GET's query alike. Python's base64 passes over what it does not know."""
+    given = parse_qs(query.decode("ascii", "replace"), keep_blank_values=True)
+    message = given.get("message", [""])[0]
+    is_base64 = re.fullmatch(r"[\w-]*={0,2}", message, re.ASCII) is not None
+    return all(len(values) == 1 for values in given.values()) and (is_base64 or given.get("base64") != ["1"])
 
 
 def _invalid(message: str, protocol: str) -> Answer:
@@ -118,7 +145,9 @@ def _invalid(message: str, protocol: str) -> Answer:
         status = [(b"grpc-status", b"3"), (b"grpc-message", message.encode())]
         return 200, [(b"content-type", b"application/grpc-web+proto"), *status], b""
     body = json.dumps({"code": Code.INVALID_ARGUMENT.value, "message": message}).encode()
-    return 400, [(b"content-type", b"application/json"), (b"cache-control", b"no-store")], body
+    # The connection may be out of step.
+    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), (b"connection", b"close")]
+    return 400, headers, body
 
 
 def _with_deadline(headers: list[tuple[bytes, bytes]], protocol: str) -> list[tuple[bytes, bytes]]:

@@ -1,4 +1,6 @@
-"""JSON that means one thing: the proto3 JSON mapping, refusing what parsers understand differently.
+"""What is read of a request's body, and nothing that only some would read.
+
+JSON that means one thing: the proto3 JSON mapping, refusing what parsers understand differently.
 
 protobuf-py takes the last of two members of a oneof and of two equal keys, where the mapping's
 specification says that a parser should fail. A proxy that looks at the first would see another secret
@@ -14,6 +16,25 @@ from connectrpc.errors import ConnectError
 from protobuf import DescFieldValueMessage, DescMessage, Message, message_from_json_value
 
 M = TypeVar("M", bound=Message)
+
+
+class KnownBinaryCodec(Codec[Message, Any]):
+    """`connectrpc.codec.proto_binary_codec`, without fields that the contract does not have.
+
+    They would be stored in clear, and listed, though a later contract may call them sensitive.
+    """
+
+    def name(self) -> str:
+        """The codec's part of the content type."""
+        return "proto"
+
+    def encode(self, message: Message) -> bytes:
+        """The message as protobuf."""
+        return message.to_binary()
+
+    def decode(self, data: bytes | bytearray, message_class: type[M]) -> M:
+        """The message, of known fields alone."""
+        return message_class.from_binary(data, ignore_unknown_fields=True)
 
 
 class StrictJSONCodec(Codec[Message, Any]):
