@@ -75,7 +75,7 @@ def test_the_environment_gives_token_and_url(
         ({"default_headers": "a: b"}, "default_headers: must be a mapping"),
         ({"default_headers": {"a": 1}}, "default_headers: must be a mapping of strings"),
         ({"bearer_token": "tökén"}, "bearer_token: must be printable ASCII"),
-        ({"base_url": "ftp://host"}, "base_url: must start with https://, http:// or sqlite:"),
+        ({"base_url": "ftp://host"}, "base_url: must start with https://, http://, sqlite: or postgresql:"),
         ({"base_url": "host"}, "base_url: must start with"),
         ({"base_url": "https://"}, "base_url: must start with"),
         ({"base_url": "https://host:port"}, "base_url: is not a valid URL"),

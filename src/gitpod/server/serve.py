@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import secrets
 import signal
 import socket
@@ -77,6 +78,8 @@ def run(settings: Settings, *, announce: Callable[[str, str | None], None]) -> N
         StoreUnavailableError: another process keeps the store locked, or it cannot be reached.
     """
     log.to(sys.stderr)
+    # A crash must not leave a file with keys and values.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     context = _tls(settings)
     service = Embedded(
         settings.store, settings.token, key=settings.key, is_served=True, telemetry=telemetry_interceptors()
