@@ -21,6 +21,7 @@ CREATE, LIST, GET = f"{SERVICE}CreateSecret", f"{SERVICE}ListSecrets", f"{SERVIC
 JSON, PROTO, WEB = "application/json", "application/proto", "application/grpc-web+proto"
 HOST = b"host: localhost\r\n"
 BEARER = f"authorization: Bearer {TOKEN}\r\n".encode()
+OTHER = b"authorization: Bearer hunter2\r\n"
 CHUNKED = b"transfer-encoding: chunked\r\n"
 CUT = 0
 """The status of a connection that is closed without an answer."""
@@ -288,12 +289,10 @@ HEADERS: dict[str, Row] = {
         f"two of {name}": Row(post(b"{}", f"{name}: {value}\r\n{name}: {CANARY}\r\n".encode()), 400, "invalid_argument")
         for name, value in {"content-encoding": "identity", "connect-timeout-ms": 9, "content-type": JSON}.items()
     },
-    "another token first": Row(
-        post(b"{}", bearer=b"authorization: Bearer hunter2\r\n" + BEARER), 400, "invalid_argument"
-    ),
-    "another token second": Row(
-        post(b"{}", bearer=BEARER + b"authorization: Bearer hunter2\r\n"), 400, "invalid_argument"
-    ),
+    **{
+        f"another token {place}": Row(post(b"{}", bearer=bearer), 400, "invalid_argument")
+        for place, bearer in {"first": OTHER + BEARER, "second": BEARER + OTHER}.items()
+    },
     "upgrade to a WebSocket": Row(
         bare(
             f"GET {LIST}?encoding=json&message=%7B%7D HTTP/1.1", HOST + b"connection: upgrade\r\nupgrade: websocket\r\n"

@@ -154,8 +154,9 @@ def test_a_connection_in_use_is_kept(connection: socket.socket) -> None:
 
 def test_who_does_not_read_is_cut_off_and_lets_the_service_stop(hasty: Target) -> None:
     """Without an error, though an answer is still waiting to be written."""
-    long = create(name="LONG", apiOnly=None, filePath="/" + "x" * 120_000)
-    assert ask(hasty, post(long, path=CREATE)).status == 200
+    for number in range(15):
+        long = create(name=f"LONG_{number}", apiOnly=None, filePath="/" + "x" * 8_000)
+        assert ask(hasty, post(long, path=CREATE)).status == 200
     with hasty.connect() as connection:
         connection.sendall(post(b"{}") * 100)
         # Until what lies between the two is full.

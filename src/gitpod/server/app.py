@@ -8,8 +8,7 @@ import traceback
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
-from typing import Any
-from wsgiref.types import WSGIApplication
+from typing import Any, TYPE_CHECKING
 
 from connectrpc.code import Code
 from connectrpc.compression import Compression
@@ -29,6 +28,9 @@ from gitpod.server.service import AsyncSecretService, SecretService
 from gitpod.server.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceASGIApplication, SecretServiceWSGIApplication
+
+if TYPE_CHECKING:
+    from wsgiref.types import WSGIApplication
 
 MAX_REQUEST_BYTES = 128 * 1024
 """The largest body to read, decompressed. A value of 10240 characters takes up to 120 KiB of escaped JSON."""
@@ -191,15 +193,11 @@ class Embedded:
             "codecs": [KnownBinaryCodec(), StrictJSONCodec()],
             "compressions": _compressions(),
         }
-        self._wsgi = SecretServiceWSGIApplication(service, **options)
-        self.wsgi = guarded_wsgi(self._wsgi, logs=False)
+        # For whoever puts an edge of their own around it.
+        self.bare_wsgi: WSGIApplication = SecretServiceWSGIApplication(service, **options)
+        self.wsgi = guarded_wsgi(self.bare_wsgi, logs=False)
         asgi = SecretServiceASGIApplication(AsyncSecretService(service, self.executor), **options)
         self.asgi = guarded_asgi(asgi, ready=self.is_ready, executor=self.executor)
-
-    @property
-    def logged_wsgi(self) -> WSGIApplication:
-        """`wsgi`, with a log line for each request."""
-        return guarded_wsgi(self._wsgi, logs=True)
 
     @property
     def has_tokens(self) -> bool:

@@ -46,6 +46,8 @@ VALID = {
 }
 """What the headers may hold that the runtime would quote."""
 HTTP_VERSIONS = ("1.0", "1.1", "2", "3")
+CLOSE = (b"connection", b"close")
+"""For a connection that may be out of step."""
 UNITS = {b"H": 3_600_000.0, b"M": 60_000.0, b"S": 1000.0, b"m": 1.0, b"u": 1e-3, b"n": 1e-6}
 """Milliseconds (gRPC over HTTP/2, Requests)."""
 
@@ -143,11 +145,9 @@ def _invalid(message: str, protocol: str) -> Answer:
     """INVALID_ARGUMENT, as the protocol says it."""
     if protocol != "connect":
         status = [(b"grpc-status", b"3"), (b"grpc-message", message.encode())]
-        return 200, [(b"content-type", b"application/grpc-web+proto"), *status], b""
+        return 200, [(b"content-type", b"application/grpc-web+proto"), *status, CLOSE], b""
     body = json.dumps({"code": Code.INVALID_ARGUMENT.value, "message": message}).encode()
-    # The connection may be out of step.
-    headers = [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), (b"connection", b"close")]
-    return 400, headers, body
+    return 400, [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), CLOSE], body
 
 
 def _with_deadline(headers: list[tuple[bytes, bytes]], protocol: str) -> list[tuple[bytes, bytes]]:

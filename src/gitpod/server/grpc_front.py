@@ -21,8 +21,10 @@ from protobuf import DescService
 from protobuf.wkt import Int32Value, StringValue
 
 from gitpod.server.app import Guard
+from gitpod.server.edge import guarded_wsgi
 from gitpod.server.errors import ServiceError
 from gitpod.server.grpc_wsgi import Context, finish, forward
+from gitpod_proto.gitpod.v1.secret_connect import SecretService
 
 logger = logging.getLogger("gitpod.server")
 
@@ -70,6 +72,12 @@ def reflection(*services: DescService) -> dict[str, WSGIApplication]:
             reflect.ServerReflectionAlphaServiceSync(*services), **options
         ),
     }
+
+
+def application(service: WSGIApplication) -> tuple[WSGIApplication, list[str]]:
+    """The service and reflection behind one edge, and the full names of what they serve."""
+    apps = {SecretService.desc().type_name: service, **reflection(SecretService.desc())}
+    return guarded_wsgi(route(apps), logs=True), list(apps)
 
 
 class GRPCServer:
@@ -196,7 +204,11 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # it has no types
 
     def _health(self, path: str, requests: Iterator[bytes], context: Context) -> Generator[bytes]:
         """What `ready` says. On the wire a request is what a StringValue is, and a response an Int32Value."""
-        name = StringValue.from_binary(next(requests, b"")).value
+        try:
+            name = StringValue.from_binary(next(requests, b"")).value
+        except ValueError:
+            finish(context, grpc.StatusCode.INVALID_ARGUMENT, "the request is not a valid message")
+            return
         is_known = not name or name in self._services
         if path == CHECK and not is_known:
             finish(context, grpc.StatusCode.NOT_FOUND, "there is no such service")

@@ -21,7 +21,6 @@ from gitpod.server import log
 from gitpod.server.app import MAX_REQUEST_BYTES, Embedded
 from gitpod.server.connections import Connection
 from gitpod.server.errors import ServiceError
-from gitpod_proto.gitpod.v1.secret_connect import SecretService
 
 if TYPE_CHECKING:
     from gitpod.server.grpc_front import GRPCServer
@@ -149,17 +148,17 @@ def _grpc(service: Embedded, settings: Settings) -> "GRPCServer | None":
         return None
     if find_spec("grpc") is None or find_spec("connectrpc_grpcreflect") is None:
         raise ServiceError("gRPC needs grpcio; pip install 'gitpod-connect[grpc]'")
-    from gitpod.server.grpc_front import TLS, GRPCServer, reflection, route  # which load grpcio
+    from gitpod.server.grpc_front import TLS, GRPCServer, application  # which load grpcio
 
     tls = None
     if settings.tls_cert and settings.tls_key:
         authority = settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None
         tls = TLS(certificate=settings.tls_cert.read_bytes(), key=settings.tls_key.read_bytes(), client_ca=authority)
-    apps = {SecretService.desc().type_name: service.logged_wsgi, **reflection(SecretService.desc())}
+    app, services = application(service.bare_wsgi)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return GRPCServer(
-        route(apps),
-        tuple(apps),
+        app,
+        services,
         f"{host}:{settings.grpc_port}",
         ready=service.is_ready,
         tls=tls,

@@ -41,6 +41,8 @@ from gitpod_proto.gitpod.v1.secret_pb import (
 REQ = TypeVar("REQ")
 RES = TypeVar("RES")
 DEFAULT_PAGE_SIZE = 25
+MOST_METADATA = 8192
+"""Bytes of a secret without its value, so that a page of 100 is an answer that clients accept."""
 
 
 class SecretService(secret_connect.SecretServiceSync):
@@ -70,13 +72,16 @@ class SecretService(secret_connect.SecretServiceSync):
             secret.project_id = scope_id  # pyright: ignore[reportDeprecated] # echoed, as the reference shows
         # The rules for what goes out are stricter than those for what comes in.
         check(secret)
+        record = secret.to_binary()
+        if len(record) > MOST_METADATA:
+            raise _violation("max_bytes", f"all but its value must take at most {MOST_METADATA} bytes")
         bare = StoredSecret(
             organization_id=caller.organization_id,
             id=secret.id,
             scope_kind=kind,
             scope_id=scope_id,
             name=secret.name,
-            record=secret.to_binary(),
+            record=record,
             key_id="",
             ciphertext=b"",
         )
