@@ -158,11 +158,21 @@ def codec(request: pytest.FixtureRequest) -> Codec:
     return "json" if request.param == "json" else "binary"
 
 
-@pytest.fixture(params=["in-process", "socket"])
-def base_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """Where the service is: in this process, or behind a socket."""
+@pytest.fixture(scope="session")
+def shared_database(cluster: Cluster) -> str:
+    """A database for every test that keeps to projects of its own."""
+    return cluster.create_database("shared")
+
+
+@pytest.fixture(params=["in-process", "postgresql", "socket"])
+def base_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Where the service is: in this process, over either kind of database, or behind a socket."""
     if request.param == "in-process":
         return f"sqlite:///{tmp_path}/secrets.db"
+    if request.param == "postgresql":
+        monkeypatch.setenv("GITPOD_SECRETS_KEY", f"file:{tmp_path.parent / 'shared.key'}")
+        url: str = request.getfixturevalue("shared_database")
+        return url
     served: Service = request.getfixturevalue("service")
     return served.url
 

@@ -224,6 +224,8 @@ def test_a_seal_opens_for_its_row_alone(value: str, other: str, record: bytes) -
     kek = random_key()
     data_key = new_data_key(kek, UUID)
     keyring = Keyring(kek, lambda organization_id: [new_data_key(kek, organization_id), data_key])
+    keyring.prepare(UUID)
+    keyring.prepare(other)
     kept = replace(BARE, **asdict(keyring.seal(value, BARE)))
     assert keyring.open(kept) == value
     for wrong in (
@@ -233,6 +235,7 @@ def test_a_seal_opens_for_its_row_alone(value: str, other: str, record: bytes) -
         replace(kept, id=other),
         replace(kept, record=b"r" + record + b"."),
     ):
+        keyring.fetch(wrong.organization_id, wrong.key_id)
         with pytest.raises(SealError):
             keyring.open(wrong)
 

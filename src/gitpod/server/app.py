@@ -8,7 +8,7 @@ import traceback
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
-from typing import Any, TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from connectrpc.code import Code
 from connectrpc.compression import Compression
@@ -177,6 +177,7 @@ class Embedded:
             raise ServiceError(f"cannot use the store: {error.orig}") from None
         self._organization_id = organization.id
         self._keyring = Keyring(kek, self._store.data_keys)
+        self._keyring.prepare(organization.id)
         # Both run handlers here, so that closing can wait for those under way.
         self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="gitpod-embedded")
         service = SecretService(self._store, self._keyring)
@@ -205,12 +206,14 @@ class Embedded:
         return bool(self._store.tokens())
 
     def is_ready(self) -> bool:
-        """Whether the store answers, and the key opens its values."""
+        """Whether the store answers, and there is a key to seal with."""
         try:
-            return self._store.is_current and self._keyring.is_usable(self._organization_id)
+            self._keyring.prepare(self._organization_id)
+            is_current = self._store.is_current
         except Exception as error:  # noqa: BLE001 # whatever it is, this is the place to say so
-            logger.error("not ready", extra={"fields": {"error": type(error).__name__}})  # no text of it
+            logger.error("not ready: %s", type(error).__name__)  # without its text
             return False
+        return is_current
 
     @property
     def in_memory(self) -> bool:

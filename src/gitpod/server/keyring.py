@@ -9,7 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 
 from cryptography.exceptions import InvalidTag
@@ -30,17 +30,30 @@ class SealError(Exception):
     """A ciphertext was altered, or sealed by another key or for something else."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Opened:
-    """The data keys of an organization. Seals with the newest of them."""
+class KeyNotOpenError(Exception):
+    """A value's data key was not opened yet: `fetch` it, outside of any transaction, and try again."""
 
-    keys: dict[str, AESGCM]
-    newest: str
-    loaded_at: float
+    def __init__(self, secret: StoredSecret) -> None:
+        super().__init__(secret.key_id)
+        self.organization_id, self.key_id = secret.organization_id, secret.key_id
+
+
+@dataclass(slots=True)
+class _Keys:
+    """The data keys of an organization, oldest first; those that were opened, and ids that are of none."""
+
+    wrapped: dict[str, WrappedKey] = field(default_factory=dict)
+    opened: dict[str, AESGCM] = field(default_factory=dict)
+    absent: set[str] = field(default_factory=set)
+    newest: str = ""
+    loaded_at: float = float("-inf")
 
 
 class Keyring:
     """The data keys of every organization, opened when they are first needed. Its repr shows no key.
+
+    Sealing and opening wait for nothing, so that they can be part of a transaction; `prepare` and `fetch`
+    may ask the store, and whatever has the key-encryption key.
 
     Args:
         kek: what the data keys are wrapped by.
@@ -51,53 +64,78 @@ class Keyring:
         self._kek = kek
         self._load = load
         self._lock = threading.Lock()
-        self._opened: dict[str, _Opened] = {}
+        self._organizations: dict[str, _Keys] = {}
+
+    def prepare(self, organization_id: str) -> None:
+        """See that there is a key to seal with, the newest there was a few seconds ago.
+
+        Raises:
+            ServiceError: there is none, or none that opens.
+        """
+        keys = self._organizations.get(organization_id)
+        # While one thread looks for a newer key, the others use the one that they have.
+        if keys and (time.monotonic() - keys.loaded_at < REFRESH or not self._lock.acquire(blocking=False)):
+            return
+        if not keys:
+            self._lock.acquire()
+        try:
+            self._refresh(organization_id)
+        finally:
+            self._lock.release()
+
+    def fetch(self, organization_id: str, key_id: str) -> None:
+        """Open a data key, if there is one of this id. Raises `ServiceError` when it does not open."""
+        with self._lock:
+            keys = self._organizations[organization_id]
+            if key_id not in keys.wrapped:
+                self._refresh(organization_id)
+            if key_id in keys.wrapped:
+                self._open(keys, key_id)
+            else:
+                keys.absent.add(key_id)
 
     def seal(self, value: str, secret: StoredSecret) -> Sealed:
-        """Seal a value for a secret, whose own value does not matter."""
-        opened = self._of(secret.organization_id)
-        ciphertext = _seal(opened.keys[opened.newest], value.encode(), _associated_data(secret))
-        return Sealed(key_id=opened.newest, ciphertext=ciphertext)
+        """Seal a value for a secret, whose own value does not matter; after `prepare`."""
+        keys = self._organizations[secret.organization_id]
+        newest = keys.newest
+        ciphertext = _seal(keys.opened[newest], value.encode(), _associated_data(secret))
+        return Sealed(key_id=newest, ciphertext=ciphertext)
 
     def open(self, secret: StoredSecret) -> str:
-        """Open the value of a secret. Raises `SealError` when it was sealed for another one, or altered."""
-        opened = self._opened.get(secret.organization_id)
-        if opened is None or secret.key_id not in opened.keys:
-            opened = self._reload(secret.organization_id)
-        if secret.key_id not in opened.keys:
-            raise SealError
-        return _open(opened.keys[secret.key_id], secret.ciphertext, _associated_data(secret)).decode()
+        """Open the value of a secret; after `prepare`.
 
-    def is_usable(self, organization_id: str) -> bool:
-        """Whether there is a key to seal with."""
-        return bool(self._of(organization_id).keys)
+        Raises:
+            SealError: it was sealed for another secret, or altered.
+            KeyNotOpenError: its data key has to be fetched.
+        """
+        keys = self._organizations[secret.organization_id]
+        key = keys.opened.get(secret.key_id)
+        if key is None:
+            raise SealError if secret.key_id in keys.absent else KeyNotOpenError(secret)
+        return _open(key, secret.ciphertext, _associated_data(secret)).decode()
 
-    def _of(self, organization_id: str) -> _Opened:
-        opened = self._opened.get(organization_id)
-        if opened is None or time.monotonic() - opened.loaded_at > REFRESH:
-            return self._reload(organization_id)
-        return opened
-
-    def _reload(self, organization_id: str) -> _Opened:
+    def _refresh(self, organization_id: str) -> None:
+        keys = self._organizations.get(organization_id, _Keys())
         loaded_at = time.monotonic()
-        wrapped = self._load(organization_id)
-        if not wrapped:
+        keys.wrapped = {key.id: key for key in self._load(organization_id)}
+        keys.absent -= keys.wrapped.keys()
+        if not keys.wrapped:
             raise ServiceError("the organization has no data key")
-        # Never while a connection is awaited: whoever has the only one may be waiting here.
-        with self._lock:
-            known = self._opened.get(organization_id)
-            keys = dict(known.keys) if known else {}
-            for key in (key for key in wrapped if key.id not in keys):
-                try:
-                    keys[key.id] = AESGCM(unwrap(self._kek, key))
-                except ServiceError as error:
-                    if not keys:
-                        raise
-                    # As after `keys rewrap`, until this process is started with the new key: the old ones do.
-                    logger.error("a data key does not open", extra={"fields": {"error": str(error)}})
-            newest = next(key.id for key in reversed(wrapped) if key.id in keys)
-            opened = self._opened[organization_id] = _Opened(keys, newest, loaded_at)
-        return opened
+        newest = next(reversed(keys.wrapped))
+        try:
+            self._open(keys, newest)
+            keys.newest = newest
+        except ServiceError as error:
+            if not keys.newest:
+                raise
+            # As after `keys rewrap`, until this process is started with the new key: the one before does.
+            logger.error("a data key does not open: %s", error)  # the text says it all
+        keys.loaded_at = loaded_at
+        self._organizations[organization_id] = keys
+
+    def _open(self, keys: _Keys, key_id: str) -> None:
+        if key_id not in keys.opened:
+            keys.opened[key_id] = AESGCM(unwrap(self._kek, keys.wrapped[key_id]))
 
 
 def new_data_key(kek: KeyEncryptionKey, organization_id: str) -> WrappedKey:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from gitpod.server.app import open_key, unlock
 from gitpod.server.auth import Role, new_token
-from gitpod.server.keyring import REFRESH, Keyring, SealError, new_data_key, unwrap, wrap
+from gitpod.server.keyring import REFRESH, KeyNotOpenError, Keyring, SealError, new_data_key, unwrap, wrap
 from gitpod.server.rows import Organization, Sealed, StoredSecret, StoredToken, WrappedKey, audit_record, now
 from gitpod.server.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Subject
@@ -112,16 +112,23 @@ class Reencryption:
         moved, last = 0, ""
         while batch := self._store.sealed_otherwise(newest, last, BATCH):
             last = batch[-1].id
+            resealed = [(old, sealed) for old in batch if (sealed := self._reseal(old))]
             with self._store.maintenance() as maintenance:
-                done = sum(maintenance.reseal(old, sealed) for old in batch if (sealed := self._reseal(old)))
+                done = sum(maintenance.reseal(old, sealed) for old, sealed in resealed)
             progress(done)
             moved += done
             time.sleep(PAUSE)
         return moved
 
     def _reseal(self, old: StoredSecret) -> Sealed | None:
+        self._keyring.prepare(old.organization_id)
         try:
-            return self._keyring.seal(self._keyring.open(old), old)
+            try:
+                value = self._keyring.open(old)
+            except KeyNotOpenError:
+                self._keyring.fetch(old.organization_id, old.key_id)
+                value = self._keyring.open(old)
         except SealError:
             self.unreadable.add(old.id)
             return None
+        return self._keyring.seal(value, old)

@@ -17,7 +17,7 @@ from protobuf.wkt import Timestamp
 from protovalidate import FieldPathElementPb, FieldPathPb, ViolationPb, ViolationsPb
 
 from gitpod.server.auth import CALLER, Caller, Ctx
-from gitpod.server.keyring import Keyring, SealError
+from gitpod.server.keyring import KeyNotOpenError, Keyring, SealError
 from gitpod.server.log import REQUEST
 from gitpod.server.rows import Position, StoredSecret, audit_record
 from gitpod.server.store import Store, Transaction
@@ -85,6 +85,7 @@ class SecretService(secret_connect.SecretServiceSync):
             key_id="",
             ciphertext=b"",
         )
+        self._keyring.prepare(caller.organization_id)
         new = replace(bare, **asdict(self._keyring.seal(request.value, bare)))
 
         def add(transaction: Transaction, new: StoredSecret) -> StoredSecret:
@@ -177,7 +178,12 @@ class SecretService(secret_connect.SecretServiceSync):
             transaction.record(record)
             return result
 
-        result = self._store.write(began, work)
+        self._keyring.prepare(caller.organization_id)
+        try:
+            result = self._store.write(began, work)
+        except KeyNotOpenError as missing:
+            self._keyring.fetch(missing.organization_id, missing.key_id)
+            result = self._store.write(began, work)
         if isinstance(result, ConnectError):
             raise result
         return result
