@@ -139,6 +139,9 @@ def run(service_url: str, token: str) -> None:
         print()
     title("what is stored now: examples/list_secrets.py")
     subprocess.run([sys.executable, str(EXAMPLES / "list_secrets.py")], env=environment, check=True)
+
+
+def try_it() -> None:
     title("try it yourself")
     command = Path(os.path.relpath(sys.executable)).parent / "gitpod-secrets"
     print(f"{command} serve --store sqlite:///secrets.db\n")
@@ -151,9 +154,11 @@ def main() -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GITPOD_")}
     with (
         tempfile.TemporaryDirectory() as folder,
+        Path(folder, "log").open("w+") as log,
         subprocess.Popen(
             [*command, "--store", f"sqlite:///{folder}/secrets.db"],
             stdout=subprocess.PIPE,
+            stderr=log,
             text=True,
             env=environment,
         ) as service,
@@ -161,9 +166,14 @@ def main() -> None:
         try:
             assert service.stdout
             lines = (service.stdout.readline().strip() for _ in range(2))
-            exports = dict(line.removeprefix("export ").split("=", 1) for line in lines)
+            exports = dict(line.removeprefix("export ").split("=", 1) for line in lines if line)
+            if not exports:
+                sys.exit(Path(folder, "log").read_text())
             print(f"serving on {exports['GITPOD_BASE_URL']}, from a temporary folder", flush=True)
             run(exports["GITPOD_BASE_URL"], exports["GITPOD_API_KEY"])
+            title("what the service logged of the first of them")
+            print(next(line for line in Path(folder, "log").read_text().splitlines() if "CreateSecret" in line))
+            try_it()
         finally:
             service.terminate()
 
