@@ -127,7 +127,8 @@ class _Transport:
         except ServiceError as error:
             raise GitpodError(f"base_url: {error}") from None
         except StoreUnavailableError as error:
-            raise APIConnectionError(f"unavailable: {error}", code="unavailable", outcome="not_sent") from None
+            why = f"{error}: {error.reason}" if error.reason else error
+            raise APIConnectionError(f"unavailable: {why}", code="unavailable", outcome="not_sent") from None
         return self._service
 
 

@@ -45,5 +45,6 @@ def failures() -> Generator[None]:
     try:
         yield
     except (ServiceError, StoreUnavailableError) as error:
-        click.echo(f"gitpod-secrets: error: {error}", err=True)
+        reason = getattr(error, "reason", "")
+        click.echo(f"gitpod-secrets: error: {error}{f': {reason}' if reason else ''}", err=True)
         raise SystemExit(2) from None

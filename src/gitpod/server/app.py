@@ -71,6 +71,7 @@ def _told(error: Exception | None, ctx: Ctx) -> ConnectError | None:
         is_quoting = error is not None and error.message.startswith("unknown compression")
         return ConnectError(Code.UNIMPLEMENTED, "compression: send gzip, or none") if is_quoting else error
     if isinstance(error, StoreUnavailableError):
+        logger.info("request %s: %s: %s", REQUEST.get().id, error, error.reason)
         return ConnectError(Code.UNAVAILABLE, str(error))
     if isinstance(error, ConnectError) and error.code is not Code.INTERNAL:
         # The runtime could not decode the body, and its message quotes it.

@@ -100,7 +100,7 @@ class Database:
         try:
             connection = engine.connect()
         except DBAPIError as error:
-            raise (as_unavailable(error) or StoreUnavailableError(UNREACHABLE)) from None
+            raise (as_unavailable(error) or StoreUnavailableError(UNREACHABLE, reason(error))) from None
         except PoolTimeoutError:
             raise StoreUnavailableError(BUSY) from None
         with connection:
@@ -114,8 +114,13 @@ def as_unavailable(error: DBAPIError) -> StoreUnavailableError | None:
     if sqlstate(error) == LOCK_NOT_AVAILABLE:
         return StoreUnavailableError(BUSY)
     if error.connection_invalidated or sqlstate(error) == READ_ONLY:
-        return StoreUnavailableError(UNREACHABLE)
+        return StoreUnavailableError(UNREACHABLE, reason(error))
     return None
+
+
+def reason(error: DBAPIError) -> str:
+    """What the database said, in a line; psycopg leaves passwords out."""
+    return " ".join(str(error.orig).split())
 
 
 def sqlstate(error: DBAPIError) -> str:

@@ -6,7 +6,17 @@ class ServiceError(Exception):
 
 
 class StoreUnavailableError(Exception):
-    """The store cannot be reached, or others keep it locked. Nothing was written. The message says which."""
+    """The store cannot be reached, or others keep it locked. Nothing was written. The message says which.
+
+    `reason` is what the database said, for those who operate it: it may name hosts and users.
+    """
+
+    def __init__(self, message: str, reason: str = "") -> None:
+        super().__init__(message, reason)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 class StoreUncertainError(Exception):
