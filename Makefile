@@ -8,13 +8,16 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check -q
 AGAINST ?= HEAD
 
 .DEFAULT_GOAL := test
-.PHONY: help demo chaos failover test check lint types gen drift breaking dist clean
+.PHONY: help demo bench chaos failover test check lint types gen drift breaking dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## start the service, create the three documented secrets, show what went over the wire
 	@$(BIN)/python tools/demo.py
+
+bench: $(VENV)/.dev ## measure how many creates and reads a second the service does
+	@PYTHONPATH=tools $(BIN)/python bench/service.py
 
 chaos: $(VENV)/.dev ## kill the service and its database while clients write, and count what was lost
 	@$(BIN)/python tools/chaos.py $(if $(SEED),--seed $(SEED))

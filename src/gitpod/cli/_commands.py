@@ -1,6 +1,7 @@
 """The commands, parsed by click. Each is a few lines over the package."""
 
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +44,18 @@ def serve(host: str, allow_origin: tuple[str, ...], **options: Any) -> None:  # 
     if host not in ("127.0.0.1", "::1", "localhost") and settings.tls_cert is None:
         hint("HTTP shows the token and every value to the network; put TLS in front, or use --tls-cert")
     with failures():
-        run(settings, announce=lambda url, made_up: _announce(url, made_up, has_own=token is not None))
+        run(settings, announce=partial(_announce, has_own=token is not None))
 
 
-def _announce(url: str, made_up: str | None, *, has_own: bool) -> None:
+def _announce(url: str, grpc_port: int | None, made_up: str | None, *, has_own: bool) -> None:
     """Print what a shell needs to reach the service; a token that the caller brought is not repeated."""
     click.echo(f"export GITPOD_BASE_URL={url}")
     if made_up:
         click.echo(f"export GITPOD_API_KEY={made_up}")
     elif has_own:
         click.echo("# the token is the one in GITPOD_API_KEY")
+    if grpc_port is not None:
+        click.echo(f"# gRPC has port {grpc_port}")
     click.echo("gitpod-secrets: serving; stop with Ctrl-C", err=True)
 
 

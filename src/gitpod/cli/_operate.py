@@ -16,15 +16,24 @@ from gitpod.cli._shared import failures, key_option, store_option
 if TYPE_CHECKING:
     from gitpod.server.store import Store
 
+TIMES = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z")
 PRINCIPALS = ("user", "environment", "service-account", "runner", "account", "runner-manager")
 
 
 @contextmanager
-def opened(url: str) -> Generator["Store"]:
+def opened(url: str, *, may_be_new: bool = False) -> Generator["Store"]:
     """A store for the length of a command."""
-    from gitpod.server.store import Store  # the server's stack, which other commands do without
+    from gitpod.server.database import sqlite_path  # the server's stack, which other commands do without
+    from gitpod.server.errors import ServiceError
+    from gitpod.server.store import Store
 
     with failures():
+        if url.startswith("sqlite:"):
+            path = sqlite_path(url)
+            if path is None:
+                raise ServiceError("a store in memory is gone with the command")
+            if not (may_be_new or path.exists()):
+                raise ServiceError(f"there is no store at {path}")
         store = Store(url)
         try:
             yield store
@@ -35,8 +44,10 @@ def opened(url: str) -> Generator["Store"]:
 def existing(store: "Store") -> "Store":
     """The store, if it is one that this version works with."""
     from gitpod.server.errors import ServiceError  # as above
+    from gitpod.server.migrations.run import check_known
 
     if not store.is_current:
+        check_known(store.revision())
         raise ServiceError("the store is new, or its schema is not current; run gitpod-secrets migrate")
     return store
 
@@ -75,7 +86,7 @@ def token_create(  # one for each option
     kind = principal or ("environment" if role == "environment" else "user")
     who = Subject(id=str(subject or uuid4()), principal=Principal[kind.replace("-", "_").upper()])
     given, tenant = frozenset(map(str, projects)), str(organization) if organization else None
-    with opened(store) as each:
+    with opened(store, may_be_new=True) as each:
         text, stored = create_token(each, key, who, Role(role), given, tenant)
     click.echo(f"gitpod-secrets: token {stored.id} for {kind} {who.id}; it is shown this once", err=True)
     click.echo(text)
@@ -96,7 +107,8 @@ def token_list(store: str, *, as_json: bool) -> None:
         row["projects"] = row["projects"].replace(" ", ",")
         row["created_at"] = _time(row["created_at"])
         row["revoked_at"] = _time(row["revoked_at"]) if row["revoked_at"] else ""
-    _show(rows, ["id", "role", "principal", "subject_id", "projects", "created_at", "revoked_at"], as_json=as_json)
+    who, when = ["id", "role", "principal", "subject_id", "projects"], ["created_at", "revoked_at"]
+    _show(rows, [*who, *when, "organization_id"], as_json=as_json)
 
 
 @token.command("revoke")
@@ -166,7 +178,7 @@ def migrate(store: str) -> None:
     """Bring the schema of a store to this version. A service does the same when it starts."""
     from gitpod.server import operate
 
-    with opened(store) as each:
+    with opened(store, may_be_new=True) as each:
         operate.migrate(each)
     click.echo("gitpod-secrets: the schema is current", err=True)
 
@@ -174,22 +186,24 @@ def migrate(store: str) -> None:
 @click.command()
 @store_option
 @click.option("--secret", type=click.UUID, help="Of this secret alone.")
-@click.option("--since", type=click.DateTime(), help="From this time on, in UTC.")
-@click.option("--limit", default=100, show_default=True, type=click.IntRange(1), help="At most so many, the newest.")
+@click.option("--since", type=click.DateTime(TIMES), help="From this time on, in UTC unless it says otherwise.")
+@click.option(
+    "--limit", default=100, show_default=True, type=click.IntRange(1, 1_000_000), help="At most so many, the newest."
+)
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each.")
 def audit(store: str, secret: UUID | None, since: datetime | None, limit: int, *, as_json: bool) -> None:
     """Show who changed or read what: every mutation, every value that was read, and what was refused."""
     from gitpod_proto.gitpod.v1.identity_pb import Principal
 
-    start = int(since.replace(tzinfo=UTC).timestamp() * 1_000_000) if since else 0
+    start = int((since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp() * 1_000_000) if since else 0
     with opened(store) as each:
         records = existing(each).audit(secret_id=str(secret) if secret else None, since=start, limit=limit)
     rows = [asdict(record) for record in records]
     for row in rows:
         row["at"] = _time(row["at"])
         row["principal"] = Principal(row["principal"]).name.lower() if row["subject_id"] else "operator"
-    names = ["at", "principal", "subject_id", "action", "secret_id", "scope_kind", "scope_id", "outcome", "request_id"]
-    _show(rows, names, as_json=as_json)
+    who, what = ["at", "principal", "subject_id"], ["action", "secret_id", "scope_kind", "scope_id", "outcome"]
+    _show(rows, [*who, *what, "request_id", "organization_id"], as_json=as_json)
 
 
 def _time(microseconds: int) -> str:

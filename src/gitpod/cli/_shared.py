@@ -40,10 +40,15 @@ def hint(message: str) -> None:
 @contextmanager
 def failures() -> Generator[None]:
     """A block whose failures are told in a line, with exit status 2."""
-    from gitpod.server.errors import ServiceError, StoreUnavailableError  # only for what needs a store
+    from sqlalchemy.exc import DBAPIError  # only for what needs a store
+
+    from gitpod.server.errors import ServiceError, StoreUnavailableError
 
     try:
         yield
+    except DBAPIError as error:
+        click.echo(f"gitpod-secrets: error: the store failed: {error.orig}", err=True)
+        raise SystemExit(2) from None
     except (ServiceError, StoreUnavailableError) as error:
         reason = getattr(error, "reason", "")
         click.echo(f"gitpod-secrets: error: {error}{f': {reason}' if reason else ''}", err=True)

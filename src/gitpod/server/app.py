@@ -178,7 +178,9 @@ class Embedded:
             raise ServiceError(f"cannot use the store: {error.orig}") from None
         self._organization_id = organization.id
         self._keyring = Keyring(kek, self._store.data_keys)
-        self._keyring.prepare(organization.id)
+        for each in self._store.organizations():
+            # Opened now, they stay usable when `keys rewrap` gives the store another key.
+            self._keyring.prepare(each)
         # Both run handlers here, so that closing can wait for those under way.
         self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="gitpod-embedded")
         service = SecretService(self._store, self._keyring)

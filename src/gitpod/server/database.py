@@ -53,7 +53,7 @@ class Database:
         self.path: Path | None = None
         self.is_sqlite = not url.startswith("postgresql:")
         if self.is_sqlite:
-            self.path = _sqlite_path(url)
+            self.path = sqlite_path(url)
             self.engine = _sqlite_engine(self.path)
         else:
             self.engine = _postgresql_engine(url)
@@ -166,7 +166,7 @@ def _postgresql_engine(url: str) -> Engine:
     return engine
 
 
-def _sqlite_path(url: str) -> Path | None:
+def sqlite_path(url: str) -> Path | None:
     """The file that a `sqlite:` URL names, None for one in memory."""
     try:
         parsed = make_url(url)

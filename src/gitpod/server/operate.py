@@ -39,6 +39,7 @@ def create_token(
     with store.maintenance() as maintenance:
         new = Organization(id=stored.organization_id, owner_id=str(uuid.uuid4()))
         if kek and maintenance.add_organization(new):
+            unwrap(kek, maintenance.data_keys(known[0])[-1])
             maintenance.add_data_key(new_data_key(kek, new.id))
         maintenance.add_token(stored)
         maintenance.record(audit_record(new.id, None, "CreateToken", scope_kind="token", scope_id=stored.id))
@@ -61,7 +62,10 @@ def rotate(store: Store, key: str | None) -> int:
     """Give every organization a new data key, which new values are sealed by. Returns how many there are."""
     _, kek = unlock(store, key)
     with store.maintenance() as maintenance:
-        organizations = {each.organization_id for each in maintenance.data_keys()}
+        keys = maintenance.data_keys()
+        # Another command may have wrapped them anew since.
+        unwrap(kek, keys[-1])
+        organizations = {each.organization_id for each in keys}
         for organization_id in organizations:
             maintenance.add_data_key(new_data_key(kek, organization_id))
             maintenance.record(audit_record(organization_id, None, "RotateKeys"))
@@ -91,21 +95,32 @@ class Reencryption:
         _, kek = unlock(store, key)
         self._store = store
         self._keyring = Keyring(kek, store.data_keys)
-        self._newest = [keys[-1] for each in store.organizations() if (keys := store.data_keys(each))]
+        self._organizations = [each for each in store.organizations() if store.data_keys(each)]
         self.unreadable: set[str] = set()
         """The ids of secrets whose values do not open, and were left as they are."""
 
     def remaining(self) -> int:
         """How many values another data key seals."""
-        return sum(self._store.count_sealed_otherwise(newest) for newest in self._newest)
+        return sum(self._store.count_sealed_otherwise(self._newest(each)) for each in self._organizations)
 
     def run(self, progress: Callable[[int], object]) -> None:
         """Move them all. `progress` gets the number of each batch."""
-        for newest in self._newest:
+        for organization_id in self._organizations:
+            self._run(organization_id, progress)
+
+    def _run(self, organization_id: str, progress: Callable[[int], object]) -> None:
+        newest = self._newest(organization_id)
+        while True:
             # Services may seal with the key before it for that long.
             time.sleep(max(0.0, newest.created_at / 1e6 + 2 * REFRESH - now() / 1e6))
-            while self._walk(newest, progress):
-                pass
+            moved = self._walk(newest, progress)
+            latest = self._newest(organization_id)
+            if not moved and latest.id == newest.id:
+                return
+            newest = latest
+
+    def _newest(self, organization_id: str) -> WrappedKey:
+        return self._store.data_keys(organization_id)[-1]
 
     def _walk(self, newest: WrappedKey, progress: Callable[[int], object]) -> int:
         """Pass over what is left once. Returns how many values were moved."""

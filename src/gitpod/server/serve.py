@@ -65,11 +65,11 @@ class Settings:
     origins: tuple[str, ...] = ()
 
 
-def run(settings: Settings, *, announce: Callable[[str, str | None], None]) -> None:
+def run(settings: Settings, *, announce: Callable[[str, int | None, str | None], None]) -> None:
     """Serve until SIGINT or SIGTERM.
 
-    `announce` gets the URL once connections are accepted; and a token, if the store has none and none was
-    given, so that one was made up for this run.
+    `announce` gets the URL once connections are accepted, and the port of gRPC, if there is one; and a
+    token, if the store has none and none was given, so that one was made up for this run.
 
     Raises:
         ServiceError: the store cannot be opened, an address cannot be listened on, a certificate cannot be
@@ -98,7 +98,8 @@ def run(settings: Settings, *, announce: Callable[[str, str | None], None]) -> N
             # uvicorn's own handlers are there only while it runs, and pass the signal on to these.
             signal.signal(signal.SIGINT, stop)
             signal.signal(signal.SIGTERM, stop)
-            announce(_url(*listener.getsockname()[:2], is_tls=context is not None), made_up)
+            url = _url(*listener.getsockname()[:2], is_tls=context is not None)
+            announce(url, grpc_server.port if grpc_server else None, made_up)
             server.run(sockets=[listener])
     finally:
         service.close()

@@ -94,7 +94,7 @@ class SecretService(secret_connect.SecretServiceSync):
                 raise ConnectError(Code.ALREADY_EXISTS, "name: is taken in this scope")
             return stored
 
-        return CreateSecretResponse(secret=_message(self._audited("CreateSecret", new.id, lambda _: new, add)))
+        return CreateSecretResponse(secret=_message(self._audited("CreateSecret", "", lambda _: new, add)))
 
     def update_secret_value(self, request: UpdateSecretValueRequest, ctx: Ctx, /) -> UpdateSecretValueResponse:  # noqa: ARG002
         """UpdateSecretValue. NOT_FOUND when there is no such secret."""
@@ -154,14 +154,17 @@ class SecretService(secret_connect.SecretServiceSync):
     def _audited(
         self,
         rpc: str,
-        secret_id: str,
+        given_id: str,
         find: Callable[[Transaction], StoredSecret | None],
         act: Callable[[Transaction, StoredSecret], RES],
     ) -> RES:
-        """Do something with a secret, if the caller reaches it, and keep a record of it in the same transaction."""
+        """Do something with a secret, if the caller reaches it, and keep a record of it in the same transaction.
+
+        `given_id` is what the record of a refusal has for the secret's.
+        """
         caller = CALLER.get()
         began = audit_record(
-            caller.organization_id, caller.subject, rpc, secret_id=secret_id, request_id=REQUEST.get().id
+            caller.organization_id, caller.subject, rpc, secret_id=given_id, request_id=REQUEST.get().id
         )
 
         def work(transaction: Transaction) -> RES | ConnectError:
@@ -172,6 +175,7 @@ class SecretService(secret_connect.SecretServiceSync):
                 record = replace(record, scope_kind=secret.scope_kind, scope_id=secret.scope_id)
                 _check_reach(caller, secret.scope_kind, secret.scope_id)
                 result: RES | ConnectError = act(transaction, secret)
+                record = replace(record, secret_id=secret.id)
             except ConnectError as refusal:
                 result = refusal
                 record = replace(record, outcome=refusal.code.value)

@@ -25,11 +25,16 @@ def upgrade(connection: Connection) -> None:
     current = MigrationContext.configure(connection).get_current_revision()
     if current is None and inspect(connection).has_table("secrets"):
         raise ServiceError("the store is from a development version before 0.1.0, whose values this one cannot open")
+    check_known(current)
+    command.upgrade(config, "head")
+
+
+def check_known(revision: str | None) -> None:
+    """Raise `ServiceError` for a revision of a newer version."""
     try:
-        ScriptDirectory.from_config(config).get_revision(current or "base")
+        ScriptDirectory(str(Path(__file__).parent)).get_revision(revision or "base")
     except CommandError:
         raise ServiceError(
-            f"the store is from a newer version of gitpod-connect: its schema is {current}, and this version "
+            f"the store is from a newer version of gitpod-connect: its schema is {revision}, and this version "
             f"knows {REVISION} and older ones"
         ) from None
-    command.upgrade(config, "head")
