@@ -190,7 +190,9 @@ class Embedded:
             role=Role.OWNER,
         )
         served = token is not None if is_served is None else is_served
-        self.authenticate = Authenticate(self._store, owner, token, is_served=served, executor=self.executor)
+        self.authenticate = Authenticate(
+            self._store, self._keyring, owner, token, is_served=served, executor=self.executor
+        )
         options: dict[str, Any] = {
             "interceptors": [*telemetry, Guard(), self.authenticate],
             "read_max_bytes": MAX_REQUEST_BYTES,

@@ -17,7 +17,8 @@ from connectrpc.errors import ConnectError
 from connectrpc.request import RequestContext
 
 from gitpod.server.errors import ServiceError
-from gitpod.server.log import REQUEST
+from gitpod.server.keyring import KeyNotOpenError, Keyring, SealError
+from gitpod.server.log import REQUEST, logger
 from gitpod.server.rows import AuditRecord, StoredToken, audit_record, now
 from gitpod.server.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
@@ -102,6 +103,8 @@ def new_token(organization_id: str, subject: Subject, role: Role, projects: froz
         role=role.value,
         projects=" ".join(sorted(projects)),
         created_at=now(),
+        key_id="",
+        tag=b"",
     )
 
 
@@ -110,14 +113,25 @@ class Authenticate:
 
     Args:
         store: where the tokens are.
+        keyring: what they are signed by.
         owner: whoever needs no token of the store.
         token: the owner's bearer token. Without it only tokens of the store are taken.
         is_served: whether callers need a token at all; in process they have the store anyway.
         executor: where the store is asked, so that an event loop does not wait for it.
     """
 
-    def __init__(self, store: Store, owner: Caller, token: str | None, *, is_served: bool, executor: Executor) -> None:
+    def __init__(
+        self,
+        store: Store,
+        keyring: Keyring,
+        owner: Caller,
+        token: str | None,
+        *,
+        is_served: bool,
+        executor: Executor,
+    ) -> None:
         self._store = store
+        self._keyring = keyring
         self._owner = owner
         self._owner_digest: bytes | None = None
         if token is not None:
@@ -170,7 +184,7 @@ class Authenticate:
         organization_id = _organization(given)
         if organization_id is not None:
             stored = self._store.token(organization_id, digest)
-        if stored is None or stored.revoked_at is not None:
+        if stored is None or stored.revoked_at is not None or not self._is_signed(stored):
             self._remembered.pop(digest, None)
             raise ConnectError(Code.UNAUTHENTICATED, "authorization: the bearer token is not known")
         subject = Subject(id=stored.subject_id, principal=Principal(stored.principal))
@@ -182,6 +196,20 @@ class Authenticate:
             self._remembered.clear()
         self._remembered[digest] = asked_at, caller
         return caller
+
+    def _is_signed(self, token: StoredToken) -> bool:
+        """Whether a token was made by whoever had the keys."""
+        try:
+            self._keyring.prepare(token.organization_id)
+            try:
+                self._keyring.check(token)
+            except KeyNotOpenError:
+                self._keyring.fetch(token.organization_id, token.key_id)
+                self._keyring.check(token)
+        except SealError:
+            logger.error("token %s is not as it was made", token.id)  # which is all there is to say
+            return False
+        return True
 
     def _deny(self, record: AuditRecord, role: Role) -> None:
         """Keep a record of who tried what, and refuse it."""

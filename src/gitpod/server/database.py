@@ -41,6 +41,8 @@ POSTGRES_DEFAULTS: dict[str, Any] = {
 
 SERIALIZATION_FAILURES = ("40001", "40P01")
 """Run again, the transaction succeeds: serialization_failure and deadlock_detected."""
+NO_SUCH_LOCK = ("42883", "0A000")
+"""undefined_function and feature_not_supported: engines that speak the protocol, without advisory locks."""
 LOCK_NOT_AVAILABLE = "55P03"
 READ_ONLY = "25006"
 """This server is a standby, or became one."""
@@ -88,7 +90,10 @@ class Database:
                     connection.execute(text("SET LOCAL lock_timeout = '60s'"))
                     connection.execute(text(f"SELECT pg_advisory_xact_lock({MAINTENANCE_LOCK})"))
             except DBAPIError as error:
-                raise as_unavailable(error) or error from None
+                if sqlstate(error) not in NO_SUCH_LOCK:
+                    raise as_unavailable(error) or error from None
+                # docs/service.md says what to take care of there.
+                connection.rollback()
             yield connection
 
     @contextmanager
@@ -152,6 +157,18 @@ def _postgresql_engine(url: str) -> Engine:
         max_overflow=0,
         pool_timeout=BUSY_TIMEOUT,
     )
+
+    own = engine.dialect._get_server_version_info  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # no setting says it
+
+    def version(connection: Connection) -> tuple[int, ...]:
+        try:
+            found: tuple[int, ...] = own(connection)
+        except AssertionError:
+            # CockroachDB, whose version says nothing of PostgreSQL's.
+            return (13,)
+        return found
+
+    engine.dialect._get_server_version_info = version  # type: ignore[method-assign]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
     @event.listens_for(engine, "connect")
     def connected(connection: "psycopg.Connection[Any]", _: object) -> None:

@@ -98,12 +98,13 @@ class CommandKey:
 
     def _run(self, action: str, given: bytes, associated_data: bytes) -> bytes:
         program = self._command[0]
+        environment = {name: value for name, value in os.environ.items() if name != "GITPOD_API_KEY"}
         try:
             done = subprocess.run(  # noqa: S603 # the operator's own, and no shell
                 [*self._command, action],
                 input=given,
                 stdout=subprocess.PIPE,
-                env=os.environ | {"GITPOD_ASSOCIATED_DATA": associated_data.hex()},
+                env=environment | {"GITPOD_ASSOCIATED_DATA": associated_data.hex()},
                 timeout=COMMAND_TIMEOUT,
                 check=False,
             )

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from gitpod.server.errors import ServiceError
 from gitpod.server.kek import KeyEncryptionKey, UnwrapError
 from gitpod.server.log import logger
-from gitpod.server.rows import Sealed, StoredSecret, WrappedKey, now
+from gitpod.server.rows import Sealed, StoredSecret, StoredToken, WrappedKey, now
 
 NONCE_BYTES = 12
 KEY_BYTES = 32
@@ -33,9 +33,9 @@ class SealError(Exception):
 class KeyNotOpenError(Exception):
     """A value's data key was not opened yet: `fetch` it, outside of any transaction, and try again."""
 
-    def __init__(self, secret: StoredSecret) -> None:
-        super().__init__(secret.key_id)
-        self.organization_id, self.key_id = secret.organization_id, secret.key_id
+    def __init__(self, of: StoredSecret | StoredToken) -> None:
+        super().__init__(of.key_id)
+        self.organization_id, self.key_id = of.organization_id, of.key_id
 
 
 @dataclass(slots=True)
@@ -108,11 +108,25 @@ class Keyring:
             SealError: it was sealed for another secret, or altered.
             KeyNotOpenError: its data key has to be fetched.
         """
-        keys = self._organizations[secret.organization_id]
-        key = keys.opened.get(secret.key_id)
-        if key is None:
-            raise SealError if secret.key_id in keys.absent else KeyNotOpenError(secret)
+        key = self._opened(self._organizations[secret.organization_id], secret)
         return _open(key, secret.ciphertext, _associated_data(secret)).decode()
+
+    def sign(self, token: StoredToken) -> StoredToken:
+        """Seal what a token says, so that nobody who merely writes to the store makes one; after `prepare`."""
+        keys = self._organizations[token.organization_id]
+        tag = _seal(keys.opened[keys.newest], b"", _token_associated_data(token))
+        return replace(token, key_id=keys.newest, tag=tag)
+
+    def check(self, token: StoredToken) -> None:
+        """See that a token is as it was signed. Raises as `open` does."""
+        keys = self._organizations[token.organization_id]
+        _open(self._opened(keys, token), token.tag, _token_associated_data(token))
+
+    def _opened(self, keys: _Keys, of: StoredSecret | StoredToken) -> AESGCM:
+        key = keys.opened.get(of.key_id)
+        if key is None:
+            raise SealError if of.key_id in keys.absent else KeyNotOpenError(of)
+        return key
 
     def _refresh(self, organization_id: str) -> None:
         keys = self._organizations.get(organization_id, _Keys())
@@ -171,6 +185,11 @@ def _associated_data(secret: StoredSecret) -> bytes:
     """
     parts = ("gitpod-secret-1", secret.organization_id, secret.scope_kind, secret.scope_id, secret.id)
     return "\0".join((*parts, sha256(secret.record).hexdigest())).encode()
+
+
+def _token_associated_data(token: StoredToken) -> bytes:
+    who = (token.subject_id, str(token.principal), token.role, token.projects, str(token.created_at))
+    return "\0".join(("gitpod-token-1", token.organization_id, token.id, token.digest.hex(), *who)).encode()
 
 
 def _key_associated_data(key: WrappedKey) -> bytes:

@@ -30,19 +30,21 @@ def create_token(
 
     Returns the token, which nobody can show again, and what the store keeps of it.
     """
-    known = store.organizations() if store.is_current else []
-    kek = None
-    if not known or organization_id not in {None, *known}:
-        organization, kek = unlock(store, key)
-        known = known or [organization.id]
-    token, stored = new_token(organization_id or known[0], subject, role, projects)
+    own, kek = unlock(store, key)
+    token, bare = new_token(organization_id or own.id, subject, role, projects)
     with store.maintenance() as maintenance:
-        new = Organization(id=stored.organization_id, owner_id=str(uuid.uuid4()))
-        if kek and maintenance.add_organization(new):
-            unwrap(kek, maintenance.data_keys(known[0])[-1])
+        # Another command may have wrapped the keys anew since.
+        unwrap(kek, maintenance.data_keys(own.id)[-1])
+        new = Organization(id=bare.organization_id, owner_id=str(uuid.uuid4()))
+        if maintenance.add_organization(new):
             maintenance.add_data_key(new_data_key(kek, new.id))
+    keyring = Keyring(kek, store.data_keys)
+    keyring.prepare(bare.organization_id)
+    stored = keyring.sign(bare)
+    with store.maintenance() as maintenance:
         maintenance.add_token(stored)
-        maintenance.record(audit_record(new.id, None, "CreateToken", scope_kind="token", scope_id=stored.id))
+        record = audit_record(stored.organization_id, None, "CreateToken", scope_kind="token", scope_id=stored.id)
+        maintenance.record(record)
     return token, stored
 
 

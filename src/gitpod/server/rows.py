@@ -54,7 +54,10 @@ class StoredSecret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredToken:
-    """A bearer token, known by its SHA-256 alone. `projects` are ids, separated by spaces."""
+    """A bearer token, known by its SHA-256 alone. `projects` are ids, separated by spaces.
+
+    `tag` proves that all but `revoked_at` was written by whoever had the keys.
+    """
 
     organization_id: str
     id: str
@@ -64,6 +67,8 @@ class StoredToken:
     role: str
     projects: str
     created_at: int
+    key_id: str
+    tag: bytes
     revoked_at: int | None = None
 
 

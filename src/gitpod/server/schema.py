@@ -52,6 +52,8 @@ tokens = Table(
     Column("role", String(16), nullable=False),
     Column("projects", String, nullable=False),
     Column("created_at", BigInteger, nullable=False),
+    Column("key_id", String(36), nullable=False),
+    Column("tag", LargeBinary, nullable=False),
     Column("revoked_at", BigInteger),
     Index("tokens_by_digest", "organization_id", "digest", unique=True),
 )

@@ -97,10 +97,12 @@ class SecretService(secret_connect.SecretServiceSync):
         return CreateSecretResponse(secret=_message(self._audited("CreateSecret", "", lambda _: new, add)))
 
     def update_secret_value(self, request: UpdateSecretValueRequest, ctx: Ctx, /) -> UpdateSecretValueResponse:  # noqa: ARG002
-        """UpdateSecretValue. NOT_FOUND when there is no such secret."""
+        """UpdateSecretValue. NOT_FOUND when there is no such secret; DATA_LOSS when its row was altered."""
         check(request)
 
         def replace_value(transaction: Transaction, stored: StoredSecret) -> None:
+            # Or what was altered in the row would be sealed as if it had been said so.
+            self._open(transaction, stored)
             if not transaction.replace_value(stored, self._keyring.seal(request.value, stored)):
                 raise _not_found()
 
@@ -137,14 +139,13 @@ class SecretService(secret_connect.SecretServiceSync):
     def get_secret_value(self, request: GetSecretValueRequest, ctx: Ctx, /) -> GetSecretValueResponse:  # noqa: ARG002
         """GetSecretValue. NOT_FOUND when there is no such secret; DATA_LOSS when its value does not open."""
         check(request)
+        return GetSecretValueResponse(value=self._with("GetSecretValue", request.secret_id, self._open))
 
-        def open_value(_: Transaction, stored: StoredSecret) -> str:
-            try:
-                return self._keyring.open(stored)
-            except SealError:
-                raise ConnectError(Code.DATA_LOSS, "the value was altered, or sealed for another secret") from None
-
-        return GetSecretValueResponse(value=self._with("GetSecretValue", request.secret_id, open_value))
+    def _open(self, _: Transaction, stored: StoredSecret) -> str:
+        try:
+            return self._keyring.open(stored)
+        except SealError:
+            raise ConnectError(Code.DATA_LOSS, "the value was altered, or sealed for another secret") from None
 
     def _with(self, rpc: str, secret_id: str, act: Callable[[Transaction, StoredSecret], RES]) -> RES:
         """Do something with the secret that has an id."""

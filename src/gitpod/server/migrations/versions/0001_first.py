@@ -50,6 +50,8 @@ def upgrade() -> None:
         sa.Column("role", sa.String(16), nullable=False),
         sa.Column("projects", sa.String, nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
+        sa.Column("key_id", sa.String(36), nullable=False),
+        sa.Column("tag", sa.LargeBinary, nullable=False),
         sa.Column("revoked_at", sa.BigInteger),
     )
     op.create_index("tokens_by_digest", "tokens", ["organization_id", "digest"], unique=True)
