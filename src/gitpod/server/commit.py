@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 
 from gitpod.server.database import BUSY, READ_ONLY, SERIALIZATION_FAILURES, Database, as_unavailable, sqlstate
 from gitpod.server.errors import StoreUnavailableError, StoreUncertainError
@@ -84,7 +84,11 @@ class GroupCommit(Generic[TX]):
             self._queue.append(job)
             leads, self._is_led = not self._is_led, True
         if not leads:
-            self._wait(job)
+            try:
+                self._wait(job)
+            except BaseException:
+                self._leave(job)
+                raise
         if not job.is_done:
             self._lead()
         if job.error is not None:
@@ -101,6 +105,19 @@ class GroupCommit(Generic[TX]):
             # Somebody has begun it, and will end it.
             job.woken.wait()
 
+    def _leave(self, job: Job[TX]) -> None:
+        """Wait no longer, and hand over the lead if it came meanwhile."""
+        with self._mutex:
+            if job in self._queue:
+                self._queue.remove(job)
+                if job.woken.is_set():
+                    self._hand_over()
+
+    def _hand_over(self) -> None:
+        self._is_led = bool(self._queue)
+        if self._queue:
+            self._queue[0].woken.set()
+
     def _lead(self) -> None:
         """Do the first of what has queued up, and hand over."""
         with self._mutex:
@@ -109,9 +126,7 @@ class GroupCommit(Generic[TX]):
             self._write(batch)
         finally:
             with self._mutex:
-                self._is_led = bool(self._queue)
-                if self._queue:
-                    self._queue[0].woken.set()
+                self._hand_over()
             for job in batch:
                 job.is_done = True
                 job.woken.set()
@@ -154,7 +169,7 @@ class GroupCommit(Generic[TX]):
     def _settle(self, job: Job[TX], deadline: float, *, lost: bool) -> None:
         """Do the work by itself, after the commit that held it failed or was lost."""
         result = job.result
-        while True:
+        while time.monotonic() < deadline:
             try:
                 if lost and self._is_recorded(job.record):
                     job.result, job.error = result, None
@@ -168,16 +183,15 @@ class GroupCommit(Generic[TX]):
                     job.error = error
                     return
             except Exception as error:  # noqa: BLE001 # told to whoever's work it is
-                if not _is_passing(error, lost=lost):
-                    job.error = self._meaning(error)
+                meaning = self._meaning(error)
+                # While a lost commit may yet take place, no other error says that nothing was written.
+                if not lost and not _is_passing(error):
+                    job.error = meaning
                     return
             else:
                 return
-            if time.monotonic() > deadline:
-                unavailable, uncertain = StoreUnavailableError(BUSY), StoreUncertainError("the outcome is not known")
-                job.error = uncertain if lost else unavailable
-                return
             time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 # so that two who collided do not again
+        job.error = StoreUncertainError("the outcome is not known") if lost else StoreUnavailableError(BUSY)
 
     def _is_recorded(self, record: AuditRecord) -> bool:
         with self._database.writer() as connection:
@@ -193,13 +207,11 @@ class GroupCommit(Generic[TX]):
         return as_unavailable(error) or error
 
 
-def _is_passing(error: Exception, *, lost: bool) -> bool:
-    """Whether the same work may succeed by itself, or is found to have been done."""
+def _is_passing(error: Exception) -> bool:
+    """Whether the same work may succeed by itself."""
     if not isinstance(error, DBAPIError):
         return False
-    # A lost commit that has taken place after all left its record.
-    took_place = lost and isinstance(error, IntegrityError)
-    return took_place or error.connection_invalidated or sqlstate(error) in SERIALIZATION_FAILURES
+    return error.connection_invalidated or sqlstate(error) in SERIALIZATION_FAILURES
 
 
 def _fail(jobs: Iterable[Job[Any]], error: StoreUnavailableError) -> None:

@@ -86,6 +86,8 @@ class Database:
                     # The write lock first: a lock that is upgraded may have to fail.
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
                 elif exclusive:
+                    # What others did before they gave the lock away must be seen, whatever the database's default.
+                    connection.execute(text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
                     # Another start may be making the schema.
                     connection.execute(text("SET LOCAL lock_timeout = '60s'"))
                     connection.execute(text(f"SELECT pg_advisory_xact_lock({MAINTENANCE_LOCK})"))

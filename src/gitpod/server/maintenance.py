@@ -1,13 +1,12 @@
 """The SQL of those who operate the store: its schema, its keys, and who may call."""
 
 from collections.abc import Iterable
-from dataclasses import asdict
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_unless
 
-from gitpod.server.rows import AuditRecord, Organization, Sealed, StoredSecret, StoredToken, WrappedKey, now
+from gitpod.server.rows import AuditRecord, Organization, Sealed, StoredSecret, StoredToken, WrappedKey, columns, now
 from gitpod.server.schema import audit, data_keys, metadata, organizations, secrets, tokens
 
 ORGANIZATIONS = select(organizations.c.id, organizations.c.owner_id).order_by(
@@ -57,7 +56,7 @@ class Maintenance:
     def add_organization(self, new: Organization) -> bool:
         """Add an organization, unless it is there."""
         statement = insert_unless(organizations).on_conflict_do_nothing().returning(organizations.c.id)
-        return self._connection.execute(statement, {**asdict(new), "created_at": now()}).first() is not None
+        return self._connection.execute(statement, {**columns(new), "created_at": now()}).first() is not None
 
     def holds_secrets(self) -> bool:
         """Whether there are any."""
@@ -73,7 +72,7 @@ class Maintenance:
 
     def add_data_key(self, key: WrappedKey) -> None:
         """Keep a new data key: from now on the newest."""
-        self._connection.execute(insert(data_keys), asdict(key))
+        self._connection.execute(insert(data_keys), columns(key))
 
     def rewrap(self, key: WrappedKey) -> None:
         """Keep a data key in its new wrapping."""
@@ -82,12 +81,12 @@ class Maintenance:
 
     def reseal(self, old: StoredSecret, sealed: Sealed) -> bool:
         """Seal a value by another key, unless it was changed meanwhile."""
-        values = {**asdict(sealed), "of": old.organization_id, "this": old.id, "from": old.ciphertext}
+        values = {**columns(sealed), "of": old.organization_id, "this": old.id, "from": old.ciphertext}
         return self._connection.execute(RESEAL, values).rowcount == 1
 
     def add_token(self, token: StoredToken) -> None:
         """Keep a new token."""
-        self._connection.execute(insert(tokens), asdict(token))
+        self._connection.execute(insert(tokens), columns(token))
 
     def revoke_token(self, token_id: str) -> StoredToken | None:
         """Revoke a token, once. None when there is no such token."""
@@ -102,7 +101,7 @@ class Maintenance:
 
     def record(self, record: AuditRecord) -> None:
         """Keep an audit record."""
-        self._connection.execute(insert(audit), asdict(record))
+        self._connection.execute(insert(audit), columns(record))
 
 
 def keys_of(rows: Iterable[Any]) -> list[WrappedKey]:

@@ -3,6 +3,7 @@
 import os
 import time
 from dataclasses import dataclass
+from typing import Any
 
 from gitpod_proto.gitpod.v1.identity_pb import Subject
 
@@ -98,6 +99,14 @@ class Position:
 
     created_at: int
     id: str
+
+
+Row = Organization | WrappedKey | Sealed | StoredSecret | StoredToken | AuditRecord
+
+
+def columns(row: Row) -> dict[str, Any]:
+    """The fields of a row, for a statement; `dataclasses.asdict` copies them deeply, and takes ten times as long."""
+    return {name: getattr(row, name) for name in row.__slots__}
 
 
 def now() -> int:

@@ -6,7 +6,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from concurrent.futures import Executor
 from contextvars import copy_context
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Literal, TypeVar
 
 import protovalidate
@@ -19,7 +19,7 @@ from protovalidate import FieldPathElementPb, FieldPathPb, ViolationPb, Violatio
 from gitpod.server.auth import CALLER, Caller, Ctx
 from gitpod.server.keyring import KeyNotOpenError, Keyring, SealError
 from gitpod.server.log import REQUEST
-from gitpod.server.rows import Position, StoredSecret, audit_record
+from gitpod.server.rows import Position, StoredSecret, audit_record, columns
 from gitpod.server.store import Store, Transaction
 from gitpod_proto.gitpod.v1 import secret_connect
 from gitpod_proto.gitpod.v1.pagination_pb import PaginationResponse
@@ -86,7 +86,7 @@ class SecretService(secret_connect.SecretServiceSync):
             ciphertext=b"",
         )
         self._keyring.prepare(caller.organization_id)
-        new = replace(bare, **asdict(self._keyring.seal(request.value, bare)))
+        new = replace(bare, **columns(self._keyring.seal(request.value, bare)))
 
         def add(transaction: Transaction, new: StoredSecret) -> StoredSecret:
             stored = transaction.add(new)

@@ -7,7 +7,7 @@ when the call returns.
 import threading
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 from weakref import finalize
@@ -30,7 +30,7 @@ from sqlalchemy.dialects.postgresql import insert as insert_unless
 from sqlalchemy.exc import DBAPIError
 
 from gitpod.server.commit import GroupCommit
-from gitpod.server.database import UNREACHABLE, Database
+from gitpod.server.database import BUSY, SERIALIZATION_FAILURES, Database, as_unavailable, sqlstate
 from gitpod.server.errors import ServiceError, StoreUnavailableError
 from gitpod.server.maintenance import DATA_KEYS, ORGANIZATIONS, Maintenance, keys_of
 from gitpod.server.rows import (
@@ -41,6 +41,7 @@ from gitpod.server.rows import (
     StoredSecret,
     StoredToken,
     WrappedKey,
+    columns,
     now,
 )
 from gitpod.server.schema import REVISION, audit, secrets, tokens
@@ -104,11 +105,11 @@ class Transaction:
             newest = self._connection.scalar(NEWEST, {"organization_id": secret.organization_id}) or 0
         created_at = self._clock.next(newest)
         kept = replace(secret, created_at=created_at, updated_at=created_at)
-        return kept if self._connection.execute(ADD_SECRET, asdict(kept)).first() else None
+        return kept if self._connection.execute(ADD_SECRET, columns(kept)).first() else None
 
     def replace_value(self, secret: StoredSecret, sealed: Sealed) -> bool:
         """Put another sealed value in a secret's place. False when there is no such secret any more."""
-        values = {**asdict(sealed), "updated_at": now(), "of": secret.organization_id, "this": secret.id}
+        values = {**columns(sealed), "updated_at": now(), "of": secret.organization_id, "this": secret.id}
         return self._connection.execute(REPLACE_VALUE, values).rowcount == 1
 
     def remove(self, secret: StoredSecret) -> bool:
@@ -122,7 +123,7 @@ class Transaction:
 
     def flush(self) -> None:
         """Write the audit records."""
-        self._connection.execute(ADD_AUDIT, [asdict(record) for record in self._records])
+        self._connection.execute(ADD_AUDIT, [columns(record) for record in self._records])
 
     def is_recorded(self, record: AuditRecord) -> bool:
         """Whether a transaction with this record was committed."""
@@ -240,15 +241,15 @@ class Store:
 
     def _read(self, statement: Executable, values: dict[str, object] | None = None) -> Sequence[RowMapping]:
         """The rows of a query, asked again if the connection turns out to be dead."""
-        for is_last in (False, True):
+        for is_last in (False, False, False, True):
             try:
                 with self._database.reader() as connection:
                     return connection.execute(statement, values or {}).mappings().all()
             except DBAPIError as error:
-                if not error.connection_invalidated:
+                if not error.connection_invalidated and sqlstate(error) not in SERIALIZATION_FAILURES:
                     raise
                 if is_last:
-                    raise StoreUnavailableError(UNREACHABLE) from None
+                    raise (as_unavailable(error) or StoreUnavailableError(BUSY)) from None
         raise AssertionError
 
 
