@@ -518,3 +518,20 @@ def test_tokens_are_in_no_file_and_no_log(realm: Realm) -> None:
         assert [name for name, content in files.items() if random in content] == []
         digest = sha256(token.encode()).digest()
         assert token == TOKEN or any(digest in content for content in files.values())
+
+
+@pytest.mark.parametrize(
+    "change", ["role = 'admin'", "subject_id = id", "projects = ''", "digest = zeroblob(32)", "tag = x''"]
+)
+def test_a_token_that_was_altered_in_the_store_is_none(tmp_path: Path, change: str) -> None:
+    """Nor one that was made up there: whoever writes to the database may not call for that."""
+    service = serve(tmp_path / "s.db")
+    with contextlib.closing(Store(f"sqlite:///{tmp_path}/s.db")) as store:
+        subject = Subject(id=str(uuid.uuid4()), principal=Principal.USER)
+        token, _ = create_token(store, None, subject, Role.MEMBER, frozenset({GIVEN}), None)
+    with contextlib.closing(sqlite3.connect(tmp_path / "s.db", isolation_level=None)) as writer:
+        writer.execute(f"UPDATE tokens SET {change}")  # noqa: S608 # from the table above
+    with Gitpod(bearer_token=token, base_url=service.url) as client, pytest.raises(gitpod.AuthenticationError):
+        client.secrets.list()
+    assert service.stop() == 0
+    assert ("is not as it was made" in service.log.read_text()) == ("digest" not in change)

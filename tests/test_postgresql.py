@@ -8,8 +8,10 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from threading import Event
 
+import psycopg
 import pytest
 from postgres import MISSING, SUPERUSER, Cluster, binaries, until
+from psycopg import sql
 from served import TOKEN, Service
 from sqlalchemy import Connection
 from storage import VALUE, Proxy, alter, embedded, keep, listening, write
@@ -214,3 +216,21 @@ def test_a_fork_has_connections_of_its_own(database_url: str, project: str) -> N
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", FORKS, database_url, project]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("sqlstate", ["undefined_function", "feature_not_supported"])
+def test_engines_without_advisory_locks_are_served(
+    cluster: Cluster, database_url: str, project: str, sqlstate: str
+) -> None:
+    """As some distributed ones are, whose function for them is missing or says so."""
+    refuse = (
+        "CREATE FUNCTION public.pg_advisory_xact_lock(bigint) RETURNS void LANGUAGE plpgsql AS "
+        f"$$ BEGIN RAISE EXCEPTION 'none here' USING ERRCODE = '{sqlstate}'; END $$"
+    )
+    with psycopg.connect(database_url, autocommit=True) as superuser:
+        superuser.execute(refuse.encode())
+    name = database_url.rpartition("/")[2]
+    cluster.execute(sql.SQL("ALTER DATABASE {} SET search_path = public, pg_catalog").format(sql.Identifier(name)))
+    with embedded(database_url) as client:
+        secret_id = keep(client, project)
+        assert client.secrets.get_value(secret_id=secret_id).value == VALUE

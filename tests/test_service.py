@@ -169,6 +169,13 @@ def test_a_project_that_is_no_uuid_is_refused_by_the_service(stub: SecretService
         stub.create_secret(request, headers=HEADERS)
 
 
+def test_what_surrounds_a_value_is_bounded(client: Caller, project: str) -> None:
+    """Or a page of a hundred would be an answer that no client takes."""
+    with pytest.raises(gitpod.BadRequestError, match="all but its value must take at most 8192 bytes"):
+        client.create(name="LONG", value="v", project_id=project, file_path="/" + "x" * 8192)
+    client.create(name="LONG", value="v", project_id=project, file_path="/" + "x" * 7000)
+
+
 def test_an_empty_scope_in_a_filter_is_refused(client: Caller) -> None:
     """It is neither every scope nor one of them."""
     with pytest.raises(gitpod.BadRequestError, match=r"filter\.scope: needs one of project_id, user_id"):

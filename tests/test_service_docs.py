@@ -238,6 +238,8 @@ def test_who_writes_to_the_database_moves_and_alters_no_value_but_rolls_back(tmp
             thief.execute(f"UPDATE secrets SET {change} WHERE id = ?1", made if "?2" in change else made[:1])  # noqa: S608 # these
             with pytest.raises(InternalServerError, match="data_loss"):
                 client.secrets.get_value(secret_id=made[0])
+            with pytest.raises(InternalServerError, match="data_loss"):
+                client.secrets.update_value(secret_id=made[0], value="laundered")
             restored = "UPDATE secrets SET ciphertext = ?, scope_id = ?, record = ? WHERE id = ?"
             thief.execute(restored, (*row, made[0]))
         client.secrets.update_value(secret_id=made[0], value="new")

@@ -16,6 +16,7 @@ from connectrpc.compression.gzip import GzipCompression
 from connectrpc.errors import ConnectError
 from sqlalchemy.exc import DBAPIError
 
+from gitpod.server.async_service import AsyncSecretService
 from gitpod.server.auth import Authenticate, Caller, Ctx, Role
 from gitpod.server.codecs import KnownBinaryCodec, StrictJSONCodec
 from gitpod.server.edge import guarded_asgi, guarded_wsgi
@@ -24,7 +25,7 @@ from gitpod.server.kek import KeyEncryptionKey, key_encryption_key, random_key
 from gitpod.server.keyring import Keyring, new_data_key, unwrap
 from gitpod.server.log import REQUEST, logger
 from gitpod.server.rows import Organization
-from gitpod.server.service import AsyncSecretService, SecretService
+from gitpod.server.service import SecretService
 from gitpod.server.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceASGIApplication, SecretServiceWSGIApplication

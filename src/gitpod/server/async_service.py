@@ -1,0 +1,69 @@
+"""The handlers of `service.py` for an event loop: each call in a thread, as the store waits for disks."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from contextvars import copy_context
+from typing import TypeVar
+
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError
+
+from gitpod.server.auth import Ctx
+from gitpod.server.service import SecretService
+from gitpod_proto.gitpod.v1 import secret_connect
+from gitpod_proto.gitpod.v1.secret_pb import (
+    CreateSecretRequest,
+    CreateSecretResponse,
+    DeleteSecretRequest,
+    DeleteSecretResponse,
+    GetSecretValueRequest,
+    GetSecretValueResponse,
+    ListSecretsRequest,
+    ListSecretsResponse,
+    UpdateSecretValueRequest,
+    UpdateSecretValueResponse,
+)
+
+REQ = TypeVar("REQ")
+RES = TypeVar("RES")
+
+
+class AsyncSecretService(secret_connect.SecretService):
+    """The same handlers for an event loop, each call in a thread of the executor: the store waits for disks."""
+
+    def __init__(self, service: SecretService, executor: Executor) -> None:
+        self._service = service
+        self._executor = executor
+
+    async def create_secret(self, request: CreateSecretRequest, ctx: Ctx, /) -> CreateSecretResponse:
+        """CreateSecret."""
+        return await self._run(self._service.create_secret, request, ctx)
+
+    async def update_secret_value(self, request: UpdateSecretValueRequest, ctx: Ctx, /) -> UpdateSecretValueResponse:
+        """UpdateSecretValue."""
+        return await self._run(self._service.update_secret_value, request, ctx)
+
+    async def list_secrets(self, request: ListSecretsRequest, ctx: Ctx, /) -> ListSecretsResponse:
+        """ListSecrets."""
+        return await self._run(self._service.list_secrets, request, ctx)
+
+    async def delete_secret(self, request: DeleteSecretRequest, ctx: Ctx, /) -> DeleteSecretResponse:
+        """DeleteSecret."""
+        return await self._run(self._service.delete_secret, request, ctx)
+
+    async def get_secret_value(self, request: GetSecretValueRequest, ctx: Ctx, /) -> GetSecretValueResponse:
+        """GetSecretValue."""
+        return await self._run(self._service.get_secret_value, request, ctx)
+
+    async def _run(self, handler: Callable[[REQ, Ctx], RES], request: REQ, ctx: Ctx) -> RES:
+        # With the context variables of the request: the caller is one.
+        context = copy_context()
+        try:
+            running = asyncio.get_running_loop().run_in_executor(
+                self._executor, lambda: context.run(handler, request, ctx)
+            )
+        except RuntimeError:
+            # The executor was shut down.
+            raise ConnectError(Code.UNAVAILABLE, "the service is closed") from None
+        return await running
