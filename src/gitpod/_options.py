@@ -5,8 +5,8 @@ Errors name the option and the rule, never what was given.
 
 import os
 from collections.abc import Mapping
-from urllib.parse import urlsplit
 
+from gitpod._url import EMBEDDED, service_url, shown
 from gitpod.errors import GitpodError
 
 TYPE_CHECKING = False
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 CHANGEABLE = ("bearer_token", "timeout", "max_retries", "codec", "default_headers")
 
-DEFAULT_BASE_URL = "https://app.ona.com/api"
-EMBEDDED = ("sqlite:", "postgresql:")
-"""The schemes of what the embedded service keeps its store in."""
 LONGEST_TIMEOUT = 9_999_999
 """Seconds; `connect-timeout-ms` has room for ten digits."""
 NAME_PUNCTUATION = "!#$%&'*+-.^_`|~"
@@ -151,12 +148,12 @@ class Endpoint:
 
         in_process = http_client is not None and is_app(http_client, is_async=is_async)
         # An application in this process has no other address than its paths.
-        self.base_url = _service_url(base_url or "http://localhost" if in_process else base_url, allow_plaintext)
+        self.base_url = service_url(base_url or "http://localhost" if in_process else base_url, allow_plaintext)
         self.is_embedded = self.base_url.startswith(EMBEDDED)
         if self.is_embedded and not (_is_installed("sqlalchemy") and _is_installed("cryptography")):
             scheme = self.base_url.partition(":")[0]
             raise GitpodError(f"base_url: {scheme}: is the embedded service; pip install 'gitpod-connect[server]'")
-        self.store, self.base_url = self.base_url, _shown(self.base_url)
+        self.store, self.base_url = self.base_url, shown(self.base_url)
         # Requests to the embedded service go to a name of its own.
         self.address = "http://embedded" if self.is_embedded else self.base_url
         if not isinstance(allow_plaintext, bool | None):
@@ -242,64 +239,12 @@ def headers(given: Mapping[str, str] | None, name: str) -> dict[str, str]:
     return checked
 
 
-def _service_url(base_url: str | None, allow_plaintext: bool | None) -> str:  # noqa: FBT001 # named by its caller
-    """Where the service is, without a trailing slash: a place that a token may be sent to."""
-    url = base_url or os.environ.get("GITPOD_BASE_URL") or DEFAULT_BASE_URL
-    if not isinstance(url, str):
-        raise GitpodError("base_url: must be a string")
-    if url.startswith(EMBEDDED):
-        return url
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        _ = parts.port
-    except ValueError:
-        raise GitpodError("base_url: is not a valid URL") from None
-    if parts.scheme not in ("https", "http") or not host:
-        raise GitpodError("base_url: must start with https://, http://, sqlite: or postgresql:")
-    if "[" in parts.netloc and (":" not in host or parts.netloc.rpartition("]")[2].lstrip(":0123456789")):
-        raise GitpodError("base_url: is not a valid URL")
-    if "@" in parts.netloc:
-        raise GitpodError("base_url: must not hold a user name or password; the token goes into bearer_token")
-    if any(not "!" <= c <= "~" or c in "?#%" for c in url):
-        raise GitpodError("base_url: must not hold a query, a fragment, escapes, spaces or non-ASCII characters")
-    if parts.scheme == "http":
-        _check_plaintext(host, allow_plaintext)
-    # With the scheme in lower case, which others decide by.
-    return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-
-
-def _shown(url: str) -> str:
-    """A URL without the password of a database."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://…@{rest.rpartition('@')[2]}" if scheme == "postgresql" and "@" in rest else url
-
-
-def _check_plaintext(host: str, allow_plaintext: bool | None) -> None:  # noqa: FBT001 # named by its caller
-    if allow_plaintext is None:
-        allow_plaintext = os.environ.get("GITPOD_ALLOW_PLAINTEXT") == "1"
-    if not (allow_plaintext or _is_loopback(host)):
-        raise GitpodError(
-            f"base_url: http:// would show the token and every value on the way to {host}; use https://, "
-            "or allow_plaintext=True (GITPOD_ALLOW_PLAINTEXT=1) on a network that you trust"
-        )
-
-
 def _token(given: str | None) -> str:
     if not given:
         raise GitpodError("bearer_token: missing; pass bearer_token=… or set the environment variable GITPOD_API_KEY")
     if not isinstance(given, str) or not all("!" <= c <= "~" for c in given):
         raise GitpodError("bearer_token: must be printable ASCII without spaces or line breaks")
     return given
-
-
-def _is_loopback(host: str) -> bool:
-    from ipaddress import ip_address  # only for plain http
-
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _is_installed(module: str) -> bool:

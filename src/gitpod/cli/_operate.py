@@ -76,7 +76,8 @@ def token_create(  # one for each option
 ) -> None:
     """Make a token and print it. It cannot be shown again: the store keeps its SHA-256 alone."""
     from gitpod.server.auth import Role
-    from gitpod.server.operate import create_token
+    from gitpod.server.errors import ServiceError
+    from gitpod.server.operate import create_token, revoke_token
     from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 
     if role == "admin" and projects:
@@ -88,8 +89,14 @@ def token_create(  # one for each option
     given, tenant = frozenset(map(str, projects)), str(organization) if organization else None
     with opened(store, may_be_new=True) as each:
         text, stored = create_token(each, key, who, Role(role), given, tenant)
+        try:
+            click.echo(text)
+            sys.stdout.flush()
+        except OSError:
+            # Nobody has it, so nobody shall use it.
+            revoke_token(each, stored.id)
+            raise ServiceError("the token could not be printed, and is revoked") from None
     click.echo(f"gitpod-secrets: token {stored.id} for {kind} {who.id}; it is shown this once", err=True)
-    click.echo(text)
 
 
 @token.command("list")
@@ -97,13 +104,11 @@ def token_create(  # one for each option
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each.")
 def token_list(store: str, *, as_json: bool) -> None:
     """List the tokens: whose they are, and since when."""
-    from gitpod_proto.gitpod.v1.identity_pb import Principal
-
     with opened(store) as each:
         rows = [asdict(stored) for stored in existing(each).tokens()]
     for row in rows:
         del row["digest"]
-        row["principal"] = Principal(row["principal"]).name.lower()
+        row["principal"] = _principal(row["principal"])
         row["projects"] = row["projects"].replace(" ", ",")
         row["created_at"] = _time(row["created_at"])
         row["revoked_at"] = _time(row["revoked_at"]) if row["revoked_at"] else ""
@@ -111,15 +116,23 @@ def token_list(store: str, *, as_json: bool) -> None:
     _show(rows, [*who, *when, "organization_id"], as_json=as_json)
 
 
+def _id_of_a_token(_context: click.Context, _parameter: click.Parameter, given: str) -> str:
+    """The id, in lower case. What was given is not repeated: it may be the token itself."""
+    try:
+        return str(UUID(given))
+    except ValueError:
+        raise click.BadParameter("must be the id of a token, which `token list` shows") from None
+
+
 @token.command("revoke")
 @store_option
-@click.argument("token_id", type=click.UUID)
-def token_revoke(store: str, token_id: UUID) -> None:
+@click.argument("token_id", callback=_id_of_a_token)
+def token_revoke(store: str, token_id: str) -> None:
     """Revoke the token with this id. Every service refuses it within 5 seconds."""
     from gitpod.server.operate import revoke_token
 
     with opened(store) as each:
-        if not revoke_token(existing(each), str(token_id)):
+        if not revoke_token(existing(each), token_id):
             click.echo("gitpod-secrets: error: there is no token with this id", err=True)
             raise SystemExit(1)
     click.echo(f"gitpod-secrets: {token_id} is revoked", err=True)
@@ -153,6 +166,7 @@ def keys_reencrypt(store: str, key: str | None) -> None:
         work = Reencryption(existing(each), key)
         with click.progressbar(length=work.remaining(), label="values", file=sys.stderr) as bar:
             work.run(bar.update)
+        click.echo("gitpod-secrets: every value that opens is sealed by the newest data key", err=True)
     for secret_id in sorted(work.unreadable):
         click.echo(f"gitpod-secrets: error: {secret_id}: its value was altered, and is left as it is", err=True)
     if work.unreadable:
@@ -193,17 +207,21 @@ def migrate(store: str) -> None:
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each.")
 def audit(store: str, secret: UUID | None, since: datetime | None, limit: int, *, as_json: bool) -> None:
     """Show who changed or read what: every mutation, every value that was read, and what was refused."""
-    from gitpod_proto.gitpod.v1.identity_pb import Principal
-
     start = int((since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp() * 1_000_000) if since else 0
     with opened(store) as each:
         records = existing(each).audit(secret_id=str(secret) if secret else None, since=start, limit=limit)
     rows = [asdict(record) for record in records]
     for row in rows:
         row["at"] = _time(row["at"])
-        row["principal"] = Principal(row["principal"]).name.lower() if row["subject_id"] else "operator"
+        row["principal"] = _principal(row["principal"]) if row["subject_id"] else "operator"
     who, what = ["at", "principal", "subject_id"], ["action", "secret_id", "scope_kind", "scope_id", "outcome"]
     _show(rows, [*who, *what, "request_id", "organization_id"], as_json=as_json)
+
+
+def _principal(number: int) -> str:
+    from gitpod_proto.gitpod.v1.identity_pb import Principal  # which loads the messages
+
+    return Principal(number).name.lower() if number in list(Principal) else str(number)
 
 
 def _time(microseconds: int) -> str:
@@ -216,4 +234,9 @@ def _show(rows: list[dict[str, object]], names: list[str], *, as_json: bool) -> 
         click.echo("\t".join(names))
     for row in rows:
         kept = {name: row[name] for name in names}
-        click.echo(json.dumps(kept) if as_json else "\t".join(str(value) or "-" for value in kept.values()))
+        click.echo(json.dumps(kept) if as_json else "\t".join(_plain(str(value)) or "-" for value in kept.values()))
+
+
+def _plain(text: str) -> str:
+    """Text that neither ends a line nor controls a terminal, whoever wrote it into the store."""
+    return "".join(character if character.isprintable() else "?" for character in text)

@@ -22,9 +22,10 @@ from gitpod.server.codecs import KnownBinaryCodec, StrictJSONCodec
 from gitpod.server.edge import guarded_asgi, guarded_wsgi
 from gitpod.server.errors import ServiceError, StoreUnavailableError, StoreUncertainError
 from gitpod.server.kek import KeyEncryptionKey, key_encryption_key, random_key
-from gitpod.server.keyring import Keyring, new_data_key, unwrap
+from gitpod.server.keyring import Keyring, check_organization, new_data_key, sign_organization
 from gitpod.server.log import REQUEST, logger
-from gitpod.server.rows import Organization
+from gitpod.server.maintenance import Maintenance
+from gitpod.server.rows import Organization, WrappedKey
 from gitpod.server.service import SecretService
 from gitpod.server.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
@@ -124,25 +125,43 @@ def unlock(store: Store, spec: str | None) -> tuple[Organization, KeyEncryptionK
     Raises:
         ServiceError: the key is missing or another one, or the schema is newer. Nothing was written.
     """
-    if store.is_current and (organization := store.organization()):
-        keys = store.data_keys(organization.id)
-        if keys:
-            kek = open_key(store, spec, create=False)
-            unwrap(kek, keys[-1])
-            return organization, kek
+    if store.is_current and (own := store.own()):
+        kek = open_key(store, spec, create=False)
+        return _checked(own, store.data_keys(own[0].id), kek), kek
     with store.maintenance() as maintenance:
         maintenance.migrate()
-        organization = maintenance.organization(Organization(id=str(uuid.uuid4()), owner_id=str(uuid.uuid4())))
-        keys = maintenance.data_keys(organization.id)
-        is_new = not keys and not maintenance.holds_secrets()
-        kek = open_key(store, spec, create=is_new)
-        if is_new:
-            keys = [new_data_key(kek, organization.id)]
-            maintenance.add_data_key(keys[0])
-        if not keys:
-            raise ServiceError("the store has secrets, but has lost the data keys that open them")
-        unwrap(kek, keys[-1])
-    return organization, kek
+        own = maintenance.own()
+        if own:
+            kek = open_key(store, spec, create=False)
+            return _checked(own, maintenance.data_keys(own[0].id), kek), kek
+        if maintenance.holds_secrets() or maintenance.data_keys():
+            # Rather than a new key, which would not open what is there.
+            open_key(store, spec, create=False)
+            raise ServiceError("the store has lost its organization or the data keys that open its secrets")
+        kek = open_key(store, spec, create=True)
+        made = add_organization(maintenance, kek, str(uuid.uuid4()), is_own=True)
+    return made, kek
+
+
+def _checked(own: list[Organization], keys: list[WrappedKey], kek: KeyEncryptionKey) -> Organization:
+    if not keys:
+        raise ServiceError("the store has secrets, but has lost the data keys that open them")
+    check_organization(kek, keys, own[0])
+    if len(own) > 1:
+        raise ServiceError("the store has more than one organization of its own")
+    return own[0]
+
+
+def add_organization(
+    maintenance: Maintenance, kek: KeyEncryptionKey, organization_id: str, *, is_own: bool
+) -> Organization:
+    """Make an organization with its first data key."""
+    key = new_data_key(kek, organization_id)
+    bare = Organization(id=organization_id, owner_id=str(uuid.uuid4()), is_own=is_own, key_id="", tag=b"")
+    made = sign_organization(kek, key, bare)
+    maintenance.add_organization(made)
+    maintenance.add_data_key(key)
+    return made
 
 
 class Embedded:
@@ -179,9 +198,13 @@ class Embedded:
             raise ServiceError(f"cannot use the store: {error.orig}") from None
         self._organization_id = organization.id
         self._keyring = Keyring(kek, self._store.data_keys)
+        self._keyring.prepare(organization.id)
         for each in self._store.organizations():
-            # Opened now, they stay usable when `keys rewrap` gives the store another key.
-            self._keyring.prepare(each)
+            try:
+                # Opened now, they stay usable when `keys rewrap` gives the store another key.
+                self._keyring.prepare(each)
+            except ServiceError as error:
+                logger.error("organization %s: %s", each, error)  # the others are served all the same
         # Both run handlers here, so that closing can wait for those under way.
         self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="gitpod-embedded")
         service = SecretService(self._store, self._keyring)
@@ -212,10 +235,10 @@ class Embedded:
         return bool(self._store.tokens())
 
     def is_ready(self) -> bool:
-        """Whether the store answers, and there is a key to seal with."""
+        """Whether the store answers, and its newest data key opens."""
         try:
             self._keyring.prepare(self._organization_id)
-            is_current = self._store.is_current
+            is_current = self._store.is_current and self._keyring.opens_all_new(self._organization_id)
         except Exception as error:  # noqa: BLE001 # whatever it is, this is the place to say so
             logger.error("not ready: %s", type(error).__name__)  # without its text
             return False

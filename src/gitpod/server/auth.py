@@ -4,13 +4,14 @@ import asyncio
 import secrets
 import time
 import uuid
+from collections.abc import Callable
 from concurrent.futures import Executor
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
 from hmac import compare_digest
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
@@ -22,9 +23,6 @@ from gitpod.server.log import REQUEST, logger
 from gitpod.server.rows import AuditRecord, StoredToken, audit_record, now
 from gitpod.server.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 Ctx = RequestContext[Any, Any]
 """What connectrpc knows of a request."""
@@ -38,7 +36,7 @@ OWN_SCOPE = {Principal.USER: "user_id", Principal.SERVICE_ACCOUNT: "service_acco
 
 
 class Role(StrEnum):
-    """What a caller may do. docs/service.md has the table."""
+    """What a caller may do. docs/roles.md has the table."""
 
     OWNER = "owner"
     """Whoever has the store itself: everything. No token in the store has this role."""
@@ -84,8 +82,13 @@ class Caller:
         return self.role in (Role.OWNER, Role.ADMIN)
 
 
-CALLER: ContextVar[Caller] = ContextVar("gitpod_caller")
-"""Set before a handler runs."""
+CALLER: ContextVar[Callable[[], Caller]] = ContextVar("gitpod_caller")
+"""Set before a handler runs: gives whoever calls, as it is a few seconds ago at most."""
+
+
+def current_caller() -> Caller:
+    """Whoever makes the call under way. Raises UNAUTHENTICATED when the token was revoked since the call began."""
+    return CALLER.get()()
 
 
 def new_token(organization_id: str, subject: Subject, role: Role, projects: frozenset[str]) -> tuple[str, StoredToken]:
@@ -151,7 +154,7 @@ class Authenticate:
         caller = self._known(ctx) or self._look_up(ctx)
         if not caller.may_call(ctx.method.name):
             self._deny(_denial(caller, ctx), caller.role)
-        self._admit(caller)
+        self._admit(caller, ctx)
 
     async def on_start(self, ctx: Ctx, /) -> None:
         """`on_start_sync` for connectrpc.interceptor.MetadataInterceptor."""
@@ -159,7 +162,7 @@ class Authenticate:
         caller = self._known(ctx) or await run(self._executor, self._look_up, ctx)
         if not caller.may_call(ctx.method.name):
             await run(self._executor, self._deny, _denial(caller, ctx), caller.role)
-        self._admit(caller)
+        self._admit(caller, ctx)
 
     def on_end_sync(self, token: None, ctx: Ctx, error: Exception | None, /) -> None:
         """Nothing to do."""
@@ -216,10 +219,10 @@ class Authenticate:
         self._store.write(record, lambda transaction: transaction.record(record))
         raise ConnectError(Code.PERMISSION_DENIED, f"a token of the role {role} may not call {record.action}")
 
-    @staticmethod
-    def _admit(caller: Caller) -> None:
+    def _admit(self, caller: Caller, ctx: Ctx) -> None:
         REQUEST.get().subject = caller.subject.id
-        CALLER.set(caller)
+        # Until a body has come, which may take its time, the token may have been revoked.
+        CALLER.set(lambda: self._known(ctx) or self._look_up(ctx))
 
 
 def _denial(caller: Caller, ctx: Ctx) -> AuditRecord:

@@ -8,6 +8,8 @@ import asyncio
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from gitpod.server.log import Request
+
 
 class Connection(H11Protocol):
     """Is cut when, for `patience` seconds, no request's head was completed, or an answer was not read."""
@@ -46,6 +48,7 @@ class Connection(H11Protocol):
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
+            Request(status=400).log()
             super().send_400_response(msg)
         else:
             self.transport.close()

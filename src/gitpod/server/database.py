@@ -27,6 +27,7 @@ MAINTENANCE_LOCK = 0x6769_7470_6F64
 
 UNREACHABLE = "the store cannot be reached; nothing was written"
 BUSY = "the store is busy; nothing was written"
+FULL = "the store cannot be written to; nothing was written"
 
 POSTGRES_DEFAULTS: dict[str, Any] = {
     "application_name": "gitpod-secrets",
@@ -43,6 +44,8 @@ SERIALIZATION_FAILURES = ("40001", "40P01")
 """Run again, the transaction succeeds: serialization_failure and deadlock_detected."""
 NO_SUCH_LOCK = ("42883", "0A000")
 """undefined_function and feature_not_supported: engines that speak the protocol, without advisory locks."""
+NOT_WRITABLE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
+DISK_FULL = "53100"
 LOCK_NOT_AVAILABLE = "55P03"
 READ_ONLY = "25006"
 """This server is a standby, or became one."""
@@ -60,6 +63,7 @@ class Database:
         else:
             self.engine = _postgresql_engine(url)
         self.in_memory = self.is_sqlite and self.path is None
+        self._file = _identity(self.path)
         # A connection in memory is the only one, and serves one thread at a time.
         self._only = RLock()
         autocommit = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
@@ -104,6 +108,9 @@ class Database:
             with self._only, engine.connect() as connection:
                 yield connection
             return
+        if _identity(self.path) != self._file:
+            # SQLite would write on into a file that has no name any more.
+            raise StoreUnavailableError("the store's file was removed or replaced; nothing was written")
         try:
             connection = engine.connect()
         except DBAPIError as error:
@@ -114,12 +121,27 @@ class Database:
             yield connection
 
 
+def _identity(path: Path | None) -> tuple[int, int] | None:
+    """What a file is, whatever it is called."""
+    try:
+        status = path.stat() if path else None
+    except OSError:
+        return None
+    return (status.st_dev, status.st_ino) if status else None
+
+
 def as_unavailable(error: DBAPIError) -> StoreUnavailableError | None:
     """What the error of a statement means if nothing can be written now; None if it means something else."""
     if isinstance(error.orig, sqlite3.Error):
-        return StoreUnavailableError(BUSY) if _is_busy(error.orig) else None
+        if _is_busy(error.orig):
+            return StoreUnavailableError(BUSY)
+        return (
+            StoreUnavailableError(FULL, reason(error)) if error.orig.sqlite_errorcode & 0xFF in NOT_WRITABLE else None
+        )
     if sqlstate(error) == LOCK_NOT_AVAILABLE:
         return StoreUnavailableError(BUSY)
+    if sqlstate(error) == DISK_FULL:
+        return StoreUnavailableError(FULL, reason(error))
     if error.connection_invalidated or sqlstate(error) == READ_ONLY:
         return StoreUnavailableError(UNREACHABLE, reason(error))
     return None
@@ -146,6 +168,9 @@ def _postgresql_engine(url: str) -> Engine:
     except psycopg.Error:
         # Its text may quote a password.
         raise ServiceError("the store's URL is not one that PostgreSQL understands") from None
+    if url.partition("://")[2].count("@") > 1:
+        # libpq takes the first for the end of the password, and would tell the rest of it as a host.
+        raise ServiceError("the store's URL has more than one @; write those of a password as %40")
     parameters: dict[str, Any] = {**POSTGRES_DEFAULTS, **given}
 
     def connect() -> "psycopg.Connection[Any]":
@@ -189,14 +214,18 @@ def sqlite_path(url: str) -> Path | None:
     """The file that a `sqlite:` URL names, None for one in memory."""
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         parsed = None
+    if url.startswith(("postgres:", "postgresql+")):
+        raise ServiceError("the store on PostgreSQL is postgresql://…")
     if parsed is None or parsed.drivername != "sqlite" or parsed.host or parsed.query:
         raise ServiceError(
             "the store must be sqlite:///path/to/file.db, sqlite:// for one in memory, or postgresql://…"
         )
-    if not parsed.database or parsed.database == ":memory:":
+    if url in ("sqlite://", "sqlite:///:memory:"):
         return None
+    if not parsed.database:
+        raise ServiceError("the store's path is missing; sqlite:// is one in memory")
     return Path(parsed.database)
 
 

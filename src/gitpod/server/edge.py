@@ -89,6 +89,9 @@ def guarded_asgi(app: ASGIApplication, *, ready: Callable[[], bool], executor: E
         async def sent(message: Any) -> None:  # noqa: ANN401 # any of ASGI's
             if message["type"] == "http.response.start":
                 request.status = message["status"]
+                named = {name.lower() for name, _ in message["headers"]}
+                if b"x-request-id" not in named:
+                    message = {**message, "headers": [*message["headers"], (b"x-request-id", request.id.encode())]}
             await send(message)
 
         try:

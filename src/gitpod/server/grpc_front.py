@@ -30,6 +30,8 @@ logger = logging.getLogger("gitpod.server")
 
 LONGEST = 30.0
 """Seconds that a call may take whatever its deadline, so that one that stalls gives its thread back."""
+FIRST_MESSAGE = 3.0
+"""Seconds for it: a thread waits with the call, and clients send it with the headers."""
 MAX_METADATA_BYTES = 16 * 1024
 INTERVAL = 1.0
 """Seconds between two looks at what changes by itself: whether calls are overdue, what watchers were told."""
@@ -156,7 +158,7 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # it has no types
         self._scheme = scheme
         # What needs no token cannot have all the threads.
         free = (*HEALTH, *(name for name in services if name.startswith("grpc.")))
-        self._places = {name: threading.Semaphore(max(1, workers // 6)) for name in free}
+        self._places = {name: threading.Semaphore(max(1, workers // 4)) for name in free}
         self._under_way: dict[int, tuple[float, Context]] = {}
         self.stopping = threading.Event()
 
@@ -187,11 +189,11 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # it has no types
         if places and not places.acquire(blocking=False):
             finish(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls of this kind at a time")
             return
-        self._under_way[id(context)] = (time.monotonic() + LONGEST, context)
+        self._under_way[id(context)] = (time.monotonic() + FIRST_MESSAGE, context)
         try:
             # The client may have left before there was a thread for it.
             if context.is_active():
-                yield from behaviour(path, requests, context)
+                yield from behaviour(path, self._timed(requests, context), context)
         except Exception as error:  # noqa: BLE001 # the application's, or grpcio's own when the client left
             if context.is_active():
                 frames = "".join(traceback.format_tb(error.__traceback__))
@@ -201,6 +203,12 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # it has no types
             self._under_way.pop(id(context), None)
             if places:
                 places.release()
+
+    def _timed(self, requests: Iterator[bytes], context: Context) -> Generator[bytes]:
+        """The messages of a call, which may take its time once the first has come."""
+        for message in requests:
+            self._under_way[id(context)] = (time.monotonic() + LONGEST, context)
+            yield message
 
     def _health(self, path: str, requests: Iterator[bytes], context: Context) -> Generator[bytes]:
         """What `ready` says. On the wire a request is what a StringValue is, and a response an Int32Value."""
@@ -223,7 +231,7 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # it has no types
             if path == CHECK or stopping:
                 return
             told = state
-            # Once there was a message, a watcher may stay.
+            # A watcher may stay.
             self._under_way.pop(id(context), None)
             self.stopping.wait(INTERVAL)
 

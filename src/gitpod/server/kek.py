@@ -20,6 +20,8 @@ from gitpod.server.errors import ServiceError
 NONCE_BYTES = 12
 KEY_FILE_HEADER = "gitpod-secrets-key-1:"
 OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+NOT_ITS_BUSINESS = ("GITPOD_API_KEY", "GITPOD_SECRETS_STORE", "PGPASSWORD")
+"""What a key's command does not find in its environment."""
 COMMAND_TIMEOUT = 30.0
 """Seconds that a command may take."""
 
@@ -98,7 +100,7 @@ class CommandKey:
 
     def _run(self, action: str, given: bytes, associated_data: bytes) -> bytes:
         program = self._command[0]
-        environment = {name: value for name, value in os.environ.items() if name != "GITPOD_API_KEY"}
+        environment = {name: value for name, value in os.environ.items() if name not in NOT_ITS_BUSINESS}
         try:
             done = subprocess.run(  # noqa: S603 # the operator's own, and no shell
                 [*self._command, action],
@@ -150,6 +152,8 @@ def key_file(path: Path, *, create: bool) -> LocalKey:
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), encoding="ascii") as file:
             status, text = os.fstat(file.fileno()), file.read(1000).strip()
     except FileNotFoundError:
+        if create:
+            raise ServiceError(f"cannot make the key file {path}: there is no such folder") from None
         raise ServiceError(
             f"the key file {path} is missing, and without it the values of this store are lost"
         ) from None
@@ -169,7 +173,7 @@ def _environment_key(name: str) -> LocalKey:
     """The key in an environment variable: the text of a key file, or 32 bytes in base64."""
     text = os.environ.get(name)
     if not text:
-        raise ServiceError(f"the key's environment variable {name} is not set, and without it the values are lost")
+        raise ServiceError(f"the key's environment variable {name} is not set")
     key = _decoded(text.strip().removeprefix(KEY_FILE_HEADER))
     if key is None:
         raise ServiceError(f"the environment variable {name} does not hold a key: 32 bytes in base64")

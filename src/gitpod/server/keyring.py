@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from gitpod.server.errors import ServiceError
 from gitpod.server.kek import KeyEncryptionKey, UnwrapError
 from gitpod.server.log import logger
-from gitpod.server.rows import Sealed, StoredSecret, StoredToken, WrappedKey, now
+from gitpod.server.rows import Organization, Sealed, StoredSecret, StoredToken, WrappedKey, now
 
 NONCE_BYTES = 12
 KEY_BYTES = 32
@@ -46,6 +46,8 @@ class _Keys:
     opened: dict[str, AESGCM] = field(default_factory=dict)
     absent: set[str] = field(default_factory=set)
     newest: str = ""
+    is_newest_open: bool = False
+    refreshing: threading.Lock = field(default_factory=threading.Lock)
     loaded_at: float = float("-inf")
 
 
@@ -72,23 +74,28 @@ class Keyring:
         Raises:
             ServiceError: there is none, or none that opens.
         """
-        keys = self._organizations.get(organization_id)
-        # While one thread looks for a newer key, the others use the one that they have.
-        if keys and (time.monotonic() - keys.loaded_at < REFRESH or not self._lock.acquire(blocking=False)):
+        with self._lock:
+            keys = self._organizations.setdefault(organization_id, _Keys())
+        if keys.newest and time.monotonic() - keys.loaded_at < REFRESH:
             return
-        if not keys:
-            self._lock.acquire()
-        try:
-            self._refresh(organization_id)
-        finally:
-            self._lock.release()
+        # While one thread looks for a newer key, the others use the one that they have.
+        if keys.refreshing.acquire(blocking=not keys.newest):
+            try:
+                if not keys.newest or time.monotonic() - keys.loaded_at >= REFRESH:
+                    self._refresh(organization_id, keys)
+            finally:
+                keys.refreshing.release()
+
+    def opens_all_new(self, organization_id: str) -> bool:
+        """Whether the newest data key opens, after `prepare`."""
+        return self._organizations[organization_id].is_newest_open
 
     def fetch(self, organization_id: str, key_id: str) -> None:
         """Open a data key, if there is one of this id. Raises `ServiceError` when it does not open."""
-        with self._lock:
-            keys = self._organizations[organization_id]
+        keys = self._organizations[organization_id]
+        with keys.refreshing:
             if key_id not in keys.wrapped:
-                self._refresh(organization_id)
+                self._refresh(organization_id, keys)
             if key_id in keys.wrapped:
                 self._open(keys, key_id)
             else:
@@ -128,24 +135,26 @@ class Keyring:
             raise SealError if of.key_id in keys.absent else KeyNotOpenError(of)
         return key
 
-    def _refresh(self, organization_id: str) -> None:
-        keys = self._organizations.get(organization_id, _Keys())
+    def _refresh(self, organization_id: str, keys: _Keys) -> None:
         loaded_at = time.monotonic()
         keys.wrapped = {key.id: key for key in self._load(organization_id)}
         keys.absent -= keys.wrapped.keys()
-        if not keys.wrapped:
-            raise ServiceError("the organization has no data key")
-        newest = next(reversed(keys.wrapped))
-        try:
-            self._open(keys, newest)
-            keys.newest = newest
-        except ServiceError as error:
-            if not keys.newest:
-                raise
-            # As after `keys rewrap`, until this process is started with the new key: the one before does.
-            logger.error("a data key does not open: %s", error)  # the text says it all
+        keys.newest = self._newest_that_opens(keys)
         keys.loaded_at = loaded_at
-        self._organizations[organization_id] = keys
+
+    def _newest_that_opens(self, keys: _Keys) -> str:
+        keys.is_newest_open = True
+        failure = None
+        for key_id in reversed(keys.wrapped):
+            try:
+                self._open(keys, key_id)
+            except ServiceError as error:
+                # As after `keys rewrap`, until this process is started with the new key: one before does.
+                logger.error("a data key does not open: %s", error)  # the text says it all
+                keys.is_newest_open, failure = False, error
+            else:
+                return key_id
+        raise failure or ServiceError("the organization has no data key")
 
     def _open(self, keys: _Keys, key_id: str) -> None:
         if key_id not in keys.opened:
@@ -162,7 +171,11 @@ def wrap(kek: KeyEncryptionKey, key: WrappedKey, data_key: bytes) -> WrappedKey:
     """Wrap a data key, bound to its organization and id whatever the key-encryption key makes of them."""
     associated_data = _key_associated_data(key)
     wrapped = kek.wrap(data_key + sha256(associated_data).digest(), associated_data)
-    return replace(key, wrapped=wrapped)
+    wrapped_key = replace(key, wrapped=wrapped)
+    if unwrap(kek, wrapped_key) != data_key:
+        # Or whoever relies on it would lose every value.
+        raise ServiceError(f"{kek} does not unwrap what it wrapped")
+    return wrapped_key
 
 
 def unwrap(kek: KeyEncryptionKey, key: WrappedKey) -> bytes:
@@ -174,7 +187,7 @@ def unwrap(kek: KeyEncryptionKey, key: WrappedKey) -> bytes:
         plain = b""
     data_key, bound = plain[:KEY_BYTES], plain[KEY_BYTES:]
     if bound != sha256(associated_data).digest():
-        raise ServiceError(f"{kek} is not the one that this store was made with")
+        raise ServiceError(f"{kek} is not the one that this store was made with, or last rewrapped to")
     return data_key
 
 
@@ -185,6 +198,29 @@ def _associated_data(secret: StoredSecret) -> bytes:
     """
     parts = ("gitpod-secret-1", secret.organization_id, secret.scope_kind, secret.scope_id, secret.id)
     return "\0".join((*parts, sha256(secret.record).hexdigest())).encode()
+
+
+def sign_organization(kek: KeyEncryptionKey, key: WrappedKey, organization: Organization) -> Organization:
+    """Seal what an organization is, by one of its data keys."""
+    tag = _seal(AESGCM(unwrap(kek, key)), b"", _organization_associated_data(organization))
+    return replace(organization, key_id=key.id, tag=tag)
+
+
+def check_organization(kek: KeyEncryptionKey, keys: list[WrappedKey], organization: Organization) -> None:
+    """See that an organization is as it was signed. Raises `ServiceError`, also when the key is another one."""
+    for key in keys:
+        if key.id == organization.key_id:
+            try:
+                _open(AESGCM(unwrap(kek, key)), organization.tag, _organization_associated_data(organization))
+            except SealError:
+                break
+            return
+    raise ServiceError(f"the store's organization {organization.id} is not as it was made")
+
+
+def _organization_associated_data(organization: Organization) -> bytes:
+    own = "own" if organization.is_own else "another"
+    return "\0".join(("gitpod-organization-1", organization.id, organization.owner_id, own)).encode()
 
 
 def _token_associated_data(token: StoredToken) -> bytes:
@@ -204,5 +240,5 @@ def _seal(key: AESGCM, plain: bytes, associated_data: bytes) -> bytes:
 def _open(key: AESGCM, sealed: bytes, associated_data: bytes) -> bytes:
     try:
         return key.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], associated_data)
-    except (InvalidTag, ValueError):
+    except (InvalidTag, ValueError, TypeError):
         raise SealError from None

@@ -1,17 +1,19 @@
 """The SQL of those who operate the store: its schema, its keys, and who may call."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 from sqlalchemy.dialects.postgresql import insert as insert_unless
 
 from gitpod.server.rows import AuditRecord, Organization, Sealed, StoredSecret, StoredToken, WrappedKey, columns, now
 from gitpod.server.schema import audit, data_keys, metadata, organizations, secrets, tokens
 
-ORGANIZATIONS = select(organizations.c.id, organizations.c.owner_id).order_by(
-    organizations.c.created_at, organizations.c.id
+ORGANIZATIONS = select(*(each for each in organizations.c if each.name != "created_at")).order_by(
+    organizations.c.is_own.desc(), organizations.c.created_at, organizations.c.id
 )
+OWN = ORGANIZATIONS.where(organizations.c.is_own)
 DATA_KEYS = (
     select(data_keys)
     .where(data_keys.c.organization_id == bindparam("organization_id"))
@@ -45,13 +47,9 @@ class Maintenance:
 
         upgrade(self._connection)
 
-    def organization(self, new: Organization) -> Organization:
-        """The organization of this store: `new`, if it has none yet."""
-        row = self._connection.execute(ORGANIZATIONS.limit(1)).first()
-        if row is not None:
-            return Organization(id=row.id, owner_id=row.owner_id)
-        self.add_organization(new)
-        return new
+    def own(self) -> list[Organization]:
+        """The organization of this store: one, unless the store is new or somebody meddled with it."""
+        return [Organization(**row) for row in self._connection.execute(OWN).mappings()]
 
     def add_organization(self, new: Organization) -> bool:
         """Add an organization, unless it is there."""
@@ -71,8 +69,11 @@ class Maintenance:
         return keys_of(rows)
 
     def add_data_key(self, key: WrappedKey) -> None:
-        """Keep a new data key: from now on the newest."""
-        self._connection.execute(insert(data_keys), columns(key))
+        """Keep a new data key: from now on the newest, though clocks step back."""
+        chosen = select(func.max(data_keys.c.created_at)).where(data_keys.c.organization_id == key.organization_id)
+        newest = self._connection.scalar(chosen) or 0
+        later = replace(key, created_at=max(key.created_at, newest + 1))
+        self._connection.execute(insert(data_keys), columns(later))
 
     def rewrap(self, key: WrappedKey) -> None:
         """Keep a data key in its new wrapping."""

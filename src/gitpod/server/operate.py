@@ -1,13 +1,21 @@
 """What those who operate a store do with it: tokens, keys and the schema. The command line is its face."""
 
 import time
-import uuid
 from collections.abc import Callable
 
-from gitpod.server.app import open_key, unlock
+from gitpod.server.app import add_organization, open_key, unlock
 from gitpod.server.auth import Role, new_token
-from gitpod.server.keyring import REFRESH, KeyNotOpenError, Keyring, SealError, new_data_key, unwrap, wrap
-from gitpod.server.rows import Organization, Sealed, StoredSecret, StoredToken, WrappedKey, audit_record, now
+from gitpod.server.keyring import (
+    REFRESH,
+    KeyNotOpenError,
+    Keyring,
+    SealError,
+    check_organization,
+    new_data_key,
+    unwrap,
+    wrap,
+)
+from gitpod.server.rows import Sealed, StoredSecret, StoredToken, WrappedKey, audit_record, now
 from gitpod.server.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Subject
 
@@ -32,12 +40,13 @@ def create_token(
     """
     own, kek = unlock(store, key)
     token, bare = new_token(organization_id or own.id, subject, role, projects)
-    with store.maintenance() as maintenance:
-        # Another command may have wrapped the keys anew since.
-        unwrap(kek, maintenance.data_keys(own.id)[-1])
-        new = Organization(id=bare.organization_id, owner_id=str(uuid.uuid4()))
-        if maintenance.add_organization(new):
-            maintenance.add_data_key(new_data_key(kek, new.id))
+    if bare.organization_id not in store.organizations():
+        with store.maintenance() as maintenance:
+            # Another command may have wrapped the keys anew since, or made it.
+            check_organization(kek, maintenance.data_keys(own.id), own)
+            if not maintenance.data_keys(bare.organization_id):
+                add_organization(maintenance, kek, bare.organization_id, is_own=False)
+                maintenance.record(audit_record(bare.organization_id, None, "CreateOrganization"))
     keyring = Keyring(kek, store.data_keys)
     keyring.prepare(bare.organization_id)
     stored = keyring.sign(bare)
@@ -62,11 +71,11 @@ def revoke_token(store: Store, token_id: str) -> bool:
 
 def rotate(store: Store, key: str | None) -> int:
     """Give every organization a new data key, which new values are sealed by. Returns how many there are."""
-    _, kek = unlock(store, key)
+    own, kek = unlock(store, key)
     with store.maintenance() as maintenance:
         keys = maintenance.data_keys()
         # Another command may have wrapped them anew since.
-        unwrap(kek, keys[-1])
+        check_organization(kek, keys, own)
         organizations = {each.organization_id for each in keys}
         for organization_id in organizations:
             maintenance.add_data_key(new_data_key(kek, organization_id))
@@ -114,10 +123,12 @@ class Reencryption:
         newest = self._newest(organization_id)
         while True:
             # Services may seal with the key before it for that long.
-            time.sleep(max(0.0, newest.created_at / 1e6 + 2 * REFRESH - now() / 1e6))
+            time.sleep(min(2 * REFRESH, max(0.0, newest.created_at / 1e6 + 2 * REFRESH - now() / 1e6)))
             moved = self._walk(newest, progress)
             latest = self._newest(organization_id)
             if not moved and latest.id == newest.id:
+                with self._store.maintenance() as maintenance:
+                    maintenance.record(audit_record(organization_id, None, "ReencryptValues"))
                 return
             newest = latest
 

@@ -10,10 +10,16 @@ from gitpod_proto.gitpod.v1.identity_pb import Subject
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organization:
-    """Whose secrets are kept apart from those of others."""
+    """Whose secrets are kept apart from those of others. `tag` proves that whoever had the keys wrote it.
+
+    One of them is the store's own: that of embedded clients, and of the owner's token.
+    """
 
     id: str
     owner_id: str
+    is_own: bool
+    key_id: str
+    tag: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,6 @@
 """The tables. Every key leads with the organization, so that a distributed SQL engine can shard by it."""
 
-from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table
 
 REVISION = "0001"
 """The newest of `migrations/versions`: the one that these tables are."""
@@ -14,6 +14,9 @@ organizations = Table(
     metadata,
     Column("id", String(36), primary_key=True),
     Column("owner_id", String(36), nullable=False),
+    Column("is_own", Boolean, nullable=False),
+    Column("key_id", String(36), nullable=False),
+    Column("tag", LargeBinary, nullable=False),
     Column("created_at", BigInteger, nullable=False),
 )
 data_keys = Table(

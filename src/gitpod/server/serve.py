@@ -8,11 +8,13 @@ import signal
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import uvicorn
 from starlette.middleware.cors import CORSMiddleware
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 BACKLOG = 2048
 GRACE = 10
 """Seconds that requests under way may take once the service was told to stop."""
+STUCK = 5
+"""Seconds more for what cannot be told to stop."""
 BROWSER_HEADERS = [
     "authorization",
     "connect-protocol-version",
@@ -53,12 +57,12 @@ class Settings:
         origins: of the web pages that may call.
     """
 
-    store: str
+    store: str = field(repr=False)
     key: str | None = None
     host: str = "127.0.0.1"
     port: int = 8080
     grpc_port: int | None = None
-    token: str | None = None
+    token: str | None = field(default=None, repr=False)
     tls_cert: Path | None = None
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
@@ -79,6 +83,10 @@ def run(settings: Settings, *, announce: Callable[[str, int | None, str | None],
     log.to(sys.stderr)
     # A crash must not leave a file with keys and values.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # So that connections to one port leave some for the other, and for the store.
+    most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
+    _check(settings)
     context = _tls(settings)
     service = Embedded(
         settings.store, settings.token, key=settings.key, is_served=True, telemetry=telemetry_interceptors()
@@ -102,7 +110,12 @@ def run(settings: Settings, *, announce: Callable[[str, int | None, str | None],
             announce(url, grpc_server.port if grpc_server else None, made_up)
             server.run(sockets=[listener])
     finally:
+        # A commit that waits for a standby may wait for ever. Whoever asked for it was not answered.
+        last = threading.Timer(STUCK, os._exit, [0])
+        last.daemon = True
+        last.start()
         service.close()
+        last.cancel()
 
 
 class _Server(uvicorn.Server):
@@ -176,6 +189,16 @@ def telemetry_interceptors() -> tuple[Any, ...]:
     from gitpod.server.telemetry import interceptor
 
     return (interceptor(),)
+
+
+def _check(settings: Settings) -> None:
+    for origin in settings.origins:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("https", "http") or not parts.hostname or origin != f"{parts.scheme}://{parts.netloc}":
+            raise ServiceError("an origin must be as browsers send it: https://host, without a path; * is none")
+    if settings.token and settings.token.startswith("gps_"):
+        # It would be the owner's from now on, whatever its role, and could not be revoked.
+        raise ServiceError("GITPOD_API_KEY holds a token of the store, and serve would make it the owner's; unset it")
 
 
 def _tls(settings: Settings) -> ssl.SSLContext | None:

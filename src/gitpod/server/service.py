@@ -1,22 +1,20 @@
 """The rules of `gitpod.v1.SecretService`: five handlers over a store and a keyring, no SQL and no HTTP."""
 
 import uuid
-from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, TypeVar
 
-import protovalidate
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
-from protobuf import Message, Oneof, merge_from_binary
+from protobuf import Oneof, merge_from_binary
 from protobuf.wkt import Timestamp
-from protovalidate import FieldPathElementPb, FieldPathPb, ViolationPb, ViolationsPb
 
-from gitpod.server.auth import CALLER, Caller, Ctx
+from gitpod.server.auth import Caller, Ctx, current_caller
 from gitpod.server.keyring import KeyNotOpenError, Keyring, SealError
-from gitpod.server.log import REQUEST
-from gitpod.server.rows import Position, StoredSecret, audit_record, columns
+from gitpod.server.log import REQUEST, logger
+from gitpod.server.rows import AuditRecord, StoredSecret, audit_record, columns
+from gitpod.server.rules import check, page_token, position, violation
 from gitpod.server.store import Store, Transaction
 from gitpod_proto.gitpod.v1 import secret_connect
 from gitpod_proto.gitpod.v1.pagination_pb import PaginationResponse
@@ -52,8 +50,8 @@ class SecretService(secret_connect.SecretServiceSync):
         """CreateSecret. ALREADY_EXISTS when the name is taken in the scope."""
         check(request)
         if request.mount and request.mount.value is False:
-            raise _violation("true", "must be true, or left out", request.mount.field)
-        caller, scope = CALLER.get(), _scope_of(request)
+            raise violation("true", "must be true, or left out", request.mount.field)
+        caller, scope = current_caller(), _scope_of(request)
         kind, scope_id = _owner(scope)
         secret = Secret(
             id=str(uuid.uuid4()),
@@ -70,7 +68,7 @@ class SecretService(secret_connect.SecretServiceSync):
         check(secret)
         record = secret.to_binary()
         if len(record) > MOST_METADATA:
-            raise _violation("max_bytes", f"all but its value must take at most {MOST_METADATA} bytes")
+            raise violation("max_bytes", f"all but its value must take at most {MOST_METADATA} bytes")
         bare = StoredSecret(
             organization_id=caller.organization_id,
             id=secret.id,
@@ -112,13 +110,14 @@ class SecretService(secret_connect.SecretServiceSync):
         if request.pagination:
             wanted, token = request.pagination.page_size or wanted, request.pagination.token
         # One more than asked for tells whether there is a next page.
-        caller = CALLER.get()
+        caller = current_caller()
         scopes = _scopes(request.filter, caller)
-        found = self._store.page(caller.organization_id, scopes, _position(token), wanted + 1)
+        found = self._store.page(caller.organization_id, scopes, position(token), wanted + 1)
         page = found[:wanted]
-        next_token = _token(page[-1]) if len(found) > wanted else ""
+        next_token = page_token(page[-1]) if len(found) > wanted else ""
         return ListSecretsResponse(
-            pagination=PaginationResponse(next_token=next_token), secrets=[_message(stored) for stored in page]
+            pagination=PaginationResponse(next_token=next_token),
+            secrets=[message for stored in page if (message := _readable(stored))],
         )
 
     def delete_secret(self, request: DeleteSecretRequest, ctx: Ctx, /) -> DeleteSecretResponse:  # noqa: ARG002
@@ -145,8 +144,16 @@ class SecretService(secret_connect.SecretServiceSync):
 
     def _with(self, rpc: str, secret_id: str, act: Callable[[Transaction, StoredSecret], RES]) -> RES:
         """Do something with the secret that has an id."""
-        organization_id, secret_id = CALLER.get().organization_id, secret_id.lower()
+        organization_id, secret_id = current_caller().organization_id, secret_id.lower()
         return self._audited(rpc, secret_id, lambda transaction: transaction.find(organization_id, secret_id), act)
+
+    def _write(self, record: AuditRecord, work: Callable[[Transaction], RES]) -> RES:
+        """Do work in a transaction, once the data keys that it needs are open."""
+        while True:
+            try:
+                return self._store.write(record, work)
+            except KeyNotOpenError as missing:  # one for each key, and not again
+                self._keyring.fetch(missing.organization_id, missing.key_id)
 
     def _audited(
         self,
@@ -159,7 +166,7 @@ class SecretService(secret_connect.SecretServiceSync):
 
         `given_id` is what the record of a refusal has for the secret's.
         """
-        caller = CALLER.get()
+        caller = current_caller()
         began = audit_record(
             caller.organization_id, caller.subject, rpc, secret_id=given_id, request_id=REQUEST.get().id
         )
@@ -180,36 +187,10 @@ class SecretService(secret_connect.SecretServiceSync):
             return result
 
         self._keyring.prepare(caller.organization_id)
-        try:
-            result = self._store.write(began, work)
-        except KeyNotOpenError as missing:
-            self._keyring.fetch(missing.organization_id, missing.key_id)
-            result = self._store.write(began, work)
+        result = self._write(began, work)
         if isinstance(result, ConnectError):
             raise result
         return result
-
-
-def check(message: Message) -> None:
-    """Raise INVALID_ARGUMENT with every violation of the contract's rules as a detail."""
-    found = [violation.proto for violation in protovalidate.collect_violations(message)]
-    if found:
-        raise _invalid(found)
-
-
-def _invalid(violations: list[ViolationPb]) -> ConnectError:
-    text = "; ".join(f"{_path(found)}: {found.message}" for found in violations)
-    return ConnectError(Code.INVALID_ARGUMENT, text, [ViolationsPb(violations=violations)])
-
-
-def _path(violation: ViolationPb) -> str:
-    return ".".join(element.field_name for element in violation.field.elements) if violation.field else "request"
-
-
-def _violation(rule_id: str, message: str, *path: str) -> ConnectError:
-    """The error for a rule that the contract has in words only."""
-    elements = [FieldPathElementPb(field_name=name) for name in path]
-    return _invalid([ViolationPb(field=FieldPathPb(elements=elements), rule_id=rule_id, message=message)])
 
 
 def _not_found() -> ConnectError:
@@ -222,10 +203,10 @@ def _scope_of(request: CreateSecretRequest) -> SecretScope:
     if request.scope and request.scope.scope:
         scope = _lower(request.scope)
         if project_id and _owner(scope) != ("project_id", project_id):
-            raise _violation("scope_agrees", "contradicts scope; leave it out", "project_id")
+            raise violation("scope_agrees", "contradicts scope; leave it out", "project_id")
         return scope
     if not project_id:
-        raise _violation("required", "is required, or project_id in its place", "scope")
+        raise violation("required", "is required, or project_id in its place", "scope")
     scope = SecretScope(scope=Oneof[Literal["project_id"], str]("project_id", project_id))
     # Named as it was given.
     check(scope)
@@ -242,7 +223,7 @@ def _owner(scope: SecretScope, *path: str) -> tuple[str, str]:
     """The member of the scope that is set, and its id."""
     if scope.scope is None:
         message = "needs one of project_id, user_id, organization_id, service_account_id"
-        raise _violation("required", message, *path, "scope")
+        raise violation("required", message, *path, "scope")
     return scope.scope.field, scope.scope.value
 
 
@@ -265,6 +246,15 @@ def _scopes(chosen: ListSecretsRequest.Filter | None, caller: Caller) -> list[tu
     return caller.scopes if scopes is None and not caller.reaches_all else scopes
 
 
+def _readable(stored: StoredSecret) -> Secret | None:
+    """The secret of a row, None if somebody made it unreadable: the others are listed all the same."""
+    try:
+        return _message(stored)
+    except (ValueError, TypeError, OverflowError):
+        logger.error("the row of secret %s cannot be read", stored.id)  # its text may quote the row
+        return None
+
+
 def _message(stored: StoredSecret) -> Secret:
     secret = Secret(
         created_at=Timestamp.from_nanos(stored.created_at * 1000),
@@ -272,20 +262,3 @@ def _message(stored: StoredSecret) -> Secret:
     )
     merge_from_binary(secret, stored.record)
     return secret
-
-
-def _token(last: StoredSecret) -> str:
-    return urlsafe_b64encode(f"{last.created_at}.{last.id}".encode()).decode()
-
-
-def _position(token: str) -> Position | None:
-    if not token:
-        return None
-    try:
-        created_at, _, secret_id = urlsafe_b64decode(token).decode().partition(".")
-        position = Position(int(created_at), str(uuid.UUID(secret_id)))
-    except ValueError:
-        position = None
-    if position is None or not 0 <= position.created_at < 2**63:
-        raise _violation("token", "is not one that this service gave", "pagination", "token")
-    return position

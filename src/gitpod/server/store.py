@@ -32,7 +32,7 @@ from sqlalchemy.exc import DBAPIError
 from gitpod.server.commit import GroupCommit
 from gitpod.server.database import BUSY, SERIALIZATION_FAILURES, Database, as_unavailable, sqlstate
 from gitpod.server.errors import ServiceError, StoreUnavailableError
-from gitpod.server.maintenance import DATA_KEYS, ORGANIZATIONS, Maintenance, keys_of
+from gitpod.server.maintenance import DATA_KEYS, ORGANIZATIONS, OWN, Maintenance, keys_of
 from gitpod.server.rows import (
     AuditRecord,
     Organization,
@@ -79,8 +79,9 @@ class Clock:
     def next(self, newest: int) -> int:
         """A time that is later than `newest`."""
         with self._lock:
-            self._last = max(now(), self._last + 1, newest + 1)
-            return self._last
+            self._last = max(now(), self._last + 1)
+            # Not remembered: a row whose time was altered is a matter of its organization alone.
+            return max(self._last, newest + 1)
 
 
 class Transaction:
@@ -139,6 +140,7 @@ class Store:
         self._database = Database(url)
         # A dropped store closes its files all the same.
         self._finalizer = finalize(self, self._database.engine.dispose)
+        self._is_made = False
         clock = Clock()
         self._writes = GroupCommit(self._database, lambda connection: Transaction(connection, clock))
 
@@ -173,8 +175,8 @@ class Store:
 
     @property
     def is_current(self) -> bool:
-        """Whether the schema is the one that this version works with."""
-        return self.revision() == REVISION
+        """Whether the schema is the one that this version works with. In memory there is no other."""
+        return self._is_made if self.in_memory else self.revision() == REVISION
 
     @contextmanager
     def maintenance(self) -> Generator[Maintenance]:
@@ -182,15 +184,15 @@ class Store:
         with self._database.writer(exclusive=True) as connection:
             yield Maintenance(connection, in_memory=self.in_memory)
             connection.commit()
+            self._is_made = True
 
     def write(self, record: AuditRecord, work: Callable[[Transaction], T]) -> T:
         """Do work in a transaction; see `commit.GroupCommit.run`."""
         return self._writes.run(record, work)
 
-    def organization(self) -> Organization | None:
-        """The first organization, which is the store's own."""
-        rows = self._read(ORGANIZATIONS.limit(1))
-        return Organization(**rows[0]) if rows else None
+    def own(self) -> list[Organization]:
+        """The organization of this store: one, unless the store is new or somebody meddled with it."""
+        return [Organization(**row) for row in self._read(OWN)]
 
     def data_keys(self, organization_id: str) -> list[WrappedKey]:
         """The data keys of an organization, oldest first."""

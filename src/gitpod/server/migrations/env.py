@@ -1,4 +1,4 @@
-"""Alembic's entry: runs in the transaction, and under the lock, of whoever calls (`store.Store.set_up`)."""
+"""Alembic's entry: runs in the transaction, and under the lock, of `maintenance.Maintenance.migrate`."""
 
 from alembic import context
 

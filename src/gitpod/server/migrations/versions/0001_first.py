@@ -13,6 +13,9 @@ def upgrade() -> None:
         "organizations",
         sa.Column("id", sa.String(36), primary_key=True),
         sa.Column("owner_id", sa.String(36), nullable=False),
+        sa.Column("is_own", sa.Boolean, nullable=False),
+        sa.Column("key_id", sa.String(36), nullable=False),
+        sa.Column("tag", sa.LargeBinary, nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
     )
     op.create_table(
