@@ -64,7 +64,13 @@ def to(stream: TextIO) -> None:
     """Send what the service and its HTTP server log to a stream."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JSONLines())
-    for name, level in (("gitpod.server", logging.INFO), ("uvicorn", logging.WARNING), ("grpc", logging.ERROR)):
+    levels = {
+        "gitpod.server": logging.INFO,
+        "uvicorn": logging.WARNING,
+        "grpc": logging.ERROR,
+        "opentelemetry": logging.WARNING,
+    }
+    for name, level in levels.items():
         named = logging.getLogger(name)
         named.handlers[:] = [handler]
         named.setLevel(level)

@@ -208,6 +208,9 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
         return None
     if settings.tls_cert is None or settings.tls_key is None:
         raise ServiceError("TLS needs both a certificate and its key")
+    for file in (settings.tls_cert, settings.tls_key, settings.tls_client_ca):
+        if file is not None and not file.is_file():
+            raise ServiceError(f"there is no file {file}")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         # Without a password it would ask for one on the terminal.
@@ -215,7 +218,9 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
         if settings.tls_client_ca is not None:
             context.load_verify_locations(settings.tls_client_ca)
             context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
+            raise ServiceError(f"{settings.tls_key} is not the key of {settings.tls_cert}") from None
         raise ServiceError("the certificate, its key or the client CA cannot be read as PEM") from None
     return context
 
