@@ -6,7 +6,7 @@ import time
 import uuid
 from collections.abc import Callable
 from concurrent.futures import Executor
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from enum import StrEnum
 from hashlib import sha256
@@ -86,6 +86,10 @@ CALLER: ContextVar[Callable[[], Caller]] = ContextVar("gitpod_caller")
 """Set before a handler runs: gives whoever calls, as it is a few seconds ago at most."""
 
 
+Admitted = Token[Callable[[], Caller]]
+"""What undoes it."""
+
+
 def current_caller() -> Caller:
     """Whoever makes the call under way. Raises UNAUTHENTICATED when the token was revoked since the call began."""
     return CALLER.get()()
@@ -149,26 +153,28 @@ class Authenticate:
             raise ServiceError("the token must be printable ASCII without spaces or line breaks")
         self._owner_digest = _digest(token)
 
-    def on_start_sync(self, ctx: Ctx, /) -> None:
+    def on_start_sync(self, ctx: Ctx, /) -> Admitted:
         """Refuse whoever may not call this at all (connectrpc.interceptor.MetadataInterceptorSync)."""
         caller = self._known(ctx) or self._look_up(ctx)
         if not caller.may_call(ctx.method.name):
             self._deny(_denial(caller, ctx), caller.role)
-        self._admit(caller, ctx)
+        return self._admit(caller, ctx)
 
-    async def on_start(self, ctx: Ctx, /) -> None:
+    async def on_start(self, ctx: Ctx, /) -> Admitted:
         """`on_start_sync` for connectrpc.interceptor.MetadataInterceptor."""
         run: Callable[..., Any] = asyncio.get_running_loop().run_in_executor
         caller = self._known(ctx) or await run(self._executor, self._look_up, ctx)
         if not caller.may_call(ctx.method.name):
             await run(self._executor, self._deny, _denial(caller, ctx), caller.role)
-        self._admit(caller, ctx)
+        return self._admit(caller, ctx)
 
-    def on_end_sync(self, token: None, ctx: Ctx, error: Exception | None, /) -> None:
-        """Nothing to do."""
+    def on_end_sync(self, token: Admitted, _ctx: Ctx, _error: Exception | None, /) -> None:
+        """Forget who called, or the thread would keep the store alive."""
+        CALLER.reset(token)
 
-    async def on_end(self, token: None, ctx: Ctx, error: Exception | None, /) -> None:
-        """Nothing to do."""
+    async def on_end(self, token: Admitted, ctx: Ctx, error: Exception | None, /) -> None:
+        """`on_end_sync` for connectrpc.interceptor.MetadataInterceptor."""
+        self.on_end_sync(token, ctx, error)
 
     def _known(self, ctx: Ctx) -> Caller | None:
         """Whoever calls, if that is known without asking the store."""
@@ -219,10 +225,10 @@ class Authenticate:
         self._store.write(record, lambda transaction: transaction.record(record))
         raise ConnectError(Code.PERMISSION_DENIED, f"a token of the role {role} may not call {record.action}")
 
-    def _admit(self, caller: Caller, ctx: Ctx) -> None:
+    def _admit(self, caller: Caller, ctx: Ctx) -> Admitted:
         REQUEST.get().subject = caller.subject.id
         # Until a body has come, which may take its time, the token may have been revoked.
-        CALLER.set(lambda: self._known(ctx) or self._look_up(ctx))
+        return CALLER.set(lambda: self._known(ctx) or self._look_up(ctx))
 
 
 def _denial(caller: Caller, ctx: Ctx) -> AuditRecord:
