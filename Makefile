@@ -74,7 +74,7 @@ $(VENV)/bin/python:
 $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints.txt
 	@echo "installing gitpod-connect[server,postgres,grpc,otel]"
 	@$(PIP) install -c constraints.txt hatchling editables
-	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[server,postgres,grpc,otel]'
+	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[cli,server,postgres,grpc,otel]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt

@@ -1,5 +1,6 @@
 """The commands, parsed by click. Each is a few lines over the package."""
 
+import json
 import os
 from functools import partial
 from pathlib import Path
@@ -8,16 +9,18 @@ from typing import Any
 import click
 
 from gitpod._version import __version__
-from gitpod.cli import _operate
-from gitpod.cli._shared import failures, hint, key_option, store_option
+from gitpod.cli import _completion, _config, _export, _import, _operate, _run, _secrets
+from gitpod.cli._failures import failures
+from gitpod.cli._shared import hint, key_option, store_option, table
 
 File = click.Path(dir_okay=False, path_type=Path)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gitpod-secrets")
-def cli() -> None:
-    """Store secrets with gitpod.v1.SecretService."""
+@click.option("--debug", is_flag=True, help="Show where an error comes from; it must come first.")
+def cli(*, debug: bool) -> None:  # `_failures` looks for it, also where click did not get as far
+    """Store secrets with gitpod.v1.SecretService: the hosted service, your own, or one embedded in a file."""
 
 
 @cli.command()
@@ -59,7 +62,37 @@ def _announce(url: str, grpc_port: int | None, made_up: str | None, *, has_own: 
     click.echo("gitpod-secrets: serving; stop with Ctrl-C", err=True)
 
 
-cli.add_command(_operate.token)
-cli.add_command(_operate.keys)
-cli.add_command(_operate.migrate)
-cli.add_command(_operate.audit)
+@cli.command()
+@click.option("--json", "as_json", is_flag=True, help="A line of JSON for each.")
+def config(*, as_json: bool) -> None:
+    """Show which settings are in effect, and where each came from. A token is masked."""
+    from gitpod._url import DEFAULT_BASE_URL  # which loads more of the package
+
+    found = _config.settings()
+    hosted = _config.Setting("base_url", DEFAULT_BASE_URL, "default")
+    rows = [[each.name, each.shown, each.source] for each in ({"base_url": hosted} | found).values()]
+    if as_json:
+        for name, value, source in rows:
+            click.echo(json.dumps({"name": name, "value": value, "from": source}))
+    else:
+        table(["NAME", "VALUE", "FROM"], rows)
+    click.echo(f"gitpod-secrets: the configuration file is {_config.path()}", err=True)
+
+
+for command in (
+    _secrets.create,
+    _secrets.put,
+    _secrets.update,
+    _secrets.get,
+    _secrets.list_,
+    _secrets.delete,
+    _import.import_,
+    _export.export,
+    _run.run,
+    _completion.completion,
+    _operate.token,
+    _operate.keys,
+    _operate.migrate,
+    _operate.audit,
+):
+    cli.add_command(command)

@@ -11,7 +11,8 @@ from uuid import UUID, uuid4
 
 import click
 
-from gitpod.cli._shared import failures, key_option, store_option
+from gitpod.cli._failures import failures
+from gitpod.cli._shared import key_option, plain, store_option
 
 if TYPE_CHECKING:
     from gitpod.server.store import Store
@@ -234,9 +235,4 @@ def _show(rows: list[dict[str, object]], names: list[str], *, as_json: bool) -> 
         click.echo("\t".join(names))
     for row in rows:
         kept = {name: row[name] for name in names}
-        click.echo(json.dumps(kept) if as_json else "\t".join(_plain(str(value)) or "-" for value in kept.values()))
-
-
-def _plain(text: str) -> str:
-    """Text that neither ends a line nor controls a terminal, whoever wrote it into the store."""
-    return "".join(character if character.isprintable() else "?" for character in text)
+        click.echo(json.dumps(kept) if as_json else "\t".join(plain(str(value)) or "-" for value in kept.values()))

@@ -1,0 +1,64 @@
+"""Secrets as JSON, read and written. Nothing here does I/O.
+
+An object of names and values, or a list of objects: `name`, `value`, and one of `environmentVariable` (the
+default), `filePath`, `containerRegistryBasicAuthHost` and `apiOnly`.
+"""
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+from gitpod._secret_value import SecretValue
+from gitpod.cli._entries import ENV, NAME, Entry, Invalid, Line
+
+FIELDS = {
+    "environmentVariable": "environment_variable",
+    "filePath": "file_path",
+    "containerRegistryBasicAuthHost": "container_registry_basic_auth_host",
+    "apiOnly": "api_only",
+}
+
+
+def read(text: str) -> Iterator[Line]:
+    """The secrets of a file and what is wrong in it, counted from 1."""
+    try:
+        # Pairs, as a dict would lose all but the last of equal names.
+        given = json.loads(text, object_pairs_hook=_Pairs)
+    except json.JSONDecodeError as error:
+        yield Invalid(error.lineno, "is not valid JSON")
+        return
+    except (ValueError, RecursionError):
+        yield Invalid(1, "is not valid JSON")
+        return
+    if isinstance(given, _Pairs):
+        yield from (_object(number, {"name": name, "value": value}) for number, (name, value) in enumerate(given, 1))
+        return
+    for number, each in enumerate(cast("list[object]", given), 1):
+        yield _object(number, dict(each)) if isinstance(each, _Pairs) else Invalid(number, "is not an object")
+
+
+class _Pairs(list[tuple[str, Any]]):
+    """An object of JSON."""
+
+
+def _object(number: int, given: dict[str, Any]) -> Line:
+    name, value = given.pop("name", None), given.pop("value", None)
+    known = name if isinstance(name, str) and NAME.fullmatch(name) else ""
+    if not isinstance(name, str) or not isinstance(value, str):
+        return Invalid(number, "name and value must be strings", known)
+    if given.keys() - FIELDS.keys():
+        return Invalid(number, f"has a field that is none of name, value, {', '.join(FIELDS)}", known)
+    # Null and false are as if left out; what has another type the contract's rules refuse.
+    mount = {FIELDS[each]: set_to for each, set_to in given.items() if set_to is not None and set_to is not False}
+    return Entry(number, name, SecretValue(value), mount or ENV)
+
+
+def dump(entries: Iterable[Entry]) -> str:
+    """A list, each of its objects on a line of its own."""
+    names = {parameter: name for name, parameter in FIELDS.items()}
+    objects = (
+        {"name": entry.name, "value": entry.value.reveal(), **{names[key]: each for key, each in entry.mount.items()}}
+        for entry in entries
+    )
+    lines = ",\n".join(json.dumps(each, ensure_ascii=False) for each in objects)
+    return f"[\n{lines}\n]\n" if lines else "[]\n"
