@@ -77,11 +77,12 @@ def test_secrets_are_in_the_environment(shell: Shell) -> None:
     shell.put("API_ONE", api_only=True)
     shell.put("FILE_ONE", file_path="/me/.ssh/id")
     shell.put("REG_ONE", "user:password", container_registry_basic_auth_host="https://r.example.com")
-    found = shown(shell, HERE="1", GITPOD_SECRETS_KEY="env:K")
+    found = shown(shell, HERE="1", GITPOD_SECRETS_KEY="env:KEK", KEK="of an embedded store")
     names = found["environment"].keys()
     assert {name for name in names if name.endswith("_ONE")} == {"ENV_ONE"}
     assert found["environment"]["ENV_ONE"] == VALUE
-    assert {"HERE", "GITPOD_BASE_URL", "GITPOD_SECRETS_KEY"} <= names
+    assert {"HERE", "GITPOD_BASE_URL"} <= names
+    assert not {"GITPOD_SECRETS_KEY", "KEK"} & names
     assert "GITPOD_API_KEY" not in names
     assert not any(VALUE in each for each in found["arguments"])
     err = shell.run("--debug", "run", "--", "true").err

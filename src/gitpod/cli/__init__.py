@@ -22,6 +22,8 @@ def main() -> None:
     _need_streams()
     try:
         sys.exit(cli.main(prog_name="gitpod-secrets", standalone_mode=False))
+    except click.exceptions.NoArgsIsHelpError as error:
+        click.echo(error.format_message(), err=True)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "gitpod-secrets"
         say(Told(_rule(error), USAGE, f"{command} --help"))

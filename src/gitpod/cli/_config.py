@@ -5,6 +5,7 @@ import stat
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +13,7 @@ VARIABLES = {"base_url": "GITPOD_BASE_URL", "api_key": "GITPOD_API_KEY", "projec
 """The settings that the environment may have."""
 SCOPES = ("project_id", "user_id", "organization_id", "service_account_id")
 NAMES = ("base_url", "api_key", "ca_cert", *SCOPES)
+WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
@@ -62,7 +64,8 @@ def settings() -> dict[str, Setting]:
 def _read(file: Path) -> dict[str, str]:
     try:
         with file.open("rb") as opened:
-            mode = os.fstat(opened.fileno()).st_mode
+            status = os.fstat(opened.fileno())
+            mode = status.st_mode
             given = tomllib.load(opened)
     except FileNotFoundError:
         if os.environ.get("GITPOD_CONFIG"):
@@ -73,6 +76,14 @@ def _read(file: Path) -> dict[str, str]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
         # Its text may quote a token.
         raise click.UsageError(f"{file}: is not valid TOML") from None
+    if mode & WRITABLE_BY_OTHERS or status.st_uid not in (0, os.geteuid()):
+        # It may say where a token is sent.
+        raise click.UsageError(f"{file}: must be yours, and writable by nobody else; chmod 600 it")
+    _check(file, given, mode)
+    return given
+
+
+def _check(file: Path, given: dict[str, Any], mode: int) -> None:
     for name, value in given.items():
         if name not in NAMES:
             raise click.UsageError(f"{file}: {name}: is not a setting; those are {', '.join(NAMES)}")
@@ -82,4 +93,3 @@ def _read(file: Path) -> dict[str, str]:
         raise click.UsageError(f"{file}: holds a token, and is open to other users; chmod 600 it")
     if len([name for name in SCOPES if name in given]) > 1:
         raise click.UsageError(f"{file}: must have one of {', '.join(SCOPES)}, not several")
-    return given

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 KINDS = {"file": "file_path", "registry": "container_registry_basic_auth_host"}
 OF_THE_SHELL = re.compile(
-    "BASH.*|DIRSTACK|EPOCHREALTIME|EPOCHSECONDS|EUID|FUNCNAME|GROUPS|HISTCMD|LINENO|OPTIND|PPID|S?RANDOM|SECONDS"
+    "BASH.*|COMP_WORDBREAKS|DIRSTACK|EPOCHREALTIME|EPOCHSECONDS|EUID|FUNCNAME|GROUPS|HISTCMD|LINENO|OPTIND|PIPESTATUS|PPID|S?RANDOM|SECONDS"
     "|SHELLOPTS|UID"
 )
 """Names that bash or dash refuse to assign, or calculate with; their errors quote the value."""

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitpod.cli._failures import SOME_FAILED, USAGE, fail
-from gitpod.cli._shared import STRENGTH, connected, hint, one_scope, scope_options, warn
+from gitpod.cli._failures import SOME_FAILED, USAGE, fail, note
+from gitpod.cli._shared import STRENGTH, connected, hint, listed, one_scope, scope_options, warn
 
 if TYPE_CHECKING:
     from gitpod import Gitpod
@@ -59,7 +59,7 @@ def _secrets(client: "Gitpod", scopes: Iterable[tuple[str, str]]) -> "list[Secre
     """The secrets of the scopes, sorted by name, one of each."""
     found: dict[str, Secret] = {}
     for scope in sorted(scopes, key=lambda scope: STRENGTH.index(scope[0])):
-        for secret in client.secrets.list(filter={"scope": one_scope([scope])}, page_size=100):
+        for secret in listed(client, one_scope([scope])):
             found[secret.name] = secret
     return [found[name] for name in sorted(found)]
 
@@ -77,7 +77,7 @@ def _entries(client: "Gitpod", secrets: "list[Secret]") -> "list[Entry]":
         mount = mount_of(secret)
         if isinstance(value, Unread) or not mount:
             error = value.error if isinstance(value, Unread) else "has a mount that this version does not know"
-            click.echo(f"gitpod-secrets: error: {secret.name}: {error}", err=True)
+            note("error", f"{secret.name}: {error}")
             statuses.append(value.status if isinstance(value, Unread) else SOME_FAILED)
             continue
         if secret.credential_proxy:

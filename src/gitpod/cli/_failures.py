@@ -47,9 +47,19 @@ def failures() -> Generator[None]:
 
 def say(told: Told) -> None:
     """Write it to standard error."""
-    click.echo(f"gitpod-secrets: error: {told.message}", err=True)
+    note("error", told.message)
     if told.next_step:
-        click.echo(f"gitpod-secrets: hint: {told.next_step}", err=True)
+        note("hint", told.next_step)
+
+
+def plain(text: str) -> str:
+    """Text that neither ends a line nor controls a terminal, whoever wrote it."""
+    return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def note(kind: str, message: str) -> None:
+    """Write a line of a kind to standard error; what is more than a line is set off."""
+    click.echo(f"gitpod-secrets: {kind}: " + "\n  ".join(map(plain, message.split("\n"))), err=True)
 
 
 def is_debugging() -> bool:
@@ -97,7 +107,10 @@ def _of_the_client(error: Exception) -> Told:
     invalid = (errors.InvalidRequestError, errors.BadRequestError, errors.UnprocessableEntityError)
     by_put = "put updates the value of a secret that exists"
     anew = "put --replace deletes it and creates it anew"
-    again = "run it again with put, which leaves one secret however often it is run"
+    context = click.get_current_context(silent=True)
+    is_storing = context is not None and context.info_name in ("create", "put")
+    by_list = "gitpod-secrets list shows what there is; what reads may be run again"
+    again = "run it again with put, which leaves one secret however often it is run" if is_storing else by_list
     steps: list[tuple[bool, int, str]] = [
         (isinstance(error, errors.AuthenticationError), NOT_ALLOWED, "set GITPOD_API_KEY to a token that it knows"),
         (isinstance(error, errors.PermissionDeniedError), NOT_ALLOWED, "use a token whose role and projects allow it"),
@@ -107,4 +120,10 @@ def _of_the_client(error: Exception) -> Told:
         (getattr(error, "outcome", "") == "unknown", UNREACHABLE, again),
         (True, UNREACHABLE, "gitpod-secrets config shows which service is called"),
     ]
-    return next(Told(str(error), status, step) for holds, status, step in steps if holds)
+    return next(Told(_in_words_of_the_command(str(error)), status, step) for holds, status, step in steps if holds)
+
+
+def _in_words_of_the_command(text: str) -> str:
+    """What the package says, which is for programs, by the names that the command has for it."""
+    plaintext = "allow_plaintext=True (GITPOD_ALLOW_PLAINTEXT=1)"
+    return text.replace(plaintext, "GITPOD_ALLOW_PLAINTEXT=1").replace("replace=True", "--replace")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitpod.cli._failures import SOME_FAILED, fail
-from gitpod.cli._shared import connected, hint, one_scope, scope_options, table, warn
+from gitpod.cli._shared import connected, hint, listed, one_scope, scope_options, table, warn
 
 if TYPE_CHECKING:
     from gitpod import Gitpod
@@ -72,7 +72,7 @@ def _planned(client: "Gitpod", lines: "list[Line]", scope: tuple[str, str], opti
     from gitpod.cli._apply import compare
     from gitpod.cli._plan import plan, prunable
 
-    there = list(client.secrets.list(filter={"scope": one_scope([scope])}, page_size=100))
+    there = list(listed(client, one_scope([scope])))
     items = plan(lines, there, scope, can_replace=options["replace"])
     items = compare(client, items, options["concurrency"])
     if not options["prune"]:

@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 
 import click
 
-from gitpod.cli._failures import failures
-from gitpod.cli._shared import key_option, plain, store_option
+from gitpod.cli._failures import failures, plain
+from gitpod.cli._shared import key_option, store_option
 
 if TYPE_CHECKING:
     from gitpod.server.store import Store

@@ -9,7 +9,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from gitpod.cli._failures import UNEXPECTED, USAGE, Told, fail, is_debugging, say, show_trace, tell
-from gitpod.cli._shared import STRENGTH, at_once, connected, need_scope, one_scope, scope_options
+from gitpod.cli._shared import STRENGTH, at_once, connected, listed, need_scope, one_scope, scope_options
 
 if TYPE_CHECKING:
     from gitpod import Gitpod
@@ -39,9 +39,10 @@ def run(scopes: Scopes, command: tuple[str, ...], *, files: bool) -> None:
     you alone, and the variable of the secret's name holds that path. FOLDER is in memory where the system
     has that, and is removed when the command ends. Registry logins and api-only secrets are left out.
 
-    Nothing is started unless every value was read. The command gets the environment of this one without
-    GITPOD_API_KEY, and the signals that are sent to this one; its exit status is passed on. It is 127 when
-    there is no such command, and 126 when it cannot be executed.
+    Nothing is started unless every value was read. The command is found by your PATH, and gets the environment
+    of this one without GITPOD_API_KEY and what opens an embedded store, and the signals that are sent to this
+    one; its exit status is passed on. It is 127 when there is no such command, and 126 when it cannot be
+    executed.
     """
     if os.name != "posix":
         raise fail("run needs a POSIX system", USAGE)
@@ -62,7 +63,7 @@ def _values(client: "Gitpod", scopes: Scopes, *, files: bool) -> "list[tuple[Sec
     chosen: dict[str, Secret] = {}
     for scope in sorted(scopes, key=lambda scope: STRENGTH.index(scope[0])):
         found: dict[str, Secret] = {}
-        for secret in client.secrets.list(filter={"scope": one_scope([scope])}, page_size=100):
+        for secret in listed(client, one_scope([scope])):
             if secret.environment_variable or (files and secret.file_path):
                 found[secret.name] = secret
             elif is_debugging():
@@ -105,14 +106,32 @@ def placed(secret: "Secret", value: str, folder: Path) -> str:
 
 def _become(command: tuple[str, ...], variables: dict[str, str]) -> NoReturn:
     """Execute the command in the place of this process, which makes signals, job control and the status its own."""
-    environment = {name: value for name, value in os.environb.items() if name != b"GITPOD_API_KEY"}
+    environment = {name: value for name, value in os.environb.items() if name not in _its_own()}
     environment |= {name.encode(): value.encode() for name, value in variables.items()}
     # Python ignores them, and what is ignored stays so in the command.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
-    try:
-        os.execvpe(command[0], command, environment)  # noqa: S606 # no shell is meant
-    except (FileNotFoundError, NotADirectoryError):
-        raise fail(f"{command[0]}: there is no such command", NO_COMMAND) from None
-    except OSError as error:
-        raise fail(f"{command[0]}: cannot be executed: {error.strerror}", NOT_EXECUTABLE) from None
+    reason = ""
+    # By the PATH of whoever runs this; that of a secret is for the command.
+    for folder in [""] if "/" in command[0] else os.get_exec_path():
+        try:
+            os.execve(os.path.join(folder, command[0]), command, environment)  # noqa: PTH118, S606 # as a shell finds it
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+    if reason:
+        raise fail(f"{command[0]}: cannot be executed: {reason}", NOT_EXECUTABLE)
+    raise fail(f"{command[0]}: there is no such command", NO_COMMAND)
+
+
+def _its_own() -> set[bytes]:
+    """The variables that are for this command alone: the token, and what opens an embedded store."""
+    names = {"GITPOD_API_KEY", "GITPOD_SECRETS_KEY", "GITPOD_SECRETS_STORE"}
+    kind, _, name = os.environ.get("GITPOD_SECRETS_KEY", "").partition(":")
+    if kind == "env":
+        names.add(name)
+    if "@" in os.environ.get("GITPOD_BASE_URL", ""):
+        # The password of a database.
+        names.add("GITPOD_BASE_URL")
+    return {os.fsencode(each) for each in names}

@@ -45,7 +45,7 @@ def mount_options(command: F) -> F:
         if file:
             mount = {"file_path": file}
         elif registry:
-            mount = {"container_registry_basic_auth_host": registry}
+            mount = {"container_registry_basic_auth_host": registry if "://" in registry else f"https://{registry}"}
         elif api_only:
             mount = {"api_only": True}
         return command(**given, mount=mount, prefix=f"{username}:" if username else "")

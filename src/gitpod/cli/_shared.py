@@ -9,12 +9,14 @@ from uuid import UUID
 import click
 
 from gitpod.cli import _config
-from gitpod.cli._failures import NOT_ALLOWED, NOT_FOUND, fail, failures
+from gitpod.cli._failures import NOT_ALLOWED, NOT_FOUND, UNREACHABLE, fail, failures, note, plain
 
 if TYPE_CHECKING:
     from gitpod import Gitpod
     from gitpod.types import Secret, SecretScope
 
+MOST_LISTED = 100_000
+"""Secrets of a scope; a list may have no end."""
 WIDEST = 1000
 """Columns of a table."""
 STRENGTH = ("organization_id", "project_id", "service_account_id", "user_id")
@@ -118,10 +120,25 @@ def connected() -> Generator["Gitpod"]:
             yield client
 
 
+def listed(client: "Gitpod", scope: "SecretScope") -> "Iterator[Secret]":
+    """The secrets of a scope. Ends the process when the service lists what no service should.
+
+    Names become variables, and lines of files that shells read.
+    """
+    from gitpod.cli._entries import NAME  # the contract's rule
+
+    for number, secret in enumerate(client.secrets.list(filter={"scope": scope}, page_size=100)):
+        if not NAME.fullmatch(secret.name):
+            raise fail(f"the service lists {plain(secret.name)!r}, which is no name of a secret", UNREACHABLE)
+        if number >= MOST_LISTED:
+            raise fail(f"the service lists more than {MOST_LISTED} secrets in this scope", UNREACHABLE)
+        yield secret
+
+
 def find(client: "Gitpod", name_or_id: str, scopes: list[tuple[str, str]]) -> "Secret | None":
     """The secret of a name in a scope, or None; one that is named by its id needs no scope and is looked up there."""
     scope = one_scope(scopes)
-    for secret in client.secrets.list(filter={"scope": scope}, page_size=100):
+    for secret in listed(client, scope):
         if name_or_id in (secret.name, secret.id):
             return secret
     return None
@@ -190,16 +207,11 @@ def table(names: list[str], rows: Iterable[list[str]], *, err: bool = False) -> 
     Console(stderr=err, width=WIDEST).print(shown)
 
 
-def plain(text: str) -> str:
-    """Text that neither ends a line nor controls a terminal, whoever wrote it."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
 def hint(message: str) -> None:
     """Say what to do about it."""
-    click.echo(f"gitpod-secrets: hint: {message}", err=True)
+    note("hint", message)
 
 
 def warn(message: str) -> None:
     """Say what may not be meant."""
-    click.echo(f"gitpod-secrets: warning: {message}", err=True)
+    note("warning", message)
