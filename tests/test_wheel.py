@@ -44,7 +44,7 @@ def test_the_snippet_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
     command = [str(tmp_path / "venv/bin/gitpod-secrets"), "--version"]
     bare = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (bare.returncode, bare.stderr.count("Traceback")) == (2, 0)
-    assert "pip install 'gitpod-connect[server]'" in bare.stderr
+    assert "pip install 'gitpod-connect[cli]'" in bare.stderr
     subprocess.run([python, *PIP, f"{wheel}[server]"], check=True)
     done = subprocess.run(snippet, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("Secret(id=")
