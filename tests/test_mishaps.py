@@ -241,7 +241,9 @@ def test_every_answer_has_its_request_id(service: Service) -> None:
     """Also those that the runtime has no part in."""
     for path, headers in (("/nowhere", {}), ("/gitpod.v1.SecretService/ListSecrets", {"connect-timeout-ms": "soon"})):
         answer = httpx.post(service.url + path, headers=headers, json={})
-        assert answer.headers["x-request-id"] in service.log.read_text()
+        request_id = answer.headers["x-request-id"]
+        # The line is written once the answer was sent.
+        until(lambda: request_id in service.log.read_text(), "the request has its line")  # noqa: B023 # awaited here
 
 
 def test_a_token_that_is_revoked_before_the_body_comes_is_refused(path: Path) -> None:

@@ -7,6 +7,7 @@ import sqlite3
 import subprocess
 import sys
 import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ def test_nothing_is_started_without_every_value(shell: Shell, lent: Path, mode: 
     own = Shell(f"sqlite:///{shell.home}/own.db", TOKEN, shell.project, shell.home)
     for name in ("ONE", "TWO"):
         own.put(name)
-    with sqlite3.connect(shell.home / "own.db") as database:
+    with closing(sqlite3.connect(shell.home / "own.db", isolation_level=None)) as database:
         database.execute("UPDATE secrets SET ciphertext = x'0102' WHERE name = 'TWO'")
     done = own.run("run", *mode, "echo", "started", code=6, XDG_RUNTIME_DIR=str(lent))
     assert done.out == b""
