@@ -18,7 +18,7 @@ from connectrpc.errors import ConnectError
 from connectrpc.request import RequestContext
 
 from gitpod.server.errors import ServiceError
-from gitpod.server.keyring import KeyNotOpenError, Keyring, SealError
+from gitpod.server.keyring import Keyring, SealError
 from gitpod.server.log import REQUEST, logger
 from gitpod.server.rows import AuditRecord, StoredToken, audit_record, now
 from gitpod.server.store import Store
@@ -210,13 +210,9 @@ class Authenticate:
         """Whether a token was made by whoever had the keys."""
         try:
             self._keyring.prepare(token.organization_id)
-            try:
-                self._keyring.check(token)
-            except KeyNotOpenError:
-                self._keyring.fetch(token.organization_id, token.key_id)
-                self._keyring.check(token)
+            self._keyring.fetching(lambda: self._keyring.check(token))
         except SealError:
-            logger.error("token %s is not as it was made", token.id)  # which is all there is to say
+            logger.error("token %s is not as it was made", token.id)
             return False
         return True
 

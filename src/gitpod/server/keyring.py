@@ -11,6 +11,7 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
+from typing import TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -19,6 +20,8 @@ from gitpod.server.errors import ServiceError
 from gitpod.server.kek import KeyEncryptionKey, UnwrapError
 from gitpod.server.log import logger
 from gitpod.server.rows import Organization, Sealed, StoredSecret, StoredToken, WrappedKey, now
+
+T = TypeVar("T")
 
 NONCE_BYTES = 12
 KEY_BYTES = 32
@@ -31,7 +34,7 @@ class SealError(Exception):
 
 
 class KeyNotOpenError(Exception):
-    """A value's data key was not opened yet: `fetch` it, outside of any transaction, and try again."""
+    """A value's data key was not opened yet; see `Keyring.fetching`, which is for outside of any transaction."""
 
     def __init__(self, of: StoredSecret | StoredToken) -> None:
         super().__init__(of.key_id)
@@ -101,6 +104,15 @@ class Keyring:
             else:
                 keys.absent.add(key_id)
 
+    def fetching(self, work: Callable[[], T]) -> T:
+        """Do work that opens or checks something, as often as a data key for it has still to be fetched."""
+        while True:
+            try:
+                return work()
+            except KeyNotOpenError as missing:
+                # From now on it is open, or known to be none.
+                self.fetch(missing.organization_id, missing.key_id)
+
     def seal(self, value: str, secret: StoredSecret) -> Sealed:
         """Seal a value for a secret, whose own value does not matter; after `prepare`."""
         keys = self._organizations[secret.organization_id]
@@ -150,7 +162,7 @@ class Keyring:
                 self._open(keys, key_id)
             except ServiceError as error:
                 # As after `keys rewrap`, until this process is started with the new key: one before does.
-                logger.error("a data key does not open: %s", error)  # the text says it all
+                logger.error("a data key does not open: %s", error)
                 keys.is_newest_open, failure = False, error
             else:
                 return key_id

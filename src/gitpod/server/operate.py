@@ -7,7 +7,6 @@ from gitpod.server.app import add_organization, open_key, unlock
 from gitpod.server.auth import Role, new_token
 from gitpod.server.keyring import (
     REFRESH,
-    KeyNotOpenError,
     Keyring,
     SealError,
     check_organization,
@@ -151,11 +150,7 @@ class Reencryption:
     def _reseal(self, old: StoredSecret) -> Sealed | None:
         self._keyring.prepare(old.organization_id)
         try:
-            try:
-                value = self._keyring.open(old)
-            except KeyNotOpenError:
-                self._keyring.fetch(old.organization_id, old.key_id)
-                value = self._keyring.open(old)
+            value = self._keyring.fetching(lambda: self._keyring.open(old))
         except SealError:
             self.unreadable.add(old.id)
             return None

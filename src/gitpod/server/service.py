@@ -11,9 +11,9 @@ from protobuf import Oneof, merge_from_binary
 from protobuf.wkt import Timestamp
 
 from gitpod.server.auth import Caller, Ctx, current_caller
-from gitpod.server.keyring import KeyNotOpenError, Keyring, SealError
+from gitpod.server.keyring import Keyring, SealError
 from gitpod.server.log import REQUEST, logger
-from gitpod.server.rows import AuditRecord, StoredSecret, audit_record, columns
+from gitpod.server.rows import StoredSecret, audit_record, columns
 from gitpod.server.rules import check, page_token, position, violation
 from gitpod.server.store import Store, Transaction
 from gitpod_proto.gitpod.v1 import secret_connect
@@ -88,7 +88,7 @@ class SecretService(secret_connect.SecretServiceSync):
                 raise ConnectError(Code.ALREADY_EXISTS, "name: is taken in this scope")
             return stored
 
-        return CreateSecretResponse(secret=_message(self._audited("CreateSecret", "", lambda _: new, add)))
+        return CreateSecretResponse(secret=_message(self._audited(caller, "CreateSecret", "", lambda _: new, add)))
 
     def update_secret_value(self, request: UpdateSecretValueRequest, ctx: Ctx, /) -> UpdateSecretValueResponse:  # noqa: ARG002
         """UpdateSecretValue. NOT_FOUND when there is no such secret; DATA_LOSS when its row was altered."""
@@ -144,19 +144,13 @@ class SecretService(secret_connect.SecretServiceSync):
 
     def _with(self, rpc: str, secret_id: str, act: Callable[[Transaction, StoredSecret], RES]) -> RES:
         """Do something with the secret that has an id."""
-        organization_id, secret_id = current_caller().organization_id, secret_id.lower()
-        return self._audited(rpc, secret_id, lambda transaction: transaction.find(organization_id, secret_id), act)
-
-    def _write(self, record: AuditRecord, work: Callable[[Transaction], RES]) -> RES:
-        """Do work in a transaction, once the data keys that it needs are open."""
-        while True:
-            try:
-                return self._store.write(record, work)
-            except KeyNotOpenError as missing:  # one for each key, and not again
-                self._keyring.fetch(missing.organization_id, missing.key_id)
+        caller, secret_id = current_caller(), secret_id.lower()
+        self._keyring.prepare(caller.organization_id)
+        return self._audited(caller, rpc, secret_id, lambda each: each.find(caller.organization_id, secret_id), act)
 
     def _audited(
         self,
+        caller: Caller,
         rpc: str,
         given_id: str,
         find: Callable[[Transaction], StoredSecret | None],
@@ -166,7 +160,6 @@ class SecretService(secret_connect.SecretServiceSync):
 
         `given_id` is what the record of a refusal has for the secret's.
         """
-        caller = current_caller()
         began = audit_record(
             caller.organization_id, caller.subject, rpc, secret_id=given_id, request_id=REQUEST.get().id
         )
@@ -186,8 +179,7 @@ class SecretService(secret_connect.SecretServiceSync):
             transaction.record(record)
             return result
 
-        self._keyring.prepare(caller.organization_id)
-        result = self._write(began, work)
+        result = self._keyring.fetching(lambda: self._store.write(began, work))
         if isinstance(result, ConnectError):
             raise result
         return result
@@ -251,7 +243,8 @@ def _readable(stored: StoredSecret) -> Secret | None:
     try:
         return _message(stored)
     except (ValueError, TypeError, OverflowError):
-        logger.error("the row of secret %s cannot be read", stored.id)  # its text may quote the row
+        # Without the error's text, which may quote the row.
+        logger.error("the row of secret %s cannot be read", stored.id)
         return None
 
 
