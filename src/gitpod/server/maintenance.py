@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
-from sqlalchemy.dialects.postgresql import insert as insert_unless
 
 from gitpod.server.rows import AuditRecord, Organization, Sealed, StoredSecret, StoredToken, WrappedKey, columns, now
 from gitpod.server.schema import audit, data_keys, metadata, organizations, secrets, tokens
@@ -51,10 +50,9 @@ class Maintenance:
         """The organization of this store: one, unless the store is new or somebody meddled with it."""
         return [Organization(**row) for row in self._connection.execute(OWN).mappings()]
 
-    def add_organization(self, new: Organization) -> bool:
-        """Add an organization, unless it is there."""
-        statement = insert_unless(organizations).on_conflict_do_nothing().returning(organizations.c.id)
-        return self._connection.execute(statement, {**columns(new), "created_at": now()}).first() is not None
+    def add_organization(self, new: Organization) -> None:
+        """Add an organization."""
+        self._connection.execute(insert(organizations), {**columns(new), "created_at": now()})
 
     def holds_secrets(self) -> bool:
         """Whether there are any."""
