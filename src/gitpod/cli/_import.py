@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitpod.cli._failures import SOME_FAILED, fail
+from gitpod.cli._failures import SOME_FAILED, fail, note
 from gitpod.cli._shared import connected, hint, listed, one_scope, scope_options, table, warn
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def _dry(items: "list[Item]", *, as_json: bool) -> int:
         _report([Outcome(item, "planned", item.rule) for item in items], as_json=True)
     else:
         table(PLAN, map(_plan_row, items))
-    click.echo(f"gitpod-secrets: plan: {summary(items)}", err=True)
+    note("plan", summary(items))
     return SOME_FAILED if any(item.action in PROBLEMS for item in items) else 0
 
 
@@ -104,7 +104,7 @@ def _run(client: "Gitpod", items: "list[Item]", options: dict[str, Any]) -> int:
     from gitpod.cli._plan import CHANGES, summary
 
     table(PLAN, map(_plan_row, items), err=True)
-    click.echo(f"gitpod-secrets: plan: {summary(items)}", err=True)
+    note("plan", summary(items))
     changes = len([item for item in items if item.action in CHANGES])
     if changes and not options["yes"] and not click.confirm("Do it?", err=True):
         raise fail("nothing was done", SOME_FAILED)
@@ -116,7 +116,7 @@ def _run(client: "Gitpod", items: "list[Item]", options: dict[str, Any]) -> int:
         raise
     _report(outcomes, as_json=options["as_json"])
     if left := len([outcome for outcome in outcomes if outcome.outcome in BAD]):
-        click.echo(f"gitpod-secrets: error: {left} of {len(outcomes)} were not done", err=True)
+        note("error", f"{left} of {len(outcomes)} were not done")
         hint("mend the lines that are wrong and run it again; it does what is left")
     return exit_status(statuses(outcomes))
 

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 
 import click
 
-from gitpod.cli._failures import failures, plain
+from gitpod.cli._failures import SOME_FAILED, fail, failures, note, plain
 from gitpod.cli._shared import key_option, store_option
 
 if TYPE_CHECKING:
@@ -134,8 +134,7 @@ def token_revoke(store: str, token_id: str) -> None:
 
     with opened(store) as each:
         if not revoke_token(existing(each), token_id):
-            click.echo("gitpod-secrets: error: there is no token with this id", err=True)
-            raise SystemExit(1)
+            raise fail("there is no token with this id", SOME_FAILED)
     click.echo(f"gitpod-secrets: {token_id} is revoked", err=True)
 
 
@@ -169,9 +168,9 @@ def keys_reencrypt(store: str, key: str | None) -> None:
             work.run(bar.update)
         click.echo("gitpod-secrets: every value that opens is sealed by the newest data key", err=True)
     for secret_id in sorted(work.unreadable):
-        click.echo(f"gitpod-secrets: error: {secret_id}: its value was altered, and is left as it is", err=True)
+        note("error", f"{secret_id}: its value was altered, and is left as it is")
     if work.unreadable:
-        raise SystemExit(1)
+        raise SystemExit(SOME_FAILED)
 
 
 @keys.command("rewrap")

@@ -135,15 +135,6 @@ def listed(client: "Gitpod", scope: "SecretScope") -> "Iterator[Secret]":
         yield secret
 
 
-def find(client: "Gitpod", name_or_id: str, scopes: list[tuple[str, str]]) -> "Secret | None":
-    """The secret of a name in a scope, or None; one that is named by its id needs no scope and is looked up there."""
-    scope = one_scope(scopes)
-    for secret in listed(client, scope):
-        if name_or_id in (secret.name, secret.id):
-            return secret
-    return None
-
-
 def secret_id(client: "Gitpod", name_or_id: str, scopes: list[tuple[str, str]]) -> str:
     """The id that a NAME|ID stands for; an id is taken as it is. Ends the process when there is none."""
     # A name may be 32 hexadecimal digits, which UUID() takes too; it has no hyphens.
@@ -152,7 +143,7 @@ def secret_id(client: "Gitpod", name_or_id: str, scopes: list[tuple[str, str]]) 
             return str(UUID(name_or_id))
         except ValueError:
             raise click.UsageError("NAME|ID: must be a name of letters, digits and underscores, or an id") from None
-    found = find(client, name_or_id, scopes)
+    found = next((each for each in listed(client, one_scope(scopes)) if each.name == name_or_id), None)
     if found is None:
         raise fail(
             f"there is no secret {name_or_id} in this scope", NOT_FOUND, "gitpod-secrets list shows what there is"
