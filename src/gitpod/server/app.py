@@ -204,7 +204,8 @@ class Embedded:
                 # Opened now, they stay usable when `keys rewrap` gives the store another key.
                 self._keyring.prepare(each)
             except ServiceError as error:
-                logger.error("organization %s: %s", each, error)  # the others are served all the same
+                # The others are served all the same.
+                logger.error("organization %s: %s", each, error)
         # Both run handlers here, so that closing can wait for those under way.
         self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="gitpod-embedded")
         service = SecretService(self._store, self._keyring)
@@ -240,7 +241,8 @@ class Embedded:
             self._keyring.prepare(self._organization_id)
             is_current = self._store.is_current and self._keyring.opens_all_new(self._organization_id)
         except Exception as error:  # noqa: BLE001 # whatever it is, this is the place to say so
-            logger.error("not ready: %s", type(error).__name__)  # without its text
+            # Without its text, which may quote a URL.
+            logger.error("not ready: %s", type(error).__name__)
             return False
         return is_current
 

@@ -3,6 +3,7 @@
 import json
 import logging
 import time
+import traceback
 import uuid
 from contextvars import ContextVar
 from dataclasses import dataclass, field
@@ -57,6 +58,7 @@ class JSONLines(logging.Formatter):
         }
         if record.exc_info and record.exc_info[0]:
             line["error"] = record.exc_info[0].__name__
+            line["stack"] = "".join(traceback.format_tb(record.exc_info[2]))
         return json.dumps({key: value for key, value in line.items() if value != ""})
 
 
