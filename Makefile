@@ -72,7 +72,7 @@ $(VENV)/bin/python:
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "installing gitpod-connect[server,postgres,grpc,otel]"
+	@echo "installing gitpod-connect[cli,server,postgres,grpc,otel]"
 	@$(PIP) install -c constraints.txt hatchling editables
 	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[cli,server,postgres,grpc,otel]'
 	@touch $@
