@@ -18,10 +18,10 @@ from sqlalchemy import Engine, event
 from sqlalchemy.engine import ExceptionContext
 
 from gitpod import Gitpod
-from gitpod.server.commit import GroupCommit
-from gitpod.server.database import Database
-from gitpod.server.rows import AuditRecord, StoredSecret, audit_record
-from gitpod.server.store import Clock, Store, Transaction
+from gitpod.server.storage.commit import GroupCommit
+from gitpod.server.storage.database import Database
+from gitpod.server.storage.rows import AuditRecord, StoredSecret, audit_record
+from gitpod.server.storage.store import Clock, Store, Transaction
 
 ORGANIZATION, PROJECT, OTHER = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
 VALUE = "canary-value-93d0"

@@ -29,7 +29,7 @@ import gitpod
 from gitpod import Gitpod
 from gitpod.server.auth import Role
 from gitpod.server.operate import create_token, revoke_token
-from gitpod.server.store import Store
+from gitpod.server.storage.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClientSync, SecretServiceSync
 from gitpod_proto.gitpod.v1.secret_pb import (

@@ -26,10 +26,10 @@ from test_grpc import stubs  # noqa: F401 # pyright: ignore[reportUnusedImport] 
 
 import gitpod
 from gitpod import Gitpod
-from gitpod.server import grpc_front
 from gitpod.server.app import MAX_REQUEST_BYTES, Embedded
 from gitpod.server.errors import ServiceError
-from gitpod.server.grpc_front import TLS, GRPCServer, application
+from gitpod.server.serving import grpc_server
+from gitpod.server.serving.grpc_server import TLS, GRPCServer, application
 from gitpod_proto.gitpod.v1.pagination_pb import PaginationResponse
 from gitpod_proto.gitpod.v1.secret_pb import CreateSecretRequest, ListSecretsRequest, ListSecretsResponse, SecretScope
 
@@ -329,8 +329,8 @@ def test_no_call_waits_for_ever(
     serve: Serve, connect: Connect, silence: Silence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One without a deadline is cancelled, though its client would wait."""
-    monkeypatch.setattr(grpc_front, "LONGEST", 0.0)
-    monkeypatch.setattr(grpc_front, "INTERVAL", 0.01)
+    monkeypatch.setattr(grpc_server, "LONGEST", 0.0)
+    monkeypatch.setattr(grpc_server, "INTERVAL", 0.01)
     call = connect(serve().port).stream(
         "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", silence, timeout=None
     )
@@ -421,7 +421,7 @@ def test_health_of_another_service_is_not_known(client: Client) -> None:
 
 def test_watchers_are_told_of_changes(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """And of the end, when the server stops."""
-    monkeypatch.setattr(grpc_front, "INTERVAL", 0.01)
+    monkeypatch.setattr(grpc_server, "INTERVAL", 0.01)
     ready = threading.Event()
     server = serve(ready=ready.is_set)
     call = connect(server.port).stream(WATCH, iter([b""]), metadata=())

@@ -22,7 +22,7 @@ from gitpod.server.app import unlock
 from gitpod.server.auth import Role
 from gitpod.server.errors import ServiceError
 from gitpod.server.operate import create_token, rewrap, rotate
-from gitpod.server.store import Store
+from gitpod.server.storage.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 
 PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"

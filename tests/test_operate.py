@@ -27,11 +27,11 @@ from gitpod import Gitpod, GitpodError
 from gitpod.server import operate
 from gitpod.server.app import unlock
 from gitpod.server.auth import Role
-from gitpod.server.database import Database
 from gitpod.server.errors import ServiceError
-from gitpod.server.keyring import Keyring
-from gitpod.server.rows import StoredSecret, audit_record
-from gitpod.server.store import Store, Transaction
+from gitpod.server.keys.keyring import Keyring
+from gitpod.server.storage.database import Database
+from gitpod.server.storage.rows import StoredSecret, audit_record
+from gitpod.server.storage.store import Store, Transaction
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 
 COMMAND = [sys.executable, "-c", "from gitpod.cli import main; main()"]

@@ -19,7 +19,7 @@ from storage import VALUE, Proxy, alter, embedded, keep, listening, write
 import gitpod
 from gitpod import Gitpod, GitpodError
 from gitpod.server.errors import StoreUnavailableError
-from gitpod.server.store import Store
+from gitpod.server.storage.store import Store
 
 PASSWORD = "p4ss-of-the-role"
 

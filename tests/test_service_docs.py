@@ -25,9 +25,10 @@ from postgres import HOST, Cluster, binaries
 
 from gitpod import Gitpod, InternalServerError
 from gitpod.cli._commands import cli
-from gitpod.server import commit, connections, database, grpc_front, serve
 from gitpod.server.app import MAX_REQUEST_BYTES
-from gitpod.server.edge import LONGEST_CALL
+from gitpod.server.edge.headers import LONGEST_CALL
+from gitpod.server.serving import grpc_server, http_connection, serve
+from gitpod.server.storage import commit, database
 
 GUIDE = (ROOT / "docs/service.md").read_text()
 UNIT = ROOT / "examples/gitpod-secrets.service"
@@ -285,12 +286,12 @@ def test_the_documented_limits_are_the_codes() -> None:
     shown = {
         f"{MAX_REQUEST_BYTES // 1024} KiB, decompressed": True,
         f"{LONGEST_CALL // 1000} s, or what the client grants": True,
-        f"{connections.Connection.most}; cut when for {connections.Connection.patience:g} s": True,
+        f"{http_connection.Connection.most}; cut when for {http_connection.Connection.patience:g} s": True,
         f"At most {database.CONNECTIONS} for each process": True,
         f"{database.BUSY_TIMEOUT:g} s; {commit.QUEUE_TIMEOUT:g} s; then": True,
         f"there, for {commit.SETTLE_TIMEOUT:g} s": True,
         f"gives those under way {serve.GRACE} s": True,
-        f"{grpc_front.MAX_METADATA_BYTES // 1024} KiB": True,
+        f"{grpc_server.MAX_METADATA_BYTES // 1024} KiB": True,
     }
     assert {text: text in GUIDE for text in shown} == shown
 

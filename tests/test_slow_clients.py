@@ -17,13 +17,13 @@ from conftest import TOKEN
 from test_attacks import SECONDS, Target, ask, launched, read_answer
 
 from gitpod.server.app import Embedded
-from gitpod.server.connections import Connection
+from gitpod.server.serving.http_connection import Connection
 
 PATIENCE = 0.5
 MOST = 40
 MAIN = f"""
 from gitpod.cli import main
-from gitpod.server.connections import Connection
+from gitpod.server.serving.http_connection import Connection
 Connection.patience, Connection.most = {PATIENCE}, {MOST}
 main()
 """

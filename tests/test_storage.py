@@ -25,12 +25,12 @@ from sqlalchemy import inspect
 from sqlalchemy.exc import IntegrityError
 from storage import ORGANIZATION, OTHER, PROJECT, Work, Writes, add, adds, secret, tables, together, write
 
-from gitpod.server import commit, migrations
 from gitpod.server.app import Embedded
-from gitpod.server.commit import LARGEST_BATCH
-from gitpod.server.rows import AuditRecord, Position, Sealed, StoredSecret, StoredToken, audit_record
-from gitpod.server.schema import REVISION, metadata
-from gitpod.server.store import Store, Transaction
+from gitpod.server.storage import commit, migrations
+from gitpod.server.storage.commit import LARGEST_BATCH
+from gitpod.server.storage.rows import AuditRecord, Position, Sealed, StoredSecret, StoredToken, audit_record
+from gitpod.server.storage.schema import REVISION, metadata
+from gitpod.server.storage.store import Store, Transaction
 
 RESEALED = Sealed(key_id="k2", ciphertext=b"resealed")
 

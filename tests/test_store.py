@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 
 import gitpod
 from gitpod import Gitpod, GitpodError
-from gitpod.server import database
-from gitpod.server.kek import random_key
-from gitpod.server.keyring import Keyring, SealError, new_data_key
-from gitpod.server.rows import StoredSecret
+from gitpod.server.keys.kek import random_key
+from gitpod.server.keys.keyring import Keyring, SealError, new_data_key
+from gitpod.server.storage import database
+from gitpod.server.storage.rows import StoredSecret
 
 VALUE = "canary-value-51c2"
 UUID = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
@@ -330,7 +330,7 @@ def test_creation_order_survives_a_clock_that_steps_back(path: Path, monkeypatch
     """A page that starts after the newest secret misses none that comes later, whichever process writes it."""
     with embedded(path) as client, embedded(path) as other:
         made = [keep(client, "FIRST")]
-        monkeypatch.setattr("gitpod.server.store.now", lambda: 1)
+        monkeypatch.setattr("gitpod.server.storage.store.now", lambda: 1)
         made += [keep(other, "SECOND"), keep(client, "THIRD")]
         assert [secret.id for secret in client.secrets.list(page_size=1)] == made
 

@@ -40,7 +40,7 @@ def serve(host: str, allow_origin: tuple[str, ...], **options: Any) -> None:  # 
     store that has no token, one is made up for this run and printed.
     """
     # The server's stack, which no other command needs.
-    from gitpod.server.serve import Settings, run
+    from gitpod.server.serving.serve import Settings, run
 
     token = os.environ.get("GITPOD_API_KEY") or None
     settings = Settings(host=host, origins=allow_origin, token=token, **options)

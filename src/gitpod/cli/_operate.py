@@ -15,7 +15,7 @@ from gitpod.cli._failures import SOME_FAILED, fail, failures, note, plain
 from gitpod.cli._shared import key_option, store_option
 
 if TYPE_CHECKING:
-    from gitpod.server.store import Store
+    from gitpod.server.storage.store import Store
 
 TIMES = ("%Y-%m-%d", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M:%S", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%dT%H:%M:%S.%f%z")
 PRINCIPALS = ("user", "environment", "service-account", "runner", "account", "runner-manager")
@@ -24,9 +24,9 @@ PRINCIPALS = ("user", "environment", "service-account", "runner", "account", "ru
 @contextmanager
 def opened(url: str, *, may_be_new: bool = False) -> Generator["Store"]:
     """A store for the length of a command."""
-    from gitpod.server.database import sqlite_path  # the server's stack, which other commands do without
     from gitpod.server.errors import ServiceError
-    from gitpod.server.store import Store
+    from gitpod.server.storage.database import sqlite_path  # the server's stack, which other commands do without
+    from gitpod.server.storage.store import Store
 
     with failures():
         if url.startswith("sqlite:"):
@@ -45,7 +45,7 @@ def opened(url: str, *, may_be_new: bool = False) -> Generator["Store"]:
 def existing(store: "Store") -> "Store":
     """The store, if it is one that this version works with."""
     from gitpod.server.errors import ServiceError  # as above
-    from gitpod.server.migrations.run import check_known
+    from gitpod.server.storage.migrations.run import check_known
 
     if not store.is_current:
         check_known(store.revision())

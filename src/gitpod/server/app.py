@@ -18,16 +18,16 @@ from sqlalchemy.exc import DBAPIError
 
 from gitpod.server.async_service import AsyncSecretService
 from gitpod.server.auth import Authenticate, Caller, Ctx, Role
-from gitpod.server.codecs import KnownBinaryCodec, StrictJSONCodec
-from gitpod.server.edge import guarded_asgi, guarded_wsgi
+from gitpod.server.edge.codecs import KnownBinaryCodec, StrictJSONCodec
+from gitpod.server.edge.headers import guarded_asgi, guarded_wsgi
 from gitpod.server.errors import ServiceError, StoreUnavailableError, StoreUncertainError
-from gitpod.server.kek import KeyEncryptionKey, key_encryption_key, random_key
-from gitpod.server.keyring import Keyring, check_organization, new_data_key, sign_organization
+from gitpod.server.keys.kek import KeyEncryptionKey, key_encryption_key, random_key
+from gitpod.server.keys.keyring import Keyring, check_organization, new_data_key, sign_organization
 from gitpod.server.log import REQUEST, logger
-from gitpod.server.maintenance import Maintenance
-from gitpod.server.rows import Organization, WrappedKey
 from gitpod.server.service import SecretService
-from gitpod.server.store import Store
+from gitpod.server.storage.maintenance import Maintenance
+from gitpod.server.storage.rows import Organization, WrappedKey
+from gitpod.server.storage.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceASGIApplication, SecretServiceWSGIApplication
 

@@ -18,10 +18,10 @@ from connectrpc.errors import ConnectError
 from connectrpc.request import RequestContext
 
 from gitpod.server.errors import ServiceError
-from gitpod.server.keyring import Keyring, SealError
+from gitpod.server.keys.keyring import Keyring, SealError
 from gitpod.server.log import REQUEST, logger
-from gitpod.server.rows import AuditRecord, StoredToken, audit_record, now
-from gitpod.server.store import Store
+from gitpod.server.storage.rows import AuditRecord, StoredToken, audit_record, now
+from gitpod.server.storage.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 
 Ctx = RequestContext[Any, Any]

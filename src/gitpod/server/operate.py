@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 from gitpod.server.app import add_organization, open_key, unlock
 from gitpod.server.auth import Role, new_token
-from gitpod.server.keyring import (
+from gitpod.server.keys.keyring import (
     REFRESH,
     Keyring,
     SealError,
@@ -14,8 +14,8 @@ from gitpod.server.keyring import (
     unwrap,
     wrap,
 )
-from gitpod.server.rows import Sealed, StoredSecret, StoredToken, WrappedKey, audit_record, now
-from gitpod.server.store import Store
+from gitpod.server.storage.rows import Sealed, StoredSecret, StoredToken, WrappedKey, audit_record, now
+from gitpod.server.storage.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Subject
 
 BATCH = 100

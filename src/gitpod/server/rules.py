@@ -9,7 +9,7 @@ from connectrpc.errors import ConnectError
 from protobuf import Message
 from protovalidate import FieldPathElementPb, FieldPathPb, ViolationPb, ViolationsPb
 
-from gitpod.server.rows import Position, StoredSecret
+from gitpod.server.storage.rows import Position, StoredSecret
 
 
 def check(message: Message) -> None:

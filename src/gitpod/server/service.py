@@ -11,11 +11,11 @@ from protobuf import Oneof, merge_from_binary
 from protobuf.wkt import Timestamp
 
 from gitpod.server.auth import Caller, Ctx, current_caller
-from gitpod.server.keyring import Keyring, SealError
+from gitpod.server.keys.keyring import Keyring, SealError
 from gitpod.server.log import REQUEST, logger
-from gitpod.server.rows import StoredSecret, audit_record, columns
 from gitpod.server.rules import check, page_token, position, violation
-from gitpod.server.store import Store, Transaction
+from gitpod.server.storage.rows import StoredSecret, audit_record, columns
+from gitpod.server.storage.store import Store, Transaction
 from gitpod_proto.gitpod.v1 import secret_connect
 from gitpod_proto.gitpod.v1.pagination_pb import PaginationResponse
 from gitpod_proto.gitpod.v1.secret_pb import (

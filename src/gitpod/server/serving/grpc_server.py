@@ -21,9 +21,9 @@ from protobuf import DescService
 from protobuf.wkt import Int32Value, StringValue
 
 from gitpod.server.app import Guard
-from gitpod.server.edge import guarded_wsgi
+from gitpod.server.edge.headers import guarded_wsgi
 from gitpod.server.errors import ServiceError
-from gitpod.server.grpc_wsgi import Context, finish, forward
+from gitpod.server.serving.grpc_wsgi import Context, finish, forward
 from gitpod_proto.gitpod.v1.secret_connect import SecretService
 
 logger = logging.getLogger("gitpod.server")

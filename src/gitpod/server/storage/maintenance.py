@@ -6,8 +6,17 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from gitpod.server.rows import AuditRecord, Organization, Sealed, StoredSecret, StoredToken, WrappedKey, columns, now
-from gitpod.server.schema import audit, data_keys, metadata, organizations, secrets, tokens
+from gitpod.server.storage.rows import (
+    AuditRecord,
+    Organization,
+    Sealed,
+    StoredSecret,
+    StoredToken,
+    WrappedKey,
+    columns,
+    now,
+)
+from gitpod.server.storage.schema import audit, data_keys, metadata, organizations, secrets, tokens
 
 ORGANIZATIONS = select(*(each for each in organizations.c if each.name != "created_at")).order_by(
     organizations.c.is_own.desc(), organizations.c.created_at, organizations.c.id
@@ -42,7 +51,7 @@ class Maintenance:
         if self._in_memory:
             metadata.create_all(self._connection)
             return
-        from gitpod.server.migrations.run import upgrade  # which loads Alembic
+        from gitpod.server.storage.migrations.run import upgrade  # which loads Alembic
 
         upgrade(self._connection)
 

@@ -17,9 +17,9 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gitpod.server.errors import ServiceError
-from gitpod.server.kek import KeyEncryptionKey, UnwrapError
+from gitpod.server.keys.kek import KeyEncryptionKey, UnwrapError
 from gitpod.server.log import logger
-from gitpod.server.rows import Organization, Sealed, StoredSecret, StoredToken, WrappedKey, now
+from gitpod.server.storage.rows import Organization, Sealed, StoredSecret, StoredToken, WrappedKey, now
 
 T = TypeVar("T")
 

@@ -29,11 +29,11 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert as insert_unless
 from sqlalchemy.exc import DBAPIError
 
-from gitpod.server.commit import GroupCommit
-from gitpod.server.database import BUSY, SERIALIZATION_FAILURES, Database, as_unavailable, sqlstate
 from gitpod.server.errors import ServiceError, StoreUnavailableError
-from gitpod.server.maintenance import DATA_KEYS, ORGANIZATIONS, OWN, Maintenance, keys_of
-from gitpod.server.rows import (
+from gitpod.server.storage.commit import GroupCommit
+from gitpod.server.storage.database import BUSY, SERIALIZATION_FAILURES, Database, as_unavailable, sqlstate
+from gitpod.server.storage.maintenance import DATA_KEYS, ORGANIZATIONS, OWN, Maintenance, keys_of
+from gitpod.server.storage.rows import (
     AuditRecord,
     Organization,
     Position,
@@ -44,7 +44,7 @@ from gitpod.server.rows import (
     columns,
     now,
 )
-from gitpod.server.schema import REVISION, audit, secrets, tokens
+from gitpod.server.storage.schema import REVISION, audit, secrets, tokens
 
 T = TypeVar("T")
 

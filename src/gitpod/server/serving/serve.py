@@ -21,11 +21,11 @@ from starlette.middleware.cors import CORSMiddleware
 
 from gitpod.server import log
 from gitpod.server.app import MAX_REQUEST_BYTES, Embedded
-from gitpod.server.connections import Connection
 from gitpod.server.errors import ServiceError
+from gitpod.server.serving.http_connection import Connection
 
 if TYPE_CHECKING:
-    from gitpod.server.grpc_front import GRPCServer
+    from gitpod.server.serving.grpc_server import GRPCServer
 
 BACKLOG = 2048
 GRACE = 10
@@ -162,7 +162,7 @@ def _grpc(service: Embedded, settings: Settings) -> "GRPCServer | None":
         return None
     if find_spec("grpc") is None or find_spec("connectrpc_grpcreflect") is None:
         raise ServiceError("gRPC needs grpcio; pip install 'gitpod-connect[grpc]'")
-    from gitpod.server.grpc_front import TLS, GRPCServer, application  # which load grpcio
+    from gitpod.server.serving.grpc_server import TLS, GRPCServer, application  # which load grpcio
 
     tls = None
     if settings.tls_cert and settings.tls_key:
@@ -186,7 +186,7 @@ def telemetry_interceptors() -> tuple[Any, ...]:
         return ()
     if find_spec("connectrpc_otel") is None or find_spec("opentelemetry.exporter.otlp.proto.http") is None:
         raise ServiceError("OTEL_EXPORTER_OTLP_ENDPOINT needs OpenTelemetry; pip install 'gitpod-connect[otel]'")
-    from gitpod.server.telemetry import interceptor
+    from gitpod.server.serving.telemetry import interceptor
 
     return (interceptor(),)
 

@@ -13,9 +13,9 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from gitpod.server.database import BUSY, READ_ONLY, SERIALIZATION_FAILURES, Database, as_unavailable, sqlstate
 from gitpod.server.errors import StoreUnavailableError, StoreUncertainError
-from gitpod.server.rows import AuditRecord
+from gitpod.server.storage.database import BUSY, READ_ONLY, SERIALIZATION_FAILURES, Database, as_unavailable, sqlstate
+from gitpod.server.storage.rows import AuditRecord
 
 T = TypeVar("T")
 TX = TypeVar("TX", bound="Recording")

@@ -1,0 +1,1 @@
+"""Keys and sealing: the key-encryption key, data keys, unlocking a store."""
