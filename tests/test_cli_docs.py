@@ -17,8 +17,9 @@ import pytest
 from conftest import ROOT, TOKEN, Service, serve
 
 from gitpod import Gitpod
-from gitpod.cli import _failures, _run
-from gitpod.cli._commands import cli
+from gitpod.cli import failures
+from gitpod.cli.commands import run
+from gitpod.cli.commands.root import cli
 
 MANUAL = (ROOT / "docs/cli.md").read_text()
 RECIPES = (ROOT / "docs/recipes.md").read_text()
@@ -376,17 +377,17 @@ def test_the_exit_statuses_are_the_codes() -> None:
     shown = {int(code): text for codes, text in rows for code in codes.split(",")}
     meant = {
         0: "done",
-        _failures.SOME_FAILED: "some items",
-        _failures.USAGE: "called or set up wrongly",
-        _failures.NOT_ALLOWED: "not authenticated",
-        _failures.NOT_FOUND: "not found",
-        _failures.CONFLICT: "conflict",
-        _failures.UNREACHABLE: "the service cannot be reached",
-        _failures.UNEXPECTED: "a defect",
-        _failures.INTERRUPTED: "interrupted",
-        _run.NOT_EXECUTABLE: "`run`",
-        _run.NO_COMMAND: "`run`",
+        failures.SOME_FAILED: "some items",
+        failures.USAGE: "called or set up wrongly",
+        failures.NOT_ALLOWED: "not authenticated",
+        failures.NOT_FOUND: "not found",
+        failures.CONFLICT: "conflict",
+        failures.UNREACHABLE: "the service cannot be reached",
+        failures.UNEXPECTED: "a defect",
+        failures.INTERRUPTED: "interrupted",
+        run.NOT_EXECUTABLE: "`run`",
+        run.NO_COMMAND: "`run`",
     }
-    constants = {value for name, value in vars(_failures).items() if name.isupper() and isinstance(value, int)}
+    constants = {value for name, value in vars(failures).items() if name.isupper() and isinstance(value, int)}
     assert constants <= meant.keys() == shown.keys()
     assert [code for code, text in meant.items() if not shown[code].startswith(text)] == []

@@ -399,7 +399,7 @@ def test_a_file_that_is_named_must_be_there(shell: Shell) -> None:
 PROGRAM = """
 import contextlib, io, json, os, sys
 from gitpod.cli import main
-from gitpod.cli._commands import cli
+from gitpod.cli.commands.root import cli
 
 calls = [["--help"], ["--version"], *([name, "--help"] for name in cli.commands)]
 completed = [["gitpod-secrets", "get", "--"], ["gitpod-secrets", ""], ["gitpod-secrets", "run", "--files", "--", "m"]]
@@ -421,5 +421,5 @@ def test_help_loads_nothing_heavy(shell: Shell) -> None:
     calls, loaded = json.loads(done.stdout)
     assert calls > 12
     assert [name for name in loaded if name.partition(".")[0] in HEAVY.split()] == []
-    assert "gitpod.cli._run" in loaded
+    assert "gitpod.cli.commands.run" in loaded
     assert os.fsencode("gitpod-secrets: ") not in done.stderr

@@ -13,9 +13,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from gitpod import SecretValue
-from gitpod.cli import _dotenv, _json_file
-from gitpod.cli._dotenv import APART, MOUNTS, NOT_CLOSED
-from gitpod.cli._entries import Entry, Invalid, Line, load
+from gitpod.cli.files import dotenv, json_file
+from gitpod.cli.files.dotenv import APART, MOUNTS, NOT_CLOSED
+from gitpod.cli.files.entries import Entry, Invalid, Line, load
 
 CANARY = "canary-value-2c9e"
 ODD = "'\"\\$`#=! \t\n\r\x01\x7fé€😀\u2028a"
@@ -55,7 +55,7 @@ def sourced(shell: str, file: Path, names: list[str]) -> list[str]:
 def test_a_shell_has_what_was_written(tmp_path: Path, shell: str, values: list[str]) -> None:
     """Byte for byte, whatever the values are."""
     file, written = tmp_path / "secrets.env", entries(values)
-    file.write_bytes(_dotenv.dump(written).encode())
+    file.write_bytes(dotenv.dump(written).encode())
     assert sourced(shell, file, [entry.name for entry in written]) == values
 
 
@@ -63,8 +63,8 @@ def test_a_shell_has_what_was_written(tmp_path: Path, shell: str, values: list[s
 @given(values=VALUES)
 def test_what_was_written_is_read(values: list[str]) -> None:
     """By our own import, also a NUL, which no shell takes."""
-    assert [value for _, _, value in read(_dotenv.dump(entries(values)))] == values
-    assert [value for _, _, value in read(_json_file.dump(entries(values)))] == values
+    assert [value for _, _, value in read(dotenv.dump(entries(values)))] == values
+    assert [value for _, _, value in read(json_file.dump(entries(values)))] == values
 
 
 @quick
@@ -72,7 +72,7 @@ def test_what_was_written_is_read(values: list[str]) -> None:
 def test_other_programs_read_all_but_what_shells_alone_can_have(value: str) -> None:
     """python-dotenv reads the same, but for a dollar or backtick together with a quote or backslash."""
     assume(not (set(value) & {"$", "`"} and set(value) & {"'", "\\"}))
-    text = _dotenv.dump(entries([value]))
+    text = dotenv.dump(entries([value]))
     assert dotenv_values(stream=StringIO(text), interpolate=False) == {"NAME_0": value}
 
 
@@ -80,7 +80,7 @@ def test_a_long_value_survives(tmp_path: Path) -> None:
     """As long as the contract allows, of nothing but what needs quotes."""
     values = [("'\\$" * 4000)[:10_240], ("\\\n" * 6000)[:10_240], "'" * 10_240]
     file = tmp_path / "secrets.env"
-    file.write_text(text := _dotenv.dump(entries(values)))
+    file.write_text(text := dotenv.dump(entries(values)))
     assert sourced("sh", file, ["NAME_0", "NAME_1", "NAME_2"]) == values
     assert [value for _, _, value in read(text)] == values
 
@@ -92,7 +92,7 @@ def test_what_no_shell_can_have_breaks_none(tmp_path: Path, shell: str, name: st
     mount = {"file_path": "/etc/key"}
     written = [Entry(1, name, SecretValue(f"{CANARY}\n$(id)\0é"), mount), Entry(2, "NEXT", SecretValue("x"))]
     file = tmp_path / "secrets.env"
-    file.write_text(text := _dotenv.dump(written))
+    file.write_text(text := dotenv.dump(written))
     assert sourced(shell, file, ["NEXT"]) == ["x"]
     assert [(line.name, line.value, line.mount) for line in load(text) if isinstance(line, Entry)] == [
         (entry.name, entry.value, entry.mount) for entry in written
@@ -138,7 +138,7 @@ def test_mounts_are_read_and_written(text: str, mount: dict[str, object]) -> Non
     line = only(text)
     assert isinstance(line, Entry)
     assert line.mount == mount
-    for dump in (_dotenv.dump, _json_file.dump):
+    for dump in (dotenv.dump, json_file.dump):
         again = only(dump([line]))
         assert isinstance(again, Entry)
         assert (again.mount, again.value) == (mount, line.value)

@@ -16,9 +16,9 @@ from conftest import TOKEN, Service, serve
 from peer import free_port
 
 from gitpod import Gitpod, _retry
-from gitpod.cli._apply import apply, compare, exit_status, read_values, statuses
-from gitpod.cli._entries import load
-from gitpod.cli._plan import Item, plan, prunable
+from gitpod.cli.apply import apply, compare, exit_status, read_values, statuses
+from gitpod.cli.files.entries import load
+from gitpod.cli.plan import Item, plan, prunable
 from gitpod.testing import FaultKind, FaultPlan
 from gitpod.types import SecretScope
 

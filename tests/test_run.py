@@ -16,7 +16,7 @@ from conftest import TOKEN, Service
 from peer import Peer, free_port, stall
 from shell import COMMAND, VALUE, Shell, Terminal
 
-from gitpod.cli._run import placed
+from gitpod.cli.commands.run import placed
 from gitpod.types import Secret
 
 SHOW = """

@@ -24,7 +24,7 @@ from conftest import ROOT
 from postgres import HOST, Cluster, binaries
 
 from gitpod import Gitpod, InternalServerError
-from gitpod.cli._commands import cli
+from gitpod.cli.commands.root import cli
 from gitpod.server.app import MAX_REQUEST_BYTES
 from gitpod.server.edge.headers import LONGEST_CALL
 from gitpod.server.serving import grpc_server, http_connection, serve

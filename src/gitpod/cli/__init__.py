@@ -16,8 +16,8 @@ def main() -> None:
         sys.stderr.write("gitpod-secrets: error: click is not installed\n")
         sys.stderr.write("gitpod-secrets: hint: pip install 'gitpod-connect[cli]'\n")
         sys.exit(2)
-    from gitpod.cli._commands import cli
-    from gitpod.cli._failures import INTERRUPTED, SOME_FAILED, UNEXPECTED, USAGE, Told, say, show_trace
+    from gitpod.cli.commands.root import cli
+    from gitpod.cli.failures import INTERRUPTED, SOME_FAILED, UNEXPECTED, USAGE, Told, say, show_trace
 
     _need_streams()
     try:

@@ -13,8 +13,8 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from gitpod.cli._failures import USAGE, fail
-from gitpod.cli._shared import warn
+from gitpod.cli.failures import USAGE, fail
+from gitpod.cli.shared import warn
 
 PASSED_ON = {
     signal.SIGHUP,

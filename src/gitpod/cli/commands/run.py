@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 from click.shell_completion import CompletionItem
 
-from gitpod.cli._failures import UNEXPECTED, USAGE, Told, fail, is_debugging, say, show_trace, tell
-from gitpod.cli._shared import STRENGTH, at_once, connected, listed, need_scope, one_scope, scope_options
+from gitpod.cli.failures import UNEXPECTED, USAGE, Told, fail, is_debugging, say, show_trace, tell
+from gitpod.cli.shared import STRENGTH, at_once, connected, listed, need_scope, one_scope, scope_options
 
 if TYPE_CHECKING:
     from gitpod import Gitpod
@@ -49,7 +49,7 @@ def run(scopes: Scopes, command: tuple[str, ...], *, files: bool) -> None:
     need_scope(scopes)
     folder = None
     if files:
-        from gitpod.cli._folder import lend  # which nothing else needs
+        from gitpod.cli.files.folder import lend  # which nothing else needs
 
         # It returns in a child, which becomes the command; this process waits for that, and cleans up.
         folder = lend()

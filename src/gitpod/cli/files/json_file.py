@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from gitpod._secret_value import SecretValue
-from gitpod.cli._entries import ENV, NAME, Entry, Invalid, Line
+from gitpod.cli.files.entries import ENV, NAME, Entry, Invalid, Line
 
 FIELDS = {
     "environmentVariable": "environment_variable",

@@ -11,8 +11,8 @@ from uuid import UUID, uuid4
 
 import click
 
-from gitpod.cli._failures import SOME_FAILED, fail, failures, note, plain
-from gitpod.cli._shared import key_option, store_option
+from gitpod.cli.failures import SOME_FAILED, fail, failures, note, plain
+from gitpod.cli.shared import key_option, store_option
 
 if TYPE_CHECKING:
     from gitpod.server.storage.store import Store

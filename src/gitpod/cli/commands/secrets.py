@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from gitpod.cli._completion import names
-from gitpod.cli._failures import SOME_FAILED, USAGE, fail
-from gitpod.cli._shared import connected, one_scope, scope_options, secret_id, table
-from gitpod.cli._values import value_options
+from gitpod.cli.commands.completion import names
+from gitpod.cli.failures import SOME_FAILED, USAGE, fail
+from gitpod.cli.shared import connected, one_scope, scope_options, secret_id, table
+from gitpod.cli.values import value_options
 
 if TYPE_CHECKING:
     from gitpod.types import Secret

@@ -6,8 +6,8 @@ from typing import Any, Literal
 
 from gitpod import _params
 from gitpod._secret_value import SecretValue
-from gitpod.cli._dotenv import shown
-from gitpod.cli._entries import Entry, Invalid, Line, Mount
+from gitpod.cli.files.dotenv import shown
+from gitpod.cli.files.entries import Entry, Invalid, Line, Mount
 from gitpod.errors import InvalidRequestError
 from gitpod.types import Secret
 

@@ -9,9 +9,10 @@ from typing import Any
 import click
 
 from gitpod._version import __version__
-from gitpod.cli import _completion, _config, _export, _import, _operate, _run, _secrets
-from gitpod.cli._failures import failures
-from gitpod.cli._shared import hint, key_option, store_option, table
+from gitpod.cli import settings
+from gitpod.cli.commands import completion, export, import_, operate, run, secrets
+from gitpod.cli.failures import failures
+from gitpod.cli.shared import hint, key_option, store_option, table
 
 File = click.Path(dir_okay=False, path_type=Path)
 
@@ -43,11 +44,11 @@ def serve(host: str, allow_origin: tuple[str, ...], **options: Any) -> None:  # 
     from gitpod.server.serving.serve import Settings, run
 
     token = os.environ.get("GITPOD_API_KEY") or None
-    settings = Settings(host=host, origins=allow_origin, token=token, **options)
-    if host not in ("127.0.0.1", "::1", "localhost") and settings.tls_cert is None:
+    served = Settings(host=host, origins=allow_origin, token=token, **options)
+    if host not in ("127.0.0.1", "::1", "localhost") and served.tls_cert is None:
         hint("HTTP shows the token and every value to the network; put TLS in front, or use --tls-cert")
     with failures():
-        run(settings, announce=partial(_announce, has_own=token is not None))
+        run(served, announce=partial(_announce, has_own=token is not None))
 
 
 def _announce(url: str, grpc_port: int | None, made_up: str | None, *, has_own: bool) -> None:
@@ -68,31 +69,31 @@ def config(*, as_json: bool) -> None:
     """Show which settings are in effect, and where each came from. A token is masked."""
     from gitpod._url import DEFAULT_BASE_URL  # which loads more of the package
 
-    found = _config.settings()
-    hosted = _config.Setting("base_url", DEFAULT_BASE_URL, "default")
+    found = settings.settings()
+    hosted = settings.Setting("base_url", DEFAULT_BASE_URL, "default")
     rows = [[each.name, each.shown, each.source] for each in ({"base_url": hosted} | found).values()]
     if as_json:
         for name, value, source in rows:
             click.echo(json.dumps({"name": name, "value": value, "from": source}))
     else:
         table(["NAME", "VALUE", "FROM"], rows)
-    click.echo(f"gitpod-secrets: the configuration file is {_config.path()}", err=True)
+    click.echo(f"gitpod-secrets: the configuration file is {settings.path()}", err=True)
 
 
 for command in (
-    _secrets.create,
-    _secrets.put,
-    _secrets.update,
-    _secrets.get,
-    _secrets.list_,
-    _secrets.delete,
-    _import.import_,
-    _export.export,
-    _run.run,
-    _completion.completion,
-    _operate.token,
-    _operate.keys,
-    _operate.migrate,
-    _operate.audit,
+    secrets.create,
+    secrets.put,
+    secrets.update,
+    secrets.get,
+    secrets.list_,
+    secrets.delete,
+    import_.import_,
+    export.export,
+    run.run,
+    completion.completion,
+    operate.token,
+    operate.keys,
+    operate.migrate,
+    operate.audit,
 ):
     cli.add_command(command)

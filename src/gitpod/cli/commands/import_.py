@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gitpod.cli._failures import SOME_FAILED, fail, note
-from gitpod.cli._shared import connected, hint, listed, one_scope, scope_options, table, warn
+from gitpod.cli.failures import SOME_FAILED, fail, note
+from gitpod.cli.shared import connected, hint, listed, one_scope, scope_options, table, warn
 
 if TYPE_CHECKING:
     from gitpod import Gitpod
-    from gitpod.cli._apply import Outcome
-    from gitpod.cli._entries import Line
-    from gitpod.cli._plan import Item
+    from gitpod.cli.apply import Outcome
+    from gitpod.cli.files.entries import Line
+    from gitpod.cli.plan import Item
 
 LARGEST_FILE = 64 * 1024 * 1024
 """Bytes to read, so that a wrong file is refused and not loaded."""
@@ -49,7 +49,7 @@ def import_(file: str, scopes: list[tuple[str, str]], **options: Any) -> None:  
 
 
 def _read(file: str) -> "list[Line]":
-    from gitpod.cli._entries import Entry, load
+    from gitpod.cli.files.entries import Entry, load
 
     try:
         with click.open_file(file, "rb") as opened:
@@ -69,8 +69,8 @@ def _read(file: str) -> "list[Line]":
 
 
 def _planned(client: "Gitpod", lines: "list[Line]", scope: tuple[str, str], options: dict[str, Any]) -> "list[Item]":
-    from gitpod.cli._apply import compare
-    from gitpod.cli._plan import plan, prunable
+    from gitpod.cli.apply import compare
+    from gitpod.cli.plan import plan, prunable
 
     there = list(listed(client, one_scope([scope])))
     items = plan(lines, there, scope, can_replace=options["replace"])
@@ -87,8 +87,8 @@ def _planned(client: "Gitpod", lines: "list[Line]", scope: tuple[str, str], opti
 
 def _dry(items: "list[Item]", *, as_json: bool) -> int:
     """Print the plan as what was asked for; 1 when some of it cannot be."""
-    from gitpod.cli._apply import Outcome
-    from gitpod.cli._plan import PROBLEMS, summary
+    from gitpod.cli.apply import Outcome
+    from gitpod.cli.plan import PROBLEMS, summary
 
     if as_json:
         _report([Outcome(item, "planned", item.rule) for item in items], as_json=True)
@@ -100,8 +100,8 @@ def _dry(items: "list[Item]", *, as_json: bool) -> int:
 
 def _run(client: "Gitpod", items: "list[Item]", options: dict[str, Any]) -> int:
     """Show the plan, ask, do it, and report."""
-    from gitpod.cli._apply import BAD, apply, exit_status, statuses
-    from gitpod.cli._plan import CHANGES, summary
+    from gitpod.cli.apply import BAD, apply, exit_status, statuses
+    from gitpod.cli.plan import CHANGES, summary
 
     table(PLAN, map(_plan_row, items), err=True)
     note("plan", summary(items))

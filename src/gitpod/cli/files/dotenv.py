@@ -19,7 +19,7 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitpod._secret_value import SecretValue
-from gitpod.cli._entries import API_ONLY, ENV, NAME, Entry, Invalid, Line, Mount
+from gitpod.cli.files.entries import API_ONLY, ENV, NAME, Entry, Invalid, Line, Mount
 
 if TYPE_CHECKING:
     from dotenv.parser import Binding

@@ -8,8 +8,8 @@ from typing import TypeVar
 
 from gitpod import Gitpod
 from gitpod._secret_value import SecretValue
-from gitpod.cli._failures import NOT_ALLOWED, SOME_FAILED, UNREACHABLE, tell
-from gitpod.cli._plan import CHANGES, PROBLEMS, Item, compared
+from gitpod.cli.failures import NOT_ALLOWED, SOME_FAILED, UNREACHABLE, tell
+from gitpod.cli.plan import CHANGES, PROBLEMS, Item, compared
 from gitpod.errors import GitpodError, NotFoundError, PermissionDeniedError
 
 T = TypeVar("T")

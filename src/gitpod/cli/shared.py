@@ -8,8 +8,8 @@ from uuid import UUID
 
 import click
 
-from gitpod.cli import _config
-from gitpod.cli._failures import NOT_ALLOWED, NOT_FOUND, UNREACHABLE, fail, failures, note, plain
+from gitpod.cli import settings
+from gitpod.cli.failures import NOT_ALLOWED, NOT_FOUND, UNREACHABLE, fail, failures, note, plain
 
 if TYPE_CHECKING:
     from gitpod import Gitpod
@@ -81,11 +81,11 @@ def _folded(command: F, name: str, options: Mapping[str, str], fold: Callable[[d
 
 def given_scopes(given: Mapping[str, Any]) -> list[tuple[str, str]]:
     """The scopes among the options of a command, by their names in Python; else the one of the settings."""
-    chosen = [(name, str(given[option])) for name in _config.SCOPES if given.get(option := name.removesuffix("_id"))]
+    chosen = [(name, str(given[option])) for name in settings.SCOPES if given.get(option := name.removesuffix("_id"))]
     if chosen:
         return chosen
-    settings = _config.settings()
-    return [(name, settings[name].value) for name in _config.SCOPES if name in settings]
+    found = settings.settings()
+    return [(name, found[name].value) for name in settings.SCOPES if name in found]
 
 
 def need_scope(scopes: list[tuple[str, str]]) -> None:
@@ -111,8 +111,7 @@ def connected() -> Generator["Gitpod"]:
         from gitpod import Gitpod  # which loads the HTTP stack
         from gitpod._url import EMBEDDED
 
-        settings = _config.settings()
-        chosen = {name: setting.value for name, setting in settings.items()}
+        chosen = {name: setting.value for name, setting in settings.settings().items()}
         if "api_key" not in chosen and not chosen.get("base_url", "").startswith(EMBEDDED):
             raise fail("there is no token", NOT_ALLOWED, "set GITPOD_API_KEY, or api_key in the configuration file")
         options: dict[str, Any] = {"ca_cert": chosen["ca_cert"]} if "ca_cert" in chosen else {}
@@ -125,7 +124,7 @@ def listed(client: "Gitpod", scope: "SecretScope") -> "Iterator[Secret]":
 
     Names become variables, and lines of files that shells read.
     """
-    from gitpod.cli._entries import NAME  # the contract's rule
+    from gitpod.cli.files.entries import NAME  # the contract's rule
 
     for number, secret in enumerate(client.secrets.list(filter={"scope": scope}, page_size=100)):
         if not NAME.fullmatch(secret.name):

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from gitpod.cli import _config
-from gitpod.cli._shared import given_scopes, one_scope
+from gitpod.cli import settings
+from gitpod.cli.shared import given_scopes, one_scope
 
 VARIABLE = "_GITPOD_SECRETS_COMPLETE"
 """By which click is told to complete."""
@@ -49,15 +49,15 @@ def names(context: click.Context, _parameter: click.Parameter, incomplete: str) 
 def _ask(params: dict[str, Any], found: list[str]) -> None:
     # Whatever is the matter, the command that is being typed will say it.
     try:
-        settings = {name: setting.value for name, setting in _config.settings().items()}
-        url = settings.get("base_url", "")
+        chosen = {name: setting.value for name, setting in settings.settings().items()}
+        url = chosen.get("base_url", "")
         scope = one_scope(given_scopes(params))
         if not _may_ask(url):
             return
         from gitpod import Gitpod  # which loads the HTTP stack
 
-        options: dict[str, Any] = {"ca_cert": settings["ca_cert"]} if "ca_cert" in settings else {}
-        token = settings.get("api_key")
+        options: dict[str, Any] = {"ca_cert": chosen["ca_cert"]} if "ca_cert" in settings else {}
+        token = chosen.get("api_key")
         with Gitpod(bearer_token=token, base_url=url or None, timeout=PATIENCE, max_retries=0, **options) as client:
             listed = client.secrets.list(filter={"scope": scope}, page_size=100)
             found += [secret.name for secret in listed if NAME.fullmatch(secret.name)]

@@ -40,12 +40,12 @@ Line = Entry | Invalid
 
 def load(text: str) -> list[Line]:
     """The secrets of a file, in its order. The numbers are those of lines in dotenv, and count the secrets in JSON."""
-    from gitpod.cli import _dotenv, _json_file  # which need the above
+    from gitpod.cli.files import dotenv, json_file  # which need the above
 
     text = text.removeprefix("\ufeff")
     is_json = text.lstrip()[:1] in ("{", "[")
     seen: set[str] = set()
-    return [_once(line, seen) for line in (_json_file.read(text) if is_json else _dotenv.read(text))]
+    return [_once(line, seen) for line in (json_file.read(text) if is_json else dotenv.read(text))]
 
 
 def _once(line: Line, seen: set[str]) -> Line:

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitpod.cli._failures import SOME_FAILED, USAGE, fail, note
-from gitpod.cli._shared import STRENGTH, connected, hint, listed, one_scope, scope_options, warn
+from gitpod.cli.failures import SOME_FAILED, USAGE, fail, note
+from gitpod.cli.shared import STRENGTH, connected, hint, listed, one_scope, scope_options, warn
 
 if TYPE_CHECKING:
     from gitpod import Gitpod
-    from gitpod.cli._entries import Entry
+    from gitpod.cli.files.entries import Entry
     from gitpod.types import Secret
 
 
@@ -66,9 +66,9 @@ def _secrets(client: "Gitpod", scopes: Iterable[tuple[str, str]]) -> "list[Secre
 
 def _entries(client: "Gitpod", secrets: "list[Secret]") -> "list[Entry]":
     """The secrets with their values. Ends the process when one cannot be had: half of them would pass for all."""
-    from gitpod.cli._apply import Unread, exit_status, read_values
-    from gitpod.cli._entries import Entry
-    from gitpod.cli._plan import mount_of
+    from gitpod.cli.apply import Unread, exit_status, read_values
+    from gitpod.cli.files.entries import Entry
+    from gitpod.cli.plan import mount_of
 
     entries: list[Entry] = []
     statuses: list[int] = []
@@ -91,14 +91,14 @@ def _entries(client: "Gitpod", secrets: "list[Secret]") -> "list[Entry]":
 
 
 def _text(entries: "list[Entry]", kind: str) -> bytes:
-    from gitpod.cli import _dotenv, _json_file
+    from gitpod.cli.files import dotenv, json_file
 
     if kind == "json":
-        return _json_file.dump(entries).encode()
+        return json_file.dump(entries).encode()
     for entry in entries:
-        if not _dotenv.is_for_shells(entry):
+        if not dotenv.is_for_shells(entry):
             warn(f"{entry.name}: no shell can have it; it is written as a comment, which import reads")
-    return _dotenv.dump(entries).encode()
+    return dotenv.dump(entries).encode()
 
 
 def _target(output: Path) -> Path:

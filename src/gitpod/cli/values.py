@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
-from gitpod.cli._shared import warn
+from gitpod.cli.shared import warn
 
 F = TypeVar("F", bound=Callable[..., Any])
 
