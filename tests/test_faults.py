@@ -14,7 +14,8 @@ from conftest import TOKEN, Caller, Codec
 from peer import Peer, Script, answer, free_port, hang_up, in_turn, stall
 
 import gitpod
-from gitpod import AsyncGitpod, Gitpod, _retry
+from gitpod import AsyncGitpod, Gitpod
+from gitpod._rpc import retry
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 from gitpod_proto.gitpod.v1.secret_pb import CreateSecretRequest, CreateSecretResponse, Secret
 
@@ -50,7 +51,7 @@ Connect = Callable[..., Caller]
 @pytest.fixture
 def connect(kind: type[Gitpod] | type[AsyncGitpod], runner: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
     """Makes clients of both kinds that speak JSON, and closes them. Retries wait for no time."""
-    monkeypatch.setattr(_retry, "FIRST_DELAY", 0.0)
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.0)
     made: list[Caller] = []
 
     def make(url: str, codec: Codec = "json", **options: Any) -> Caller:

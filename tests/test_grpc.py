@@ -27,7 +27,8 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2  # type: ignore[i
 from peer import Peer, answer
 
 import gitpod
-from gitpod import AsyncGitpod, Gitpod, GitpodError, _retry
+from gitpod import AsyncGitpod, Gitpod, GitpodError
+from gitpod._rpc import retry
 from gitpod_proto.gitpod.v1.secret_pb import CreateSecretResponse, Secret
 from gitpod_proto.google.rpc import error_details_pb as ours
 
@@ -98,7 +99,7 @@ Connect = Callable[..., Caller]
 @pytest.fixture
 def connect(kind: type[Gitpod] | type[AsyncGitpod], runner: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
     """Makes clients of both kinds that speak gRPC, and closes them. Retries wait for no time."""
-    monkeypatch.setattr(_retry, "FIRST_DELAY", 0.0)
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.0)
     made: list[Caller] = []
 
     def make(url: str, protocol: Literal["connect", "grpc"] = "grpc", **options: Any) -> Caller:

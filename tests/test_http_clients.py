@@ -23,7 +23,9 @@ from conftest import TOKEN, Caller, Codec, Service
 from peer import Peer, Script, answer, free_port, hang_up, in_turn, stall
 
 import gitpod
-from gitpod import AsyncGitpod, Gitpod, GitpodError, _fork, _retry
+from gitpod import AsyncGitpod, Gitpod, GitpodError
+from gitpod._rpc import retry
+from gitpod._transport import fork
 from gitpod.server.app import Embedded
 
 Kind = type[Gitpod] | type[AsyncGitpod]
@@ -46,7 +48,7 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.lower(), raising=False)
     monkeypatch.delenv("GITPOD_BASE_URL", raising=False)
-    monkeypatch.setattr(_retry, "FIRST_DELAY", 0.0)
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.0)
 
 
 @pytest.fixture
@@ -143,7 +145,7 @@ def given(request: pytest.FixtureRequest, kind: Kind) -> dict[str, Any]:
 def way(request: pytest.FixtureRequest, kind: Kind, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> Connect:
     """Each way to a service on the network in turn: makes clients that take it."""
     if request.param == "forked":
-        monkeypatch.setattr(_fork, "_has_forked", True)
+        monkeypatch.setattr(fork, "_has_forked", True)
     if request.param in ("default", "forked"):
         return connect
     if request.param == "httpx":
@@ -462,7 +464,7 @@ def test_the_proxy_for_http_gets_nothing_from_a_fork(
 ) -> None:
     """It would read the token and the value in clear."""
     proxy, there = peer(OK), peer(OK)
-    monkeypatch.setattr(_fork, "_has_forked", True)
+    monkeypatch.setattr(fork, "_has_forked", True)
     for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
         monkeypatch.setenv(name, proxy.url)
     connect(there.url).create(**PARAMS)
@@ -475,7 +477,7 @@ def test_the_proxy_for_https_is_used_by_a_fork(
 ) -> None:
     """With its own login, and without the token, which goes inside TLS; NO_PROXY goes past it."""
     proxy = peer(answer(403, b""))
-    monkeypatch.setattr(_fork, "_has_forked", True)
+    monkeypatch.setattr(fork, "_has_forked", True)
     monkeypatch.setenv("https_proxy", proxy.url.replace("//", "//user:p%40ss@"))
     monkeypatch.setenv("no_proxy", "nowhere.invalid" if bypassed else "")
     with pytest.raises(gitpod.APIConnectionError) as caught:

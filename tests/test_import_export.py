@@ -15,7 +15,8 @@ import pytest
 from conftest import TOKEN, Service, serve
 from peer import free_port
 
-from gitpod import Gitpod, _retry
+from gitpod import Gitpod
+from gitpod._rpc import retry
 from gitpod.cli.apply import apply, compare, exit_status, read_values, statuses
 from gitpod.cli.files.entries import load
 from gitpod.cli.plan import Item, plan, prunable
@@ -30,7 +31,7 @@ FILE = f"ONE={CANARY}\n# mount: file /etc/two\nTWO='{CANARY}\n\"'\n# mount: api-
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries wait for no time."""
-    monkeypatch.setattr(_retry, "FIRST_DELAY", 0.0)
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.0)
 
 
 class Shell:

@@ -23,7 +23,8 @@ from protovalidate import FieldPathElementPb, FieldPathPb, ViolationPb, Violatio
 from pyqwest import SyncHTTPTransport
 
 import gitpod
-from gitpod import AsyncGitpod, Gitpod, _retry
+from gitpod import AsyncGitpod, Gitpod
+from gitpod._rpc import retry
 from gitpod.server.app import Embedded
 from gitpod.testing import FaultKind, FaultPlan
 
@@ -201,7 +202,7 @@ def test_no_call_leaks_under_any_fault(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Every RPC, in every protocol and codec: what is raised, and what is logged at DEBUG by anybody."""
-    monkeypatch.setattr(_retry, "FIRST_DELAY", 0.0)
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.0)
     caplog.set_level(logging.DEBUG)
     plan = FaultPlan(seed=3)
     app = embedded.wsgi if kind is Gitpod else embedded.asgi
@@ -324,13 +325,13 @@ def test_options_do_not_pickle(clients: Any) -> None:
 
 def test_interrupts_leak_nothing(clients: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C passes through the frames of the RPC stack, which hold the request and its headers."""
-    from gitpod import _transport
+    from gitpod._transport import connections
 
     def interrupted(*_: object) -> None:
         raise KeyboardInterrupt
 
     client = clients(Gitpod, "http://127.0.0.1:9", "binary")
-    monkeypatch.setattr(_transport.SyncTransport, "execute_sync", interrupted)
+    monkeypatch.setattr(connections.SyncTransport, "execute_sync", interrupted)
     try:
         client.secrets.create(name="NAME", value=VALUE, project_id=UUID, api_only=True)
     except KeyboardInterrupt as error:

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from peer import Peer, Script, answer, free_port, hang_up, stall
 
 import gitpod
-from gitpod import AsyncGitpod, Gitpod, _retry
+from gitpod import AsyncGitpod, Gitpod
+from gitpod._rpc import retry
 from gitpod.server.app import Embedded
 from gitpod.testing import FaultKind, FaultPlan
 
@@ -40,7 +41,7 @@ Connection, Status, Untrusted, Timeout = (
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Retries wait for no time."""
-    monkeypatch.setattr(_retry, "FIRST_DELAY", 0.0)
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.0)
 
 
 @pytest.fixture
@@ -286,7 +287,7 @@ def test_puts_leave_one_secret_with_the_last_value(
     for kind, rpc, times, chance in faults:
         plan.add(kind, rpc, times=times, chance=chance, retry_after="0")
     with pytest.MonkeyPatch.context() as patch, closing(Embedded("sqlite://")) as service:
-        patch.setattr(_retry, "FIRST_DELAY", 0.0)
+        patch.setattr(retry, "FIRST_DELAY", 0.0)
         calm = Gitpod(bearer_token=TOKEN, http_client=service.wsgi)
         client = plan.aim(Gitpod(bearer_token=TOKEN, http_client=service.wsgi))
         for value, mount in puts:

@@ -12,7 +12,10 @@ from peer import Peer, answer, hang_up, in_turn
 from pydantic import SecretStr
 
 import gitpod
-from gitpod import Gitpod, SecretValue, _params, _put, _retry
+from gitpod import Gitpod, SecretValue
+from gitpod._messages import requests
+from gitpod._rpc import retry
+from gitpod._secrets import put
 from gitpod.testing import FaultKind, FaultPlan
 
 PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
@@ -27,7 +30,7 @@ def plan() -> FaultPlan:
 @pytest.fixture
 def caller(kind: Any, plan: FaultPlan, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch) -> Iterator[Caller]:
     """A client of a service of its own, with a plan in between, whose retries wait for no time."""
-    monkeypatch.setattr(_retry, "FIRST_DELAY", 0.0)
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.0)
     caller = Caller(plan.aim(kind(bearer_token=TOKEN, base_url="sqlite://")), runner)
     yield caller
     caller.close()
@@ -149,7 +152,7 @@ def test_put_goes_on_whoever_interferes(
     kind: Any, runner: asyncio.Runner, monkeypatch: pytest.MonkeyPatch, scripts: list[Any], action: str, sent: int
 ) -> None:
     """Somebody else deletes the name meanwhile, or an answer is lost."""
-    monkeypatch.setattr(_retry, "FIRST_DELAY", 0.0)
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.0)
     there = Peer(in_turn(*scripts))
     caller = Caller(kind(bearer_token=TOKEN, base_url=there.url, codec="json"), runner)
     assert caller.put(**PARAMS).action == action
@@ -189,7 +192,7 @@ def test_a_put_whose_own_create_is_in_doubt_does_not_deny_it(caller: Caller, pla
 def test_a_put_that_deleted_does_not_deny_it(caller: Caller) -> None:
     """Somebody else's secret took the place of the one that it deleted, and looking for that failed."""
     caller.put(**PARAMS)
-    steps = _put.steps(_params.put_request({**PARAMS, "environment_variable": None, "api_only": True}), replace=True)
+    steps = put.steps(requests.put_request({**PARAMS, "environment_variable": None, "api_only": True}), replace=True)
     conflict = gitpod.ConflictError("taken", code="already_exists", outcome="rejected")
     found = caller.list()
     assert next(steps).rpc == "create_secret"

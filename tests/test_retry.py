@@ -25,7 +25,7 @@ from protobuf.wkt import Duration
 from protovalidate import ViolationPb, ViolationsPb
 
 import gitpod
-from gitpod._failure import STATUS
+from gitpod._rpc.failure import STATUS
 from gitpod_proto.google.rpc.error_details_pb import BadRequest, ErrorInfo, QuotaFailure, RetryInfo
 
 UUID = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
@@ -47,8 +47,8 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     async def sleep(seconds: float) -> None:
         found.append(seconds)
 
-    monkeypatch.setattr("gitpod._retry.time.sleep", found.append)
-    monkeypatch.setattr("gitpod._retry.asyncio.sleep", sleep)
+    monkeypatch.setattr("gitpod._rpc.retry.time.sleep", found.append)
+    monkeypatch.setattr("gitpod._rpc.retry.asyncio.sleep", sleep)
     return found
 
 

@@ -27,7 +27,8 @@ from cryptography.hazmat.primitives.serialization import (
 from peer import Peer, answer
 
 import gitpod
-from gitpod import AsyncGitpod, Gitpod, GitpodError, _retry
+from gitpod import AsyncGitpod, Gitpod, GitpodError
+from gitpod._rpc import retry
 from gitpod.server.app import Embedded
 
 HOST = "127.0.0.1"
@@ -125,7 +126,7 @@ Connect = Callable[..., Caller]
 @pytest.fixture
 def connect(kind: type[Gitpod] | type[AsyncGitpod], runner: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
     """Makes clients of both kinds, and closes them. Retries wait for no time."""
-    monkeypatch.setattr(_retry, "FIRST_DELAY", 0.0)
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.0)
     made: list[Caller] = []
 
     def make(url: str, **options: Any) -> Caller:

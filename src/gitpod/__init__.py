@@ -4,14 +4,14 @@
 The names below load on first use, so that importing this package costs next to nothing.
 """
 
-from gitpod import _fork as _fork  # notes every fork from here on
+from gitpod._transport import fork as _fork  # noqa: F401 # notes every fork from here on
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gitpod import pagination, types
     from gitpod._client import AsyncGitpod, Gitpod
-    from gitpod._raw import APIResponse, AsyncAPIResponse
     from gitpod._secret_value import SecretValue
+    from gitpod._secrets.raw import APIResponse, AsyncAPIResponse
     from gitpod._version import __version__
     from gitpod.errors import (
         APIConnectionError,

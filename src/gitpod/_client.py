@@ -4,9 +4,9 @@ Nothing of the RPC stack loads before the first call; `_secrets.py` makes the ca
 opens the connections.
 """
 
-from gitpod._frames import without_frames
 from gitpod._options import Endpoint, Options
-from gitpod._transport import AsyncTransport, SyncTransport
+from gitpod._rpc.tracebacks import without_frames
+from gitpod._transport.connections import AsyncTransport, SyncTransport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Any, Self, Unpack
 
-    from gitpod._async_secrets import AsyncSecrets
     from gitpod._options import ClientOptions, Codec, Compression, Path, Protocol
-    from gitpod._secrets import Secrets
+    from gitpod._secrets.aio import AsyncSecrets
+    from gitpod._secrets.sync import Secrets
 
 __all__ = ["AsyncGitpod", "Gitpod"]
 
@@ -139,7 +139,7 @@ class Gitpod(_Client):
     def secrets(self) -> "Secrets":
         """The calls of `gitpod.v1.SecretService`."""
         if self._secrets is None:
-            from gitpod._secrets import Secrets
+            from gitpod._secrets.sync import Secrets
 
             self._secrets = Secrets(self._options, self._transport)
         return self._secrets
@@ -172,7 +172,7 @@ class AsyncGitpod(_Client):
     def secrets(self) -> "AsyncSecrets":
         """The calls of `gitpod.v1.SecretService`."""
         if self._secrets is None:
-            from gitpod._async_secrets import AsyncSecrets
+            from gitpod._secrets.aio import AsyncSecrets
 
             self._secrets = AsyncSecrets(self._options, self._transport)
         return self._secrets

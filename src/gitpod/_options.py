@@ -6,7 +6,7 @@ Errors name the option and the rule, never what was given.
 import os
 from collections.abc import Mapping
 
-from gitpod._url import EMBEDDED, service_url, shown
+from gitpod._endpoint import EMBEDDED, service_url, shown
 from gitpod.errors import GitpodError
 
 TYPE_CHECKING = False
@@ -144,7 +144,7 @@ class Endpoint:
         http_client: object,
         is_async: bool,
     ) -> None:
-        from gitpod._http import adapt, is_app, is_httpx  # only what a client of its own needs
+        from gitpod._transport.native import adapt, is_app, is_httpx  # only what a client of its own needs
 
         in_process = http_client is not None and is_app(http_client, is_async=is_async)
         # An application in this process has no other address than its paths.

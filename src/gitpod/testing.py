@@ -21,7 +21,7 @@ import pytest
 from pyqwest import Headers, ReadError, Request, Response, SyncRequest, SyncResponse, WriteError
 
 from gitpod import AsyncGitpod, Gitpod
-from gitpod._http import seconds_left
+from gitpod._transport.native import seconds_left
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceSync
 
 __all__ = ["FaultKind", "FaultPlan", "gitpod_async_client", "gitpod_client", "gitpod_faults"]

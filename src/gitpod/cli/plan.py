@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from gitpod import _params
+from gitpod._messages import requests
 from gitpod._secret_value import SecretValue
 from gitpod.cli.files.dotenv import shown
 from gitpod.cli.files.entries import Entry, Invalid, Line, Mount
@@ -45,7 +45,7 @@ class Item:
 
 def mount_of(secret: Secret) -> Mount:
     """The mount of a secret, as parameters; none when it is one that this version does not know."""
-    return {name: value for name in _params.MOUNTS if (value := getattr(secret, name))}
+    return {name: value for name in requests.MOUNTS if (value := getattr(secret, name))}
 
 
 def plan(lines: Iterable[Line], there: Iterable[Secret], scope: tuple[str, str], *, can_replace: bool) -> list[Item]:
@@ -71,7 +71,7 @@ def _item(entry: Entry, found: Secret | None, scope: tuple[str, str], *, can_rep
 
 def _over(item: Item, found: Secret, *, can_replace: bool) -> Item:
     """The item where a secret of its name exists."""
-    is_same = mount_of(found) == {name: item.params[name] for name in _params.MOUNTS if name in item.params}
+    is_same = mount_of(found) == {name: item.params[name] for name in requests.MOUNTS if name in item.params}
     if not (is_same or can_replace):
         rule = f"exists with the mount {shown(mount_of(found))}; --replace deletes it and creates it anew"
         return replace(item, action="conflict", rule=rule)
@@ -83,7 +83,7 @@ def _over(item: Item, found: Secret, *, can_replace: bool) -> Item:
 def _broken(params: Mapping[str, Any]) -> str:
     """The contract's rules that it breaks."""
     try:
-        _params.create_request(params)
+        requests.create_request(params)
     except InvalidRequestError as error:
         return "; ".join(map(str, error.violations))
     return ""

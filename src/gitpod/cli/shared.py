@@ -109,7 +109,7 @@ def connected() -> Generator["Gitpod"]:
     """A client of the service that the settings name; what goes wrong is told, and ends the process."""
     with failures():
         from gitpod import Gitpod  # which loads the HTTP stack
-        from gitpod._url import EMBEDDED
+        from gitpod._endpoint import EMBEDDED
 
         chosen = {name: setting.value for name, setting in settings.settings().items()}
         if "api_key" not in chosen and not chosen.get("base_url", "").startswith(EMBEDDED):

@@ -56,7 +56,7 @@ def _ask(params: dict[str, Any], found: list[str]) -> None:
             return
         from gitpod import Gitpod  # which loads the HTTP stack
 
-        options: dict[str, Any] = {"ca_cert": chosen["ca_cert"]} if "ca_cert" in settings else {}
+        options: dict[str, Any] = {"ca_cert": chosen["ca_cert"]} if "ca_cert" in chosen else {}
         token = chosen.get("api_key")
         with Gitpod(bearer_token=token, base_url=url or None, timeout=PATIENCE, max_retries=0, **options) as client:
             listed = client.secrets.list(filter={"scope": scope}, page_size=100)

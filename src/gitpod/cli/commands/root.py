@@ -67,7 +67,7 @@ def _announce(url: str, grpc_port: int | None, made_up: str | None, *, has_own: 
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each.")
 def config(*, as_json: bool) -> None:
     """Show which settings are in effect, and where each came from. A token is masked."""
-    from gitpod._url import DEFAULT_BASE_URL  # which loads more of the package
+    from gitpod._endpoint import DEFAULT_BASE_URL  # which loads more of the package
 
     found = settings.settings()
     hosted = settings.Setting("base_url", DEFAULT_BASE_URL, "default")

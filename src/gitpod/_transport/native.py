@@ -7,7 +7,7 @@ import sys
 from contextlib import AsyncExitStack, ExitStack
 from functools import cache
 
-from gitpod._fork import lost_pyqwest, pyqwest_threads
+from gitpod._transport.fork import lost_pyqwest, pyqwest_threads
 from gitpod.errors import APIConnectionError, GitpodError
 
 TYPE_CHECKING = False
@@ -33,7 +33,7 @@ def connect(endpoint: "Endpoint", *, is_async: bool) -> "Any":  # noqa: ANN401 #
     if lost_pyqwest():
         if endpoint.http2:
             raise not_in_a_fork("HTTP/2 (http2=True, and gRPC)")
-        from gitpod._forked import ForkedTransport
+        from gitpod._transport.forked import ForkedTransport
 
         return ForkedTransport(endpoint)
     from pyqwest import HTTPTransport, HTTPVersion, Proxy, SyncHTTPTransport
@@ -66,9 +66,9 @@ def adapt(http_client: "Any", *, is_async: bool) -> object:  # noqa: ANN401 # wh
     """What the caller gave as `http_client`, as a pyqwest transport."""
     pyqwest: Any = sys.modules.get("pyqwest")
     if is_httpx(http_client, is_async=is_async):
-        from gitpod import _httpx
+        from gitpod._transport import given
 
-        return (_httpx.AsyncHTTPXTransport if is_async else _httpx.HTTPXTransport)(http_client)
+        return (given.AsyncHTTPXTransport if is_async else given.HTTPXTransport)(http_client)
     if pyqwest and isinstance(http_client, pyqwest.Client if is_async else pyqwest.SyncClient):
         return (_AsyncClientTransport if is_async else _ClientTransport)(http_client)
     if is_app(http_client, is_async=is_async):

@@ -13,13 +13,13 @@ from connectrpc.errors import ConnectError
 from connectrpc.protocol import ProtocolType
 from protobuf import Message, message_from_json_value
 
-from gitpod._failure import LAST_ANSWER, Answer, Failure, forget_frames
-from gitpod._interrupts import wait
-from gitpod._mask import mask_of
 from gitpod._options import Options, headers, seconds
-from gitpod._retry import RetryInterceptor
-from gitpod._translate import translate
-from gitpod._transport import MAX_RESPONSE_BYTES
+from gitpod._rpc.failure import LAST_ANSWER, Answer, Failure, forget_frames
+from gitpod._rpc.mask import mask_of
+from gitpod._rpc.retry import RetryInterceptor
+from gitpod._rpc.translate import translate
+from gitpod._transport.connections import MAX_RESPONSE_BYTES
+from gitpod._transport.interrupts import wait
 from gitpod._version import __version__
 from gitpod.errors import GitpodError, InvalidRequestError
 

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 from protobuf import Message, message_from_json_value, message_to_json_value
 from protovalidate import ViolationsPb
 
-from gitpod._failure import LAST_ANSWER, Failure
-from gitpod._http import is_connection_error
-from gitpod._results import UntrustedResponseError
+from gitpod._messages.results import UntrustedResponseError
+from gitpod._rpc.failure import LAST_ANSWER, Failure
+from gitpod._transport.native import is_connection_error
 from gitpod.errors import (
     UNKNOWN,
     APIConnectionError,

@@ -16,7 +16,7 @@ from pyqwest import (
     SyncResponse,
 )
 
-from gitpod._http import CONNECT_TIMEOUT, seconds_left
+from gitpod._transport.native import CONNECT_TIMEOUT, seconds_left
 from gitpod.errors import GitpodError
 
 

@@ -13,12 +13,14 @@ from typing import TypeVar, Unpack
 from protobuf import Message
 from pyqwest import SyncClient
 
-from gitpod import _params, _put, _results, types
-from gitpod._call import Call, Calls, Headers, patiently
-from gitpod._frames import without_frames
+from gitpod import types
+from gitpod._messages import requests, results
 from gitpod._options import Options
-from gitpod._raw import SecretsWithRawResponse
-from gitpod._transport import SyncTransport
+from gitpod._rpc.call import Call, Calls, Headers, patiently
+from gitpod._rpc.tracebacks import without_frames
+from gitpod._secrets import put
+from gitpod._secrets.raw import SecretsWithRawResponse
+from gitpod._transport.connections import SyncTransport
 from gitpod.errors import APIError
 from gitpod.pagination import SyncSecretsPage
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClientSync
@@ -79,8 +81,8 @@ class Secrets(Calls):
         Raises:
             ConflictError: the name is taken in that scope.
         """
-        request, call = _params.create_request(params), Call(self._options, timeout, extra_headers)
-        return self._send(self._stub.create_secret, request, _results.create_response, call)
+        request, call = requests.create_request(params), Call(self._options, timeout, extra_headers)
+        return self._send(self._stub.create_secret, request, results.create_response, call)
 
     @without_frames
     def put(
@@ -107,7 +109,7 @@ class Secrets(Calls):
         Raises:
             ConflictError: the secret exists with another mount, `credential_proxy` or `source`.
         """
-        steps = _put.steps(_params.put_request(params), replace=replace)
+        steps = put.steps(requests.put_request(params), replace=replace)
         call = Call(self._options, timeout, extra_headers)
         deadline = monotonic() + call.timeout
         try:
@@ -121,7 +123,7 @@ class Secrets(Calls):
                     step = steps.send(answer)
                 call.timeout = max(0.0, deadline - monotonic())
         except StopIteration as done:
-            return _put.result(done)
+            return put.result(done)
 
     @without_frames
     def list(
@@ -144,7 +146,7 @@ class Secrets(Calls):
                 means 25; `token`, the `next_token` of an earlier page; or both of these in `pagination`.
         """
         call = Call(self._options, timeout, extra_headers, use_get=use_get)
-        return self._page(_params.list_request(params), call)
+        return self._page(requests.list_request(params), call)
 
     @without_frames
     def get_value(
@@ -161,8 +163,8 @@ class Secrets(Calls):
         Raises:
             NotFoundError: there is no such secret.
         """
-        request, call = _params.get_value_request(params), Call(self._options, timeout, extra_headers, no_store=True)
-        return self._send(self._stub.get_secret_value, request, _results.get_value_response, call)
+        request, call = requests.get_value_request(params), Call(self._options, timeout, extra_headers, no_store=True)
+        return self._send(self._stub.get_secret_value, request, results.get_value_response, call)
 
     @without_frames
     def update_value(
@@ -177,8 +179,8 @@ class Secrets(Calls):
         Raises:
             NotFoundError: there is no such secret.
         """
-        request, call = _params.update_value_request(params), Call(self._options, timeout, extra_headers)
-        self._send(self._stub.update_secret_value, request, _results.empty_response, call)
+        request, call = requests.update_value_request(params), Call(self._options, timeout, extra_headers)
+        self._send(self._stub.update_secret_value, request, results.empty_response, call)
 
     @without_frames
     def delete(
@@ -193,8 +195,8 @@ class Secrets(Calls):
         Raises:
             NotFoundError: there is no such secret.
         """
-        request, call = _params.delete_request(params), Call(self._options, timeout, extra_headers)
-        self._send(self._stub.delete_secret, request, _results.empty_response, call)
+        request, call = requests.delete_request(params), Call(self._options, timeout, extra_headers)
+        self._send(self._stub.delete_secret, request, results.empty_response, call)
 
     def _send(self, rpc: Callable[..., RES], request: Message, read: Callable[[RES], T], call: Call) -> T:
         is_main = threading.current_thread() is threading.main_thread()
@@ -208,9 +210,9 @@ class Secrets(Calls):
 
     @without_frames
     def _page(self, request: ListSecretsRequest, call: Call) -> SyncSecretsPage[types.Secret]:
-        secrets, token = self._send(self._stub.list_secrets, request, _results.list_response, call)
+        secrets, token = self._send(self._stub.list_secrets, request, results.list_response, call)
         return SyncSecretsPage(secrets, token, partial(self._next_page, request, call))
 
     @without_frames
     def _next_page(self, request: ListSecretsRequest, call: Call, token: str) -> SyncSecretsPage[types.Secret]:
-        return self._page(_params.next_page_request(request, token), call)
+        return self._page(requests.next_page_request(request, token), call)

@@ -11,8 +11,8 @@ from connectrpc.code import Code
 from connectrpc.errors import ConnectError, ErrorDetail
 from protobuf import Message
 
-from gitpod._http import is_permanent, was_unsent
-from gitpod._transport import HTTP_OK
+from gitpod._transport.connections import HTTP_OK
+from gitpod._transport.native import is_permanent, was_unsent
 from gitpod.errors import GitpodError
 
 if TYPE_CHECKING:

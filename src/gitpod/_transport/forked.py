@@ -16,10 +16,10 @@ from urllib.request import getproxies, proxy_bypass
 
 from pyqwest import ConnectTimeout, Headers, ReadError, Request, Response, SyncRequest, SyncResponse
 
-from gitpod._http import CONNECT_TIMEOUT, not_in_a_fork, seconds_left
-from gitpod._interrupts import start
 from gitpod._options import Endpoint
-from gitpod._transport import MAX_RESPONSE_BYTES
+from gitpod._transport.connections import MAX_RESPONSE_BYTES
+from gitpod._transport.interrupts import start
+from gitpod._transport.native import CONNECT_TIMEOUT, not_in_a_fork, seconds_left
 
 CHUNK = 65536
 

@@ -10,7 +10,7 @@ from protobuf import Message
 from protobuf.wkt import Timestamp
 
 from gitpod import types
-from gitpod._params import Mount
+from gitpod._messages.requests import Mount
 from gitpod._secret_value import SecretValue
 from gitpod_proto.gitpod.v1 import secret_pb
 

@@ -9,12 +9,14 @@ from typing import TypeVar, Unpack
 from protobuf import Message
 from pyqwest import Client
 
-from gitpod import _params, _put, _results, types
-from gitpod._call import Call, Calls, Headers
-from gitpod._frames import without_frames, without_frames_async
+from gitpod import types
+from gitpod._messages import requests, results
 from gitpod._options import Options
-from gitpod._raw import AsyncSecretsWithRawResponse
-from gitpod._transport import AsyncTransport
+from gitpod._rpc.call import Call, Calls, Headers
+from gitpod._rpc.tracebacks import without_frames, without_frames_async
+from gitpod._secrets import put
+from gitpod._secrets.raw import AsyncSecretsWithRawResponse
+from gitpod._transport.connections import AsyncTransport
 from gitpod.errors import APIError, GitpodError
 from gitpod.pagination import AsyncPaginator, AsyncSecretsPage
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClient
@@ -47,8 +49,8 @@ class AsyncSecrets(Calls):
         **params: Unpack[types.SecretCreateParams],
     ) -> types.SecretCreateResponse:
         """`Secrets.create`, awaited."""
-        request, call = _params.create_request(params), Call(self._options, timeout, extra_headers)
-        return await self._send(self._stub.create_secret, request, _results.create_response, call)
+        request, call = requests.create_request(params), Call(self._options, timeout, extra_headers)
+        return await self._send(self._stub.create_secret, request, results.create_response, call)
 
     @without_frames_async
     async def put(
@@ -60,7 +62,7 @@ class AsyncSecrets(Calls):
         **params: Unpack[types.SecretCreateParams],
     ) -> types.SecretPutResponse:
         """`Secrets.put`, awaited."""
-        steps = _put.steps(_params.put_request(params), replace=replace)
+        steps = put.steps(requests.put_request(params), replace=replace)
         call = Call(self._options, timeout, extra_headers)
         deadline = monotonic() + call.timeout
         try:
@@ -74,7 +76,7 @@ class AsyncSecrets(Calls):
                     step = steps.send(answer)
                 call.timeout = max(0.0, deadline - monotonic())
         except StopIteration as done:
-            return _put.result(done)
+            return put.result(done)
 
     @without_frames
     def list(
@@ -87,7 +89,7 @@ class AsyncSecrets(Calls):
     ) -> AsyncPaginator[types.Secret]:
         """`Secrets.list`: await it for the first page, or `async for` over every secret."""
         call = Call(self._options, timeout, extra_headers, use_get=use_get)
-        return self._pages(_params.list_request(params), call)
+        return self._pages(requests.list_request(params), call)
 
     @without_frames_async
     async def get_value(
@@ -98,8 +100,8 @@ class AsyncSecrets(Calls):
         **params: Unpack[types.SecretGetValueParams],
     ) -> types.SecretValue:
         """`Secrets.get_value`, awaited."""
-        request, call = _params.get_value_request(params), Call(self._options, timeout, extra_headers, no_store=True)
-        return await self._send(self._stub.get_secret_value, request, _results.get_value_response, call)
+        request, call = requests.get_value_request(params), Call(self._options, timeout, extra_headers, no_store=True)
+        return await self._send(self._stub.get_secret_value, request, results.get_value_response, call)
 
     @without_frames_async
     async def update_value(
@@ -110,8 +112,8 @@ class AsyncSecrets(Calls):
         **params: Unpack[types.SecretUpdateValueParams],
     ) -> None:
         """`Secrets.update_value`, awaited."""
-        request, call = _params.update_value_request(params), Call(self._options, timeout, extra_headers)
-        await self._send(self._stub.update_secret_value, request, _results.empty_response, call)
+        request, call = requests.update_value_request(params), Call(self._options, timeout, extra_headers)
+        await self._send(self._stub.update_secret_value, request, results.empty_response, call)
 
     @without_frames_async
     async def delete(
@@ -122,8 +124,8 @@ class AsyncSecrets(Calls):
         **params: Unpack[types.SecretDeleteParams],
     ) -> None:
         """`Secrets.delete`, awaited."""
-        request, call = _params.delete_request(params), Call(self._options, timeout, extra_headers)
-        await self._send(self._stub.delete_secret, request, _results.empty_response, call)
+        request, call = requests.delete_request(params), Call(self._options, timeout, extra_headers)
+        await self._send(self._stub.delete_secret, request, results.empty_response, call)
 
     async def _send(
         self, rpc: Callable[..., Awaitable[RES]], request: Message, read: Callable[[RES], T], call: Call
@@ -140,12 +142,12 @@ class AsyncSecrets(Calls):
 
     @without_frames_async
     async def _page(self, request: ListSecretsRequest, call: Call) -> AsyncSecretsPage[types.Secret]:
-        secrets, token = await self._send(self._stub.list_secrets, request, _results.list_response, call)
+        secrets, token = await self._send(self._stub.list_secrets, request, results.list_response, call)
         return AsyncSecretsPage(secrets, token, partial(self._next_page, request, call))
 
     @without_frames
     def _next_page(self, request: ListSecretsRequest, call: Call, token: str) -> AsyncPaginator[types.Secret]:
-        return self._pages(_params.next_page_request(request, token), call)
+        return self._pages(requests.next_page_request(request, token), call)
 
 
 def _require_asyncio() -> None:

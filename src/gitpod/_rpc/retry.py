@@ -19,9 +19,9 @@ from connectrpc.errors import ConnectError
 from connectrpc.method import IdempotencyLevel
 from connectrpc.request import RequestContext
 
-from gitpod._failure import Answer, Failure
-from gitpod._interrupts import is_given_up
-from gitpod._mask import mask_of
+from gitpod._rpc.failure import Answer, Failure
+from gitpod._rpc.mask import mask_of
+from gitpod._transport.interrupts import is_given_up
 
 REQ = TypeVar("REQ")
 RES = TypeVar("RES")

@@ -16,7 +16,7 @@ from queue import Empty, SimpleQueue
 from time import monotonic
 from typing import Any, TypeVar
 
-from gitpod._http import not_in_a_fork
+from gitpod._transport.native import not_in_a_fork
 
 T = TypeVar("T")
 

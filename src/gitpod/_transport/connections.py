@@ -8,8 +8,8 @@ import os
 from threading import RLock
 from weakref import WeakSet
 
-from gitpod._fork import lost_pyqwest
-from gitpod._http import connect, leaves_gzip, not_in_a_fork, settle_at_exit
+from gitpod._transport.fork import lost_pyqwest
+from gitpod._transport.native import connect, leaves_gzip, not_in_a_fork, settle_at_exit
 from gitpod.errors import UNKNOWN, APIConnectionError, APIResponseValidationError, GitpodError
 
 TYPE_CHECKING = False
@@ -204,7 +204,7 @@ class AsyncTransport(_Transport):
 
         from pyqwest import Response
 
-        from gitpod._interrupts import start
+        from gitpod._transport.interrupts import start
 
         # Opening a store waits for the disk, in a thread that a loop's end does not wait for.
         waits = self.endpoint.is_embedded and self._http is None

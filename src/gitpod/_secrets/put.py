@@ -5,8 +5,8 @@ from typing import Any, Literal, NamedTuple
 
 from protobuf import Message
 
-from gitpod import _results
-from gitpod._params import MOUNTS, ProjectId
+from gitpod._messages import results
+from gitpod._messages.requests import MOUNTS, ProjectId
 from gitpod.errors import APIError, APIResponseValidationError, ConflictError, NotFoundError
 from gitpod.types import Secret, SecretPutResponse
 from gitpod_proto.gitpod.v1 import pagination_pb, secret_pb
@@ -35,7 +35,7 @@ def steps(request: secret_pb.CreateSecretRequest, *, replace: bool) -> Steps:
     Each step is sent into the generator as what its `read` returns, or thrown into it as an `APIError`.
     """
     is_deleted = is_doubtful = False
-    create = Step("create_secret", request, _results.create_response)
+    create = Step("create_secret", request, results.create_response)
     taken: APIError | None = None
     for left in reversed(range(ROUNDS)):
         try:
@@ -125,7 +125,7 @@ def _find(request: secret_pb.CreateSecretRequest) -> Generator[Step, Any, Secret
         page = pagination_pb.PaginationRequest(page_size=100, token=token)
         message = secret_pb.ListSecretsRequest(pagination=page, filter=chosen)
         secrets: list[Secret]
-        secrets, token = yield Step("list_secrets", message, _results.list_response)
+        secrets, token = yield Step("list_secrets", message, results.list_response)
         for secret in secrets:
             if secret.name == request.name:
                 return secret
@@ -135,7 +135,7 @@ def _find(request: secret_pb.CreateSecretRequest) -> Generator[Step, Any, Secret
 def _delete(found: Secret, there: str, *, in_doubt: bool) -> Generator[Step, Any, bool]:
     """Whether this call deleted the secret; False when somebody else has."""
     try:
-        yield Step("delete_secret", secret_pb.DeleteSecretRequest(secret_id=found.id), _results.empty_response)
+        yield Step("delete_secret", secret_pb.DeleteSecretRequest(secret_id=found.id), results.empty_response)
     except NotFoundError:
         return False
     except APIError as error:
@@ -148,7 +148,7 @@ def _update(found: Secret, value: str, there: str, *, in_doubt: bool) -> Generat
     """Whether the value was updated; False when somebody has deleted the secret."""
     try:
         update = secret_pb.UpdateSecretValueRequest(secret_id=found.id, value=value)
-        yield Step("update_secret_value", update, _results.empty_response)
+        yield Step("update_secret_value", update, results.empty_response)
     except NotFoundError:
         return False
     except APIError as error:
@@ -159,7 +159,7 @@ def _update(found: Secret, value: str, there: str, *, in_doubt: bool) -> Generat
 
 def _differences(request: secret_pb.CreateSecretRequest, found: Secret) -> list[str]:
     """What an update of the value would leave other than the request says."""
-    wanted = _results.secret(
+    wanted = results.secret(
         secret_pb.Secret(id="?", mount=request.mount, credential_proxy=request.credential_proxy, source=request.source)
     )
     different = ["mount"] if any(getattr(wanted, name) != getattr(found, name) for name in MOUNTS) else []

@@ -3,14 +3,14 @@
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 
-from gitpod._failure import LAST_ANSWER
-from gitpod._frames import without_frames, without_frames_async
+from gitpod._rpc.failure import LAST_ANSWER
+from gitpod._rpc.tracebacks import without_frames, without_frames_async
 
 if TYPE_CHECKING:
     from connectrpc.request import Headers
 
-    from gitpod._async_secrets import AsyncSecrets
-    from gitpod._secrets import Secrets
+    from gitpod._secrets.aio import AsyncSecrets
+    from gitpod._secrets.sync import Secrets
 
 __all__ = ["APIResponse", "AsyncAPIResponse", "AsyncSecretsWithRawResponse", "SecretsWithRawResponse"]
 

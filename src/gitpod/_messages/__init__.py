@@ -1,0 +1,1 @@
+"""Parameters to messages, and messages to results."""

@@ -1,0 +1,1 @@
+"""The calls of `gitpod.v1.SecretService`."""
