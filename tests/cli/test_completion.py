@@ -1,0 +1,179 @@
+"""Completion, in the shells that it is for."""
+
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.peer import Peer, answer, free_port, stall
+from tests.support.service import TOKEN, Service
+from tests.support.shell import COMMAND, VALUE, Done, Shell, Terminal
+
+from gitpod_proto.gitpod.v1.secret_pb import ListSecretsResponse, Secret
+
+BASH = """
+source <(gitpod-secrets completion bash)
+for line in "$@"; do
+    COMP_WORDS=(gitpod-secrets $line) COMPREPLY=()
+    [[ $line == *' ' ]] && COMP_WORDS+=('')
+    COMP_CWORD=$((${#COMP_WORDS[@]} - 1))
+    _gitpod_secrets_completion gitpod-secrets
+    echo "${COMPREPLY[*]}"
+done
+"""
+
+
+@pytest.fixture
+def shell(service: Service, project: str, tmp_path: Path) -> Shell:
+    """Settings for a project that is empty."""
+    return Shell(service.url, TOKEN, project, tmp_path)
+
+
+def on_path(shell: Shell, **changes: Any) -> dict[str, str]:
+    """The variables of a shell that finds the command by its name."""
+    command = shell.home / "bin" / "gitpod-secrets"
+    command.parent.mkdir(exist_ok=True)
+    command.write_text("#!/bin/sh\nexec " + " ".join(f"'{part}'" for part in COMMAND) + ' "$@"\n')
+    command.chmod(0o755)
+    found = shell.environment(**changes)
+    return found | {"PATH": f"{command.parent}:{found['PATH']}"}
+
+
+def complete(shell: Shell, *lines: str, **changes: Any) -> list[str]:
+    """What bash offers at the end of each line; nothing else is said."""
+    command = ["bash", "--norc", "-c", BASH, "bash", *lines]
+    done = subprocess.run(
+        command, env=on_path(shell, **changes), capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stderr == ""
+    return done.stdout.splitlines()
+
+
+@pytest.fixture
+def named(shell: Shell) -> Shell:
+    """A project with secrets."""
+    for name in ("CANARY_ONE", "CANARY_TWO", "OTHER"):
+        shell.put(name)
+    return shell
+
+
+def test_commands_and_options_are_completed(shell: Shell) -> None:
+    """Without the service, which nobody can reach."""
+    nobody = f"http://127.0.0.1:{free_port()}"
+    found = complete(shell, "co", "get --re", "completion ", "get ", GITPOD_BASE_URL=nobody)
+    assert found == ["completion config", "--reveal", "bash zsh fish", ""]
+
+
+def test_names_are_completed_in_bash(named: Shell) -> None:
+    """Of the scope, for every command that takes one, and no value is among what is said."""
+    lines = [f"{command} CAN" for command in ("get", "update", "delete", "put")]
+    assert complete(named, *lines, "get NONE") == ["CANARY_ONE CANARY_TWO"] * 4 + [""]
+    assert complete(named, f"get --project {named.project} O", "get O", GITPOD_PROJECT_ID="") == ["OTHER", ""]
+
+
+def test_the_tab_key_completes_in_bash(named: Shell) -> None:
+    """On a terminal, as people use it."""
+    terminal = Terminal(["bash", "--norc", "--noprofile", "-i"], on_path(named, PS1="$ ", HISTFILE=""))
+    terminal.expect("$ ")
+    terminal.type("source <(gitpod-secrets completion bash)\n")
+    terminal.expect("$ ")
+    terminal.type("gitpod-secrets get CANARY_T\t")
+    terminal.expect("CANARY_TWO ")
+    terminal.type("| cat\n")
+    terminal.expect(VALUE)
+    terminal.type("exit 0\n")
+    terminal.end()
+
+
+def test_the_tab_key_completes_in_zsh(named: Shell) -> None:
+    """As in bash."""
+    if shutil.which("zsh") is None:
+        pytest.skip("zsh is not installed")
+    terminal = Terminal(["zsh", "-f", "-i"], on_path(named, PS1="$ "))
+    terminal.expect("$ ")
+    terminal.type("autoload -U compinit; compinit -u; source <(gitpod-secrets completion zsh); echo load''ed\n")
+    terminal.expect("loaded")
+    terminal.type("gitpod-secrets get CANARY_T\t")
+    terminal.expect("CANARY_TWO")
+    terminal.type(" | cat\n")
+    terminal.expect(VALUE)
+    terminal.type("exit 0\n")
+    terminal.end()
+
+
+def test_names_are_completed_in_fish(named: Shell) -> None:
+    """As in bash."""
+    if shutil.which("fish") is None:
+        pytest.skip("fish is not installed")
+    script = "gitpod-secrets completion fish | source; complete -C 'gitpod-secrets get CAN'"
+    done = subprocess.run(["fish", "--no-config", "-c", script], env=on_path(named), capture_output=True, check=True)
+    assert done.stdout.split() == [b"CANARY_ONE", b"CANARY_TWO"]
+
+
+def ask(shell: Shell, *words: str, **changes: Any) -> Done:
+    """What the command tells a shell."""
+    line: dict[str, Any] = {
+        "_GITPOD_SECRETS_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(["gitpod-secrets", *words]),
+    }
+    return shell.run(COMP_CWORD=str(len(words)), **line, **changes)
+
+
+def test_a_service_that_fails_is_not_mentioned(shell: Shell) -> None:
+    """Nor are settings that are wrong, nor a token that is."""
+    bad = shell.home / "bad.toml"
+    bad.write_text("x")
+    peer = Peer(answer(500, VALUE.encode()))
+    for changes in (
+        {"GITPOD_API_KEY": "wrong"},
+        {"GITPOD_API_KEY": ""},
+        {"GITPOD_BASE_URL": "nonsense:"},
+        {"GITPOD_PROJECT_ID": "nonsense"},
+        {"GITPOD_CONFIG": str(bad)},
+        {"GITPOD_BASE_URL": peer.url},
+    ):
+        done = ask(shell, "get", "C", **changes)
+        assert (done.out, done.err) == (b"\n", "")
+    assert len(peer.requests) == 1
+    peer.close()
+
+
+def test_nobody_waits_for_a_slow_service(shell: Shell) -> None:
+    """Neither one that does not answer, nor one that does not accept."""
+    peer = Peer(stall(30))
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf:
+        for url in (peer.url, f"http://127.0.0.1:{deaf.getsockname()[1]}"):
+            began = time.monotonic()
+            assert ask(shell, "get", "C", GITPOD_BASE_URL=url).out == b"\n"
+            assert time.monotonic() - began < 10
+    peer.close()
+
+
+def test_what_is_no_name_is_not_offered(shell: Shell) -> None:
+    """Whatever a service says: a shell would insert it in the line that is being typed."""
+    names = ["GOOD", "G;reboot", "G$(reboot)", "G\nH", "G*"]
+    listed = ListSecretsResponse(secrets=[Secret(id="1", name=name) for name in names])
+    peer = Peer(answer(200, listed.to_binary(), content_type="application/proto"))
+    assert ask(shell, "get", "G", GITPOD_BASE_URL=peer.url).out == b"plain,GOOD\n"
+    peer.close()
+
+
+def test_an_embedded_store_is_asked_if_it_is_there(shell: Shell) -> None:
+    """And not made by the Tab key, nor is a command run for its key."""
+    store: dict[str, Any] = {"GITPOD_BASE_URL": f"sqlite:///{shell.home}/own.db"}
+    assert ask(shell, "get", "C", **store).out == b"\n"
+    assert not (shell.home / "own.db").exists()
+    shell.run("put", "CANARY_ONE", stdin=VALUE, **store)
+    noted = f"command:touch {shell.home}/called"
+    assert ask(shell, "get", "C", GITPOD_SECRETS_KEY=noted, **store).out == b"\n"
+    assert not (shell.home / "called").exists()
+    # It may take longer than anybody waits, on a machine that is busy.
+    assert ask(shell, "get", "C", **store).out in (b"plain,CANARY_ONE\n", b"\n")
+
+
+def test_an_unknown_shell_is_refused(shell: Shell) -> None:
+    """With those that there are."""
+    assert "'bash', 'zsh', 'fish'" in shell.run("completion", "tcsh", code=2).err

@@ -1,0 +1,207 @@
+"""Files of secrets: what is read, what is refused, and that what is written survives shells and reading alike."""
+
+import json
+import re
+import subprocess
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from dotenv import dotenv_values
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from tests.support.service import ROOT
+
+from gitpod import SecretValue
+from gitpod.cli.files import dotenv, json_file
+from gitpod.cli.files.dotenv import APART, MOUNTS, NOT_CLOSED
+from gitpod.cli.files.entries import Entry, Invalid, Line, load
+
+CANARY = "canary-value-2c9e"
+ODD = "'\"\\$`#=! \t\n\r\x01\x7fé€😀\u2028a"
+VALUES = st.lists(st.one_of(st.text(alphabet=ODD, max_size=12), st.text(max_size=30)), min_size=1, max_size=40)
+WITHOUT_NUL = VALUES.map(lambda values: [value.replace("\0", "") for value in values])
+quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def entries(values: list[str]) -> list[Entry]:
+    return [Entry(number, f"NAME_{number}", SecretValue(value)) for number, value in enumerate(values)]
+
+
+def read(text: str) -> list[tuple[int, str, str]]:
+    """The number, the name and the value of each line, all of which are valid."""
+    found = load(text)
+    assert all(isinstance(line, Entry) for line in found)
+    return [(line.number, line.name, line.value.reveal()) for line in found if isinstance(line, Entry)]
+
+
+def only(text: str) -> Line:
+    """The single line of a file."""
+    (line,) = load(text)
+    return line
+
+
+def sourced(shell: str, file: Path, names: list[str]) -> list[str]:
+    """What a shell has in these variables after it has sourced a file."""
+    script = f". {file} && printf '%s\\0' " + " ".join(f'"${name}"' for name in names)
+    done = subprocess.run([shell, "-c", script], capture_output=True, check=True, timeout=30)
+    assert done.stderr == b""
+    return done.stdout.decode().split("\0")[:-1]
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@quick
+@given(values=WITHOUT_NUL)
+def test_a_shell_has_what_was_written(tmp_path: Path, shell: str, values: list[str]) -> None:
+    """Byte for byte, whatever the values are."""
+    file, written = tmp_path / "secrets.env", entries(values)
+    file.write_bytes(dotenv.dump(written).encode())
+    assert sourced(shell, file, [entry.name for entry in written]) == values
+
+
+@quick
+@given(values=VALUES)
+def test_what_was_written_is_read(values: list[str]) -> None:
+    """By our own import, also a NUL, which no shell takes."""
+    assert [value for _, _, value in read(dotenv.dump(entries(values)))] == values
+    assert [value for _, _, value in read(json_file.dump(entries(values)))] == values
+
+
+@quick
+@given(value=st.text(alphabet=ODD, max_size=12))
+def test_other_programs_read_all_but_what_shells_alone_can_have(value: str) -> None:
+    """python-dotenv reads the same, but for a dollar or backtick together with a quote or backslash."""
+    assume(not (set(value) & {"$", "`"} and set(value) & {"'", "\\"}))
+    text = dotenv.dump(entries([value]))
+    assert dotenv_values(stream=StringIO(text), interpolate=False) == {"NAME_0": value}
+
+
+def test_a_long_value_survives(tmp_path: Path) -> None:
+    """As long as the contract allows, of nothing but what needs quotes."""
+    values = [("'\\$" * 4000)[:10_240], ("\\\n" * 6000)[:10_240], "'" * 10_240]
+    file = tmp_path / "secrets.env"
+    file.write_text(text := dotenv.dump(entries(values)))
+    assert sourced("sh", file, ["NAME_0", "NAME_1", "NAME_2"]) == values
+    assert [value for _, _, value in read(text)] == values
+
+
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+@pytest.mark.parametrize("name", ["1ST_KEY", "RANDOM", "UID", "OPTIND", "BASH_ARGV"])
+def test_what_no_shell_can_have_breaks_none(tmp_path: Path, shell: str, name: str) -> None:
+    """It is a comment, which is read again; the shell goes on and says nothing."""
+    mount = {"file_path": "/etc/key"}
+    written = [Entry(1, name, SecretValue(f"{CANARY}\n$(id)\0é"), mount), Entry(2, "NEXT", SecretValue("x"))]
+    file = tmp_path / "secrets.env"
+    file.write_text(text := dotenv.dump(written))
+    assert sourced(shell, file, ["NEXT"]) == ["x"]
+    assert [(line.name, line.value, line.mount) for line in load(text) if isinstance(line, Entry)] == [
+        (entry.name, entry.value, entry.mount) for entry in written
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("NAME=value", [(1, "NAME", "value")]),
+        ("\ufeffNAME=value\r\nNEXT='a'\r\n", [(1, "NAME", "value"), (2, "NEXT", "a")]),
+        ("# note\n\n  export NAME = value # note\n", [(3, "NAME", "value")]),
+        ("NAME='$HOME ${HOME}'", [(1, "NAME", "$HOME ${HOME}")]),
+        ('NAME="a\\n\\"b\nc"\nNEXT=', [(1, "NAME", 'a\n"b\nc'), (3, "NEXT", "")]),
+        ("NAME='a\r\nb'\r\nNEXT=b", [(1, "NAME", "a\r\nb"), (3, "NEXT", "b")]),
+        ('\n# gitpod-secret: 1ST "a\\u0000"\n', [(2, "1ST", "a\0")]),
+        ("NAME=''\"'\"'$a'\n\nNEXT='b'", [(1, "NAME", "'$a"), (3, "NEXT", "b")]),
+        ('{"NAME": "a", "NEXT": ""}', [(1, "NAME", "a"), (2, "NEXT", "")]),
+        ('\n[{"name": "NAME", "value": "a"}]', [(1, "NAME", "a")]),
+        ("", []),
+        ("# note\n", []),
+    ],
+)
+def test_what_is_read(text: str, expected: list[tuple[int, str, str]]) -> None:
+    """With the number of its line."""
+    assert read(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "mount"),
+    [
+        ("# mount: env\nNAME=a", {"environment_variable": True}),
+        ("# mount: file /a b/c\nNAME=a", {"file_path": "/a b/c"}),
+        ('# mount: file "/a\\rb "\r\nexport NAME=a', {"file_path": "/a\rb "}),
+        ("# mount: registry https://host\n1ST=a", {"container_registry_basic_auth_host": "https://host"}),
+        ("# mount: api-only\nNAME=''\"'\"'$'", {"api_only": True}),
+        ('[{"name": "NAME", "value": "a", "filePath": "/a", "apiOnly": false}]', {"file_path": "/a"}),
+        ('[{"name": "NAME", "value": "a", "apiOnly": true, "filePath": null}]', {"api_only": True}),
+    ],
+)
+def test_mounts_are_read_and_written(text: str, mount: dict[str, object]) -> None:
+    """A comment in the line above, or fields of JSON."""
+    line = only(text)
+    assert isinstance(line, Entry)
+    assert line.mount == mount
+    for dump in (dotenv.dump, json_file.dump):
+        again = only(dump([line]))
+        assert isinstance(again, Entry)
+        assert (again.mount, again.value) == (mount, line.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (f"NAME {CANARY}", Invalid(1, "is not NAME=value")),
+        (f"={CANARY}", Invalid(1, "is not NAME=value")),
+        (f"\n'a' b{CANARY}=x", Invalid(2, "is not NAME=value")),
+        (f"{CANARY}\n", Invalid(1, "has no =")),
+        (f"{CANARY}=a", Invalid(1, "the name must be 3 to 127 letters (A to Z), digits and underscores")),
+        (f'NAME="{CANARY}\nMIIE=\nNEXT=x', Invalid(1, NOT_CLOSED)),
+        (f"NAME=-----BEGIN KEY-----\n{CANARY}=\nMIIE=\n", Invalid(1, NOT_CLOSED)),
+        (f"# mount: {CANARY}\nNAME=a", Invalid(2, MOUNTS, "NAME")),
+        ('# mount: file "/a\nNAME=a', Invalid(2, MOUNTS, "NAME")),
+        ("# mount: file\nNAME=a", Invalid(2, MOUNTS, "NAME")),
+        ("# mount: file /a\n\nNAME=a", Invalid(3, APART, "NAME")),
+        ("# mount: file /a\n# note\nNAME=a", Invalid(3, APART, "NAME")),
+        ("\r\n# mount: file /a\r\n", Invalid(2, APART)),
+        (f'# gitpod-secret: NAME "{CANARY}\\x"', Invalid(1, "the value is not a string of JSON")),
+        (f'{{\n"NAME": "{CANARY}"', Invalid(2, "is not valid JSON")),
+        (f'["{CANARY}"]', Invalid(1, "is not an object")),
+        ('{"NAME": 1}', Invalid(1, "name and value must be strings", "NAME")),
+        (f'[{{"name": "NAME", "value": ["{CANARY}"]}}]', Invalid(1, "name and value must be strings", "NAME")),
+        ("[" * 100_000, Invalid(1, "is not valid JSON")),
+    ],
+)
+def test_what_is_refused(text: str, expected: Invalid) -> None:
+    """By its rule and its line, never with its text."""
+    assert only(text) == expected
+
+
+def test_a_bad_line_costs_no_other() -> None:
+    """The numbers stay right after it, also with CRLF."""
+    found = load("ONE=1\r\n'x' y\r\nTWO=2\r\nONE=3\r\n# mount: no\r\nSIX=6\r\nTHREE=3")
+    assert [(line.number, line.name, isinstance(line, Entry)) for line in found] == [
+        *[(1, "ONE", True), (2, "", False), (3, "TWO", True), (4, "ONE", False), (6, "SIX", False), (7, "THREE", True)],
+    ]
+
+
+def test_a_field_that_is_not_known_is_refused() -> None:
+    """It could be a mount that is misspelt; the rule names those that there are."""
+    line = only(json.dumps([{"name": "NAME", "value": "a", f"{CANARY}": "/a"}]))
+    assert isinstance(line, Invalid)
+    assert "filePath" in line.rule
+    assert CANARY not in repr(line)
+
+
+def test_no_repr_shows_a_value() -> None:
+    """Of lines of either kind."""
+    assert CANARY not in repr(load(f"NAME={CANARY}\nNAME={CANARY}\n{CANARY}\n{CANARY}={CANARY}"))
+
+
+def test_the_documented_files_are_read() -> None:
+    """Those of docs/files.md, in every mount."""
+    blocks = re.findall(r"```(dotenv|json)\n(.*?)```", (ROOT / "docs/files.md").read_text(), flags=re.DOTALL)
+    found = [line for _, text in blocks for line in load(text)]
+    assert [line.name for line in found] == [*(names := names_of(found[:4])), "2FA_SEED", *names]
+    assert names == ["DATABASE_URL", "SSH_KEY", "REGISTRY_LOGIN", "ROBOT_TOKEN"]
+    assert [getattr(line, "mount", None) for line in found[:4]] == [getattr(line, "mount", 0) for line in found[5:]]
+
+
+def names_of(lines: list[Line]) -> list[str]:
+    return [line.name for line in lines]

@@ -1,0 +1,411 @@
+"""TLS: whom a client trusts, how it shows who it is itself, and which certificates are refused before any call."""
+
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+import trustme
+import uvicorn
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from tests.support.caller import Caller
+from tests.support.peer import Peer, answer
+from tests.support.service import TOKEN
+
+import gitpod
+from gitpod import AsyncGitpod, Gitpod, GitpodError
+from gitpod._rpc import retry
+from gitpod.server.app import Embedded
+
+HOST = "127.0.0.1"
+CANARY = "hunter2"
+
+
+@pytest.fixture(autouse=True)
+def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No proxy from the environment that the tests run in, as https would go through it."""
+    for name in ("HTTPS_PROXY", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.lower(), raising=False)
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of certificates.
+
+    `ca.pem` issued `server.pem`, for an address and no name, and `client.pem`, each with its key; their parts are
+    `….crt` and `….key`. `other.pem` issued nothing, and `stranger.pem` comes from yet another. `rsa.pem`,
+    `pkcs8.key`, `encrypted.key` and `legacy.key` are what tools also write.
+    """
+    out = tmp_path_factory.mktemp("pki")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(out / "ca.pem")
+    trustme.CA().cert_pem.write_to_path(out / "other.pem")
+    issuers = {"server": authority, "client": authority, "stranger": trustme.CA()}
+    for name, issuer in issuers.items():
+        leaf = issuer.issue_cert(HOST)
+        leaf.private_key_and_cert_chain_pem.write_to_path(out / f"{name}.pem")
+        leaf.private_key_pem.write_to_path(out / f"{name}.key")
+        leaf.cert_chain_pems[0].write_to_path(out / f"{name}.crt")
+    rsa = authority.issue_cert(HOST, key_type=trustme.KeyType.RSA)
+    (out / "rsa.pem").write_bytes(rsa.cert_chain_pems[0].bytes() + rsa.private_key_pem.bytes())
+    key = load_pem_private_key((out / "client.key").read_bytes(), None)
+    (out / "pkcs8.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    for name, kind_of in {"encrypted": PrivateFormat.PKCS8, "legacy": PrivateFormat.TraditionalOpenSSL}.items():
+        encrypted = key.private_bytes(Encoding.PEM, kind_of, BestAvailableEncryption(b"password"))
+        (out / f"{name}.key").write_bytes(encrypted)
+    return out
+
+
+@contextmanager
+def serving(app: Any, pki: Path, **options: Any) -> Generator[str]:
+    """An ASGI application behind TLS, for a while, and its URL."""
+    config = uvicorn.Config(
+        app,
+        ssl_certfile=pki / "server.crt",
+        ssl_keyfile=pki / "server.key",
+        ssl_ca_certs=str(pki / "ca.pem"),
+        http="h11",
+        ws="none",
+        lifespan="off",
+        log_level="critical",
+        **options,
+    )
+    server = uvicorn.Server(config)
+    with socket.create_server((HOST, 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        try:
+            yield f"https://{HOST}:{listener.getsockname()[1]}"
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Iterator[Embedded]:
+    """The service itself."""
+    service = Embedded("sqlite://", TOKEN)
+    yield service
+    service.close()
+
+
+@pytest.fixture(scope="session")
+def url(embedded: Embedded, pki: Path) -> Iterator[str]:
+    """Where the service is, behind TLS."""
+    with serving(embedded.asgi, pki) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def strict_url(embedded: Embedded, pki: Path) -> Iterator[str]:
+    """Where the service is for clients that show a certificate."""
+    with serving(embedded.asgi, pki, ssl_cert_reqs=ssl.CERT_REQUIRED) as url:
+        yield url
+
+
+Connect = Callable[..., Caller]
+
+
+@pytest.fixture
+def connect(kind: type[Gitpod] | type[AsyncGitpod], runner: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Connect]:
+    """Makes clients of both kinds, and closes them. Retries wait for no time."""
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.0)
+    made: list[Caller] = []
+
+    def make(url: str, **options: Any) -> Caller:
+        made.append(Caller(kind(bearer_token=TOKEN, base_url=url, **options), runner))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+def params(project: str) -> dict[str, Any]:
+    """A secret to create."""
+    return {"name": "NAME", "value": CANARY, "project_id": project, "api_only": True}
+
+
+@pytest.mark.parametrize("as_path", [str, Path])
+@pytest.mark.parametrize("protocol", ["connect", "grpc-web"])
+def test_a_named_authority_is_trusted(
+    connect: Connect, pki: Path, url: str, project: str, as_path: Callable[[Path], Any], protocol: str
+) -> None:
+    """By the path of its certificate, of either type."""
+    client = connect(url, ca_cert=as_path(pki / "ca.pem"), protocol=protocol)
+    made = client.create(**params(project)).secret
+    assert client.get_value(secret_id=made.id).reveal() == CANARY
+
+
+@pytest.mark.parametrize("order", [("ca.pem", "other.pem"), ("other.pem", "ca.pem")])
+def test_every_authority_of_a_bundle_is_trusted(
+    connect: Connect, pki: Path, url: str, tmp_path: Path, order: tuple[str, str]
+) -> None:
+    """Whichever comes first, and with the comments that bundles have between them."""
+    bundle = tmp_path / "bundle.pem"
+    bundle.write_text("\n".join(f"# {name}\n{(pki / name).read_text()}" for name in order))
+    connect(url, ca_cert=bundle).page(page_size=1)
+
+
+@pytest.mark.parametrize(("ca_cert", "is_trusted"), [(None, True), ("other.pem", False)])
+def test_a_named_authority_is_trusted_alone(
+    connect: Connect, pki: Path, url: str, monkeypatch: pytest.MonkeyPatch, ca_cert: str | None, *, is_trusted: bool
+) -> None:
+    """Those of the system, which SSL_CERT_FILE stands in for, count only where none is named."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(pki / "ca.pem"))
+    client = connect(url, ca_cert=ca_cert and pki / ca_cert)
+    if is_trusted:
+        client.page(page_size=1)
+        return
+    with pytest.raises(gitpod.APIConnectionError, match="certificate"):
+        client.page(page_size=1)
+
+
+def test_files_may_go_once_a_client_was_made(connect: Connect, pki: Path, strict_url: str, tmp_path: Path) -> None:
+    """As it has seen them by then; a first call must not fail for what the constructor has checked."""
+    for name in ("ca.pem", "client.pem"):
+        (tmp_path / name).write_bytes((pki / name).read_bytes())
+    client = connect(strict_url, ca_cert=tmp_path / "ca.pem", client_cert=tmp_path / "client.pem")
+    for path in tmp_path.iterdir():
+        path.unlink()
+    client.page(page_size=1)
+
+
+@pytest.mark.parametrize(("ca_cert", "host"), [(None, HOST), ("other.pem", HOST), ("ca.pem", "localhost")])
+def test_another_certificate_is_not_trusted(
+    connect: Connect, pki: Path, url: str, project: str, ca_cert: str | None, host: str
+) -> None:
+    """Neither one of an unknown issuer nor one for another host; nothing is sent, and nothing tried again."""
+    client = connect(url.replace(HOST, host), ca_cert=ca_cert and pki / ca_cert)
+    with pytest.raises(gitpod.APIConnectionError, match="certificate") as caught:
+        client.create(**params(project))
+    assert (caught.value.outcome, caught.value.attempts, caught.value.status_code) == ("not_sent", 1, None)
+    trusting = connect(url, ca_cert=pki / "ca.pem")
+    assert trusting.list(filter={"scope": {"project_id": project}}) == []
+
+
+def one_file(pki: Path) -> Path:
+    """A certificate and its key, together."""
+    return pki / "client.pem"
+
+
+def rsa_and_pkcs1(pki: Path) -> Path:
+    """The same of another kind, in another order and format."""
+    return pki / "rsa.pem"
+
+
+def pkcs8(pki: Path) -> tuple[Path, Path]:
+    """A key in the format that most tools write."""
+    return pki / "client.crt", pki / "pkcs8.key"
+
+
+def two_files(pki: Path) -> tuple[Path, Path]:
+    """A certificate and its key, apart."""
+    return pki / "client.crt", pki / "client.key"
+
+
+@pytest.mark.parametrize("files", [one_file, two_files, rsa_and_pkcs1, pkcs8])
+def test_a_client_shows_its_certificate(
+    connect: Connect, pki: Path, strict_url: str, project: str, files: Callable[[Path], Any]
+) -> None:
+    """To a service that asks for one."""
+    client = connect(strict_url, ca_cert=pki / "ca.pem", client_cert=files(pki))
+    made = client.create(**params(project)).secret
+    assert client.get_value(secret_id=made.id).reveal() == CANARY
+
+
+@pytest.mark.parametrize("name", [None, "stranger.pem"])
+def test_a_client_without_its_certificate_is_turned_away(
+    connect: Connect, pki: Path, strict_url: str, project: str, name: str | None
+) -> None:
+    """Or with one that the service does not trust, and the service never sees the request."""
+    client = connect(strict_url, ca_cert=pki / "ca.pem", client_cert=name and pki / name)
+    with pytest.raises(gitpod.APIConnectionError):
+        client.create(**params(project))
+    welcome = connect(strict_url, ca_cert=pki / "ca.pem", client_cert=pki / "client.pem")
+    assert welcome.list(filter={"scope": {"project_id": project}}) == []
+
+
+def test_a_proper_certificate_is_enough_for_a_copy(pki: Path, strict_url: str) -> None:
+    """Which shares the connections, with what they are secured by."""
+    with Gitpod(
+        bearer_token="wrong", base_url=strict_url, ca_cert=pki / "ca.pem", client_cert=pki / "client.pem"
+    ) as client:
+        client.with_options(bearer_token=TOKEN).secrets.list()
+        with pytest.raises(gitpod.AuthenticationError):
+            client.secrets.list()
+
+
+@pytest.mark.parametrize(("options", "offered"), [({}, ["h2", "http/1.1"]), ({"protocol": "grpc"}, ["h2"])])
+def test_the_handshake_offers_http2(connect: Connect, pki: Path, options: dict[str, str], offered: list[str]) -> None:
+    """And HTTP/1.1 beside it, save for gRPC, which cannot do with that."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pki / "server.pem")
+    chosen: dict[str, str | None] = {}
+    for protocol in ("h2", "http/1.1"):
+        context.set_alpn_protocols([protocol])
+        with socket.create_server((HOST, 0)) as listener:
+
+            def shake_hands(listener: socket.socket = listener, protocol: str = protocol) -> None:
+                connection, _ = listener.accept()
+                with connection, context.wrap_socket(connection, server_side=True) as secured:
+                    chosen[protocol] = secured.selected_alpn_protocol()
+
+            thread = threading.Thread(target=shake_hands, daemon=True)
+            thread.start()
+            client = connect(
+                f"https://{HOST}:{listener.getsockname()[1]}", ca_cert=pki / "ca.pem", max_retries=0, **options
+            )
+            with pytest.raises(gitpod.APIConnectionError):
+                client.page()
+            thread.join()
+    assert [protocol for protocol, agreed in chosen.items() if agreed] == offered
+
+
+@pytest.mark.parametrize("status", [301, 307, 308])
+def test_a_redirect_is_not_followed(connect: Connect, pki: Path, project: str, status: int) -> None:
+    """Least of all to where everybody can read it."""
+    elsewhere = Peer(answer(200))
+
+    async def redirect(scope: Any, _receive: Any, send: Any) -> None:
+        location = f"{elsewhere.url}{scope['path']}".encode()
+        await send({"type": "http.response.start", "status": status, "headers": [(b"location", location)]})
+        await send({"type": "http.response.body"})
+
+    with serving(redirect, pki) as url:
+        with pytest.raises(gitpod.APIResponseValidationError, match=f"HTTP {status} to {elsewhere.url}/") as caught:
+            connect(url, ca_cert=pki / "ca.pem").create(**params(project))
+        assert (caught.value.outcome, caught.value.attempts) == ("rejected", 1)
+    elsewhere.close()
+    assert elsewhere.requests == []
+
+
+@pytest.fixture
+def files(tmp_path: Path, pki: Path) -> Path:
+    """A directory of what is no certificate and no key, whose names and contents are nobody's business."""
+    certificate = (pki / "client.crt").read_bytes()
+    out = tmp_path / CANARY
+    out.mkdir()
+    (out / "empty").touch()
+    (out / "text").write_text(f"{CANARY}\n")
+    (out / "broken").write_bytes(certificate.replace(b"\nMII", f"\n{CANARY}".encode()))
+    (out / "encrypted.pem").write_bytes(certificate + (pki / "encrypted.key").read_bytes())
+    for path in pki.iterdir():
+        (out / path.name).write_bytes(path.read_bytes())
+    return out
+
+
+BAD_FILES: list[tuple[str, str | tuple[str, str]]] = [
+    *[("ca_cert", name) for name in ("missing", "empty", "text", "broken", "client.key", ".")],
+    *[("client_cert", name) for name in ("missing", "empty", "text", "broken", "client.crt", "client.key", ".")],
+    ("client_cert", ("client.crt", "missing")),
+    ("client_cert", ("client.crt", "server.key")),
+    ("client_cert", ("client.key", "client.crt")),
+    ("client_cert", ("client.crt", "encrypted.key")),
+    ("client_cert", ("client.crt", "legacy.key")),
+    ("client_cert", "encrypted.pem"),
+]
+
+
+@pytest.mark.parametrize(("option", "name"), BAD_FILES, ids=str)
+def test_a_bad_file_is_refused(
+    kind: type[Gitpod] | type[AsyncGitpod], files: Path, option: str, name: str | tuple[str, str]
+) -> None:
+    """In the constructor, and without its name or what it holds."""
+    given: Any = files / name if isinstance(name, str) else tuple(files / each for each in name)
+    options: dict[str, Any] = {option: given}
+    with pytest.raises(GitpodError) as caught:
+        kind(bearer_token=TOKEN, base_url="https://secrets.example.com", **options)
+    assert str(caught.value).startswith(f"{option}: must be the path of a PEM file")
+    assert caught.value.__suppress_context__
+    assert not any(shown in str(caught.value) for shown in (CANARY, "PRIVATE KEY", "MII"))
+
+
+@pytest.mark.parametrize("value", [3, ["a.pem"], ("a.pem",), ("a.pem", "b.pem", "c.pem"), (3, 4), b"", "", ()])
+@pytest.mark.parametrize("option", ["ca_cert", "client_cert"])
+def test_what_is_no_path_is_refused(option: str, value: object) -> None:
+    """Also what is empty, as a variable that was not set would make it: it is no wish for the system's."""
+    options: dict[str, Any] = {option: value}
+    with pytest.raises(GitpodError, match=f"^{option}: "):
+        Gitpod(bearer_token=TOKEN, base_url="https://secrets.example.com", **options)
+
+
+@pytest.mark.parametrize("option", ["ca_cert", "client_cert"])
+@pytest.mark.parametrize(
+    ("where", "message"),
+    [
+        ({"base_url": "http://127.0.0.1:9"}, "needs an https:// base_url"),
+        ({"base_url": "sqlite://"}, "there is no network between a client and its embedded service"),
+        ({"http_client": httpx.Client}, "with http_client=, set this up on that client"),
+    ],
+    ids=["http", "sqlite", "http_client"],
+)
+def test_a_certificate_that_would_do_nothing_is_refused(
+    pki: Path, option: str, where: dict[str, Any], message: str
+) -> None:
+    """Rather than leave a connection less safe than it was meant to be."""
+    options: dict[str, Any] = {"base_url": "https://secrets.example.com", **where, option: pki / "client.pem"}
+    if make := options.get("http_client"):
+        options["http_client"] = make()
+    with pytest.raises(GitpodError, match=f"^{option}: {message}$"):
+        Gitpod(bearer_token=TOKEN, **options)
+
+
+PROGRAM = """
+import os, signal, sys
+from gitpod import APIError, Gitpod
+_, when, ca, cert = sys.argv
+client = Gitpod(ca_cert=ca, client_cert=cert, max_retries=0)
+
+def call():
+    try:
+        client.secrets.list()
+        return "listed"
+    except APIError as error:
+        return f"{type(error).__name__} {error.outcome}"
+
+if when == "used":
+    print("parent", call(), flush=True)
+child = os.fork()
+if child == 0:
+    signal.alarm(20)
+    print("child", call(), flush=True)
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+print("parent", call(), flush=True)
+"""
+
+
+@pytest.mark.parametrize("when", ["used", "unused"])
+@pytest.mark.parametrize(
+    ("ca", "cert", "outcome"),
+    [("ca.pem", "client.pem", "listed"), ("other.pem", "client.pem", "APIConnectionError not_sent")],
+)
+def test_a_forked_child_trusts_the_same(
+    pki: Path, embedded: Embedded, when: str, ca: str, cert: str, outcome: str
+) -> None:
+    """And shows the same certificate, though its connections are made by other means."""
+    with serving(embedded.asgi, pki, ssl_cert_reqs=ssl.CERT_REQUIRED) as url:
+        environment = os.environ | {"GITPOD_API_KEY": TOKEN, "GITPOD_BASE_URL": url}
+        program: list[str | Path] = [sys.executable, "-W", "error", "-c", PROGRAM, when, pki / ca, pki / cert]
+        done = subprocess.run(program, env=environment, timeout=60, check=True, capture_output=True, text=True)
+    who = ["parent", "child", "parent"] if when == "used" else ["child", "parent"]
+    assert done.stdout.splitlines() == [f"{each} {outcome}" for each in who]

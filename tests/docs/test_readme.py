@@ -1,0 +1,119 @@
+"""What the README and the examples show is run as a reader would run it."""
+
+import contextlib
+import re
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from tests.support.programs import run
+from tests.support.service import ROOT, TOKEN, Service
+
+import gitpod
+
+README = (ROOT / "README.md").read_text()
+CALL = """client = Gitpod(
+    bearer_token=os.environ.get("GITPOD_API_KEY"),  # This is the default and can be omitted
+)
+secret = client.secrets.create(
+    environment_variable=True,
+    name="DATABASE_URL",
+    project_id="b0e12f6c-4c67-429d-a4a6-d9838b5da047",
+    value="postgresql://user:pass@localhost:5432/db",
+)
+print(secret.secret)
+"""
+
+
+def blocks(language: str) -> list[str]:
+    """The README's code blocks of a language."""
+    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+
+
+def test_the_snippet_is_the_documented_one() -> None:
+    """To the letter, in the README and in examples/."""
+    snippet = f"import os\nfrom gitpod import Gitpod\n{CALL}"
+    assert (ROOT / "examples/snippet.py").read_text() == snippet
+    assert blocks("python")[0] == snippet
+
+
+def test_the_other_calls_run_as_shown() -> None:
+    """The README's second block, in a program that has a client."""
+    assert run(sys.executable, "-c", blocks("python")[1], GITPOD_BASE_URL="sqlite://") == (
+        "updated NPM_TOKEN\nNPM_TOKEN /home/gitpod/.npmrc\n********** third\n"
+    )
+
+
+def test_the_test_runs_as_shown(tmp_path: Path) -> None:
+    """The README's last block, as a user's own test."""
+    (tmp_path / "conftest.py").write_text('pytest_plugins = ["gitpod.testing"]\n')
+    (tmp_path / "test_it.py").write_text(blocks("python")[2])
+    assert "1 passed" in run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=tmp_path)
+
+
+def test_the_changelog_has_the_packages_version() -> None:
+    """On top."""
+    assert (
+        re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[0] == gitpod.__version__
+    )
+
+
+@pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
+def test_every_example_runs(example: str, tmp_path: Path) -> None:
+    """Against a store of its own, and prints something."""
+    assert run(sys.executable, str(ROOT / "examples" / example), GITPOD_BASE_URL=f"sqlite:///{tmp_path}/s.db") or (
+        example == "list_secrets.py"
+    )
+
+
+def test_the_examples_tell_what_happened(tmp_path: Path) -> None:
+    """Run one after the other, they meet what the others stored."""
+    url = f"sqlite:///{tmp_path}/s.db"
+    python, folder = sys.executable, ROOT / "examples"
+    run(python, str(folder / "snippet.py"), GITPOD_BASE_URL=url)
+    shown = run(python, str(folder / "three_secrets.py"), "json", GITPOD_BASE_URL=url)
+    assert shown.startswith("DATABASE_URL: ConflictError: already_exists: name: is taken in this scope")
+    assert shown.count('"id":') == 4
+    listed = run(python, str(folder / "list_secrets.py"), GITPOD_BASE_URL=url)
+    assert [line.split()[0] for line in listed.splitlines()] == ["DATABASE_URL", "SSH_KEY", "DOCKER_AUTH"]
+    assert run(python, str(folder / "handle_errors.py"), GITPOD_BASE_URL=url) == "stored\n"
+    assert run(python, str(folder / "handle_errors.py"), GITPOD_BASE_URL=url) == "the name is taken in this project\n"
+
+
+@pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+def test_the_readmes_curl_gets_the_documented_json(service: Service) -> None:
+    """Pasted as it is, but for where the service listens."""
+    [block] = [block for block in blocks("sh") if "curl" in block]
+    answer = run("sh", "-c", block.replace("http://127.0.0.1:8080", service.url).replace("=dev", f"={TOKEN}"))
+    assert '"name":"SSH_KEY"' in answer
+    assert '"filePath":"/home/gitpod/.ssh/id_rsa"' in answer
+
+
+def test_the_demo_shows_all_and_leaves_nothing(tmp_path: Path) -> None:
+    """Three secrets in both codecs, the wire without token and values, the list; then no process and no file."""
+    shown = run(sys.executable, str(ROOT / "tools/demo.py"), TMPDIR=str(tmp_path))
+    assert shown.count("< HTTP/1.1 200 OK") == 7
+    assert shown.count("< HTTP/1.1 409 Conflict") == 3
+    assert "DATABASE_URL: ConflictError: already_exists" in shown
+    assert shown.count("> content-type: application/proto") == 4
+    assert shown.count("> content-type: application/json") == 6
+    for value in ("user:pass", "BEGIN RSA", "username:password"):
+        assert value not in shown
+    listed = shown.rpartition("examples/list_secrets.py")[2]
+    assert [listed.count(name) for name in ("DATABASE_URL ", "SSH_KEY ", "DOCKER_AUTH ")] == [3, 2, 2]
+    assert list(tmp_path.iterdir()) == []
+    commands: list[bytes] = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        # Processes that are not ours come and go.
+        with contextlib.suppress(OSError):
+            commands.append(path.read_bytes())
+    assert [command for command in commands if str(tmp_path).encode() in command] == []
+
+
+def test_the_repository_names_no_machine_and_no_registry() -> None:
+    """No address of a package registry, no absolute path of a machine, no lock file with addresses."""
+    names = run("git", "ls-files", "-z", cwd=ROOT).split("\0")
+    texts = {name: (ROOT / name).read_text(errors="replace") for name in names if name and (ROOT / name).is_file()}
+    words = ["pypi" + ".org", "files.python" + "hosted", "/ro" + "ot/", "/wo" + "rk/", "registry.np" + "mjs"]
+    assert [(name, word) for name, text in texts.items() for word in words if word in text] == []

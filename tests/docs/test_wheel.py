@@ -1,0 +1,51 @@
+"""What users install: the wheel, in an environment that holds nothing else."""
+
+import os
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+from tests.support.service import ROOT
+
+PIP = ["-m", "pip", "--disable-pip-version-check", "install", "-q", "-c", str(ROOT / "constraints.txt")]
+ENVIRONMENT = {**os.environ, "GITPOD_API_KEY": "dev", "GITPOD_BASE_URL": "sqlite:///x.db"}
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel, built from this checkout."""
+    out = tmp_path_factory.mktemp("dist")
+    command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(out)]
+    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    [built] = out.glob("*.whl")
+    return built
+
+
+def test_it_holds_the_package_and_the_stubs_alone(wheel: Path) -> None:
+    """Both marked as typed; no tests, tools or proto files."""
+    names = zipfile.ZipFile(wheel).namelist()
+    assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"gitpod", "gitpod_proto"}
+    assert {"gitpod/py.typed", "gitpod_proto/py.typed", "gitpod_proto/gitpod/v1/secret_pb.py"} <= set(names)
+    assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_the_snippet_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
+    """Without the extra the error names it; with it the snippet prints the secret, and the command serves."""
+    venv.create(tmp_path / "venv", with_pip=True)
+    python = str(tmp_path / "venv/bin/python")
+    snippet = [python, str(ROOT / "examples/snippet.py")]
+    subprocess.run([python, *PIP, str(wheel)], check=True)
+    bare = subprocess.run(snippet, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
+    assert "gitpod.errors.GitpodError: base_url: sqlite:" in bare.stderr
+    assert "pip install 'gitpod-connect[server]'" in bare.stderr
+    command = [str(tmp_path / "venv/bin/gitpod-secrets"), "--version"]
+    bare = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (bare.returncode, bare.stderr.count("Traceback")) == (2, 0)
+    assert "pip install 'gitpod-connect[cli]'" in bare.stderr
+    subprocess.run([python, *PIP, f"{wheel}[server]"], check=True)
+    done = subprocess.run(snippet, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("Secret(id=")
+    subprocess.run(command, check=True)

@@ -1,0 +1,92 @@
+"""What the served process answers to requests that mean harm, or are broken (`attacks.py` has the table)."""
+
+import re
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tests.support.attacks import CANARY, CUT, HOST, JSON, LIST, PROTO, STRANGERS, TABLE, UNFINISHED, WEB, Row, post
+from tests.support.service import TOKEN
+from tests.support.target import SECONDS, Target, ask, launched
+
+MEBIBYTE = 1 << 20
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """What is attacked."""
+    with launched(tmp_path_factory.mktemp("attacked")) as target:
+        yield target
+
+
+def memory(target: Target, what: str) -> int:
+    """Its memory in bytes: VmRSS as it is, VmHWM as it was at most."""
+    found = re.search(rf"{what}:\s+(\d+) kB", Path(f"/proc/{target.process.pid}/status").read_text())
+    assert found
+    return int(found[1]) * 1024
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_an_attack_gets_its_answer_and_nothing_else(target: Target, name: str) -> None:
+    """Status and code are right, nothing of the request is quoted or logged, and the service goes on."""
+    row: Row = TABLE[name]
+    target.logged()
+    answer = ask(target, row.sent)
+    assert (answer.status, answer.code) == (row.status, row.code)
+    assert CANARY not in answer.text
+    assert TOKEN not in answer.text
+    assert ask(target, post(b"{}")).status == 200
+    log = target.logged()
+    for unwanted in (CANARY, TOKEN, "Traceback", "Exception"):
+        assert unwanted not in log
+
+
+@pytest.mark.parametrize("kind", [JSON, PROTO, WEB])
+@pytest.mark.parametrize("name", STRANGERS)
+def test_a_stranger_is_refused_before_the_body(target: Target, name: str, kind: str) -> None:
+    """The answer comes though the body never does, and though something else is wrong as well."""
+    head = f"POST {LIST} HTTP/1.1\r\ncontent-type: {kind}\r\n".encode()
+    answer = ask(target, head + HOST + STRANGERS[name] + UNFINISHED + b"\r\n")
+    assert (answer.status, answer.code) == (200 if kind == WEB else 401, "unauthenticated")
+    assert CANARY not in answer.text + target.logged()
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /" + b"x" * MEBIBYTE,
+        b"x" * MEBIBYTE,
+        post(b"{}", b"x-y: " + b"x" * MEBIBYTE),
+        post(b"{}", b"x-y: x\r\n" * MEBIBYTE),
+    ],
+    ids=["target", "method", "one header", "many headers"],
+)
+def test_an_endless_head_is_cut_off(target: Target, sent: bytes) -> None:
+    """With a 400, unless the connection was reset while it was still being sent."""
+    assert ask(target, sent).status in (400, CUT)
+    assert ask(target, post(b"{}")).status == 200
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_the_whole_table_takes_little_memory(target: Target) -> None:
+    """Not even for a moment: it is the peak that counts."""
+    ask(target, post(b"{}"))
+    Path(f"/proc/{target.process.pid}/clear_refs").write_text("5")
+    before = memory(target, "VmRSS")
+    for row in TABLE.values():
+        ask(target, row.sent)
+        target.logged()
+    assert memory(target, "VmHWM") - before < 40 * MEBIBYTE
+
+
+def test_an_answer_is_not_read_for_ever(target: Target) -> None:
+    """Requests sent in one go are answered in turn, each once."""
+    with target.connect() as connection:
+        connection.sendall(post(b"{}") * 20)
+        started = time.monotonic()
+        received = b""
+        while received.count(b"HTTP/1.1 200") < 20:
+            received += connection.recv(MEBIBYTE)
+        assert time.monotonic() - started < SECONDS

@@ -1,0 +1,195 @@
+"""Clients that are slow, or do nothing at all: what they may hold, and for how long."""
+
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+import uvicorn
+from tests.support.attacks import CREATE, JSON, PROTO, WEB, create, post
+from tests.support.service import TOKEN
+from tests.support.target import SECONDS, Target, ask, launched, read_answer
+
+from gitpod.server.app import Embedded
+from gitpod.server.serving.http_connection import Connection
+
+PATIENCE = 0.5
+MOST = 40
+MAIN = f"""
+from gitpod.cli import main
+from gitpod.server.serving.http_connection import Connection
+Connection.patience, Connection.most = {PATIENCE}, {MOST}
+main()
+"""
+DEADLINE = b"connect-timeout-ms: 1000\r\ngrpc-timeout: 1S\r\n"
+HOST = "127.0.0.1"
+
+
+class Impatient(Connection):
+    """As the service has it, with less patience."""
+
+    patience = PATIENCE
+
+
+@pytest.fixture
+def hasty(tmp_path: Path) -> Iterator[Target]:
+    """A service with little patience, of the test's own."""
+    with launched(tmp_path, MAIN) as target:
+        yield target
+
+
+@pytest.fixture(scope="module", params=["plain", "TLS"])
+def port(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[int, ssl.SSLContext | None]]:
+    """Where the service is, in this process, with little patience; and how to speak to it."""
+    trusting = None
+    files: dict[str, Any] = {}
+    if request.param == "TLS":
+        authority, path = trustme.CA(), tmp_path_factory.mktemp("tls") / "server.pem"
+        trusting = ssl.create_default_context(cadata=authority.cert_pem.bytes().decode())
+        authority.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(path)
+        files = {"ssl_certfile": path, "ssl_keyfile": path}
+    service = Embedded("sqlite://", TOKEN)
+    config = uvicorn.Config(service.asgi, http=Impatient, ws="none", lifespan="off", log_level="critical", **files)
+    server = uvicorn.Server(config)
+    with socket.create_server((HOST, 0)) as listener:
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+        thread.start()
+        yield listener.getsockname()[1], trusting
+        server.should_exit = True
+        thread.join()
+    service.close()
+
+
+@pytest.fixture
+def connection(port: tuple[int, ssl.SSLContext | None]) -> Iterator[socket.socket]:
+    """A connection to the service in this process."""
+    number, trusting = port
+    with ExitStack() as stack:
+        plain = stack.enter_context(socket.create_connection((HOST, number), timeout=SECONDS))
+        yield stack.enter_context(trusting.wrap_socket(plain, server_hostname=HOST)) if trusting else plain
+
+
+def drip(connection: socket.socket, drop: bytes, times: int) -> None:
+    """Send a little, again and again, for a tenth of the patience each."""
+    for _ in range(times):
+        time.sleep(PATIENCE / 10)
+        connection.sendall(drop)
+
+
+def is_cut(connection: socket.socket) -> bool:
+    """Whether the connection ends; it fails, by its timeout, when it does not."""
+    try:
+        while connection.recv(1 << 16):
+            pass
+    except (ConnectionError, ssl.SSLEOFError):
+        pass
+    return True
+
+
+SLOW = {
+    "nothing": b"",
+    "half a head": b"POST / HTTP/1.1\r\nhost",
+    "a request and half a head": post(b"{}") + b"POST",
+    "half a body without a token": post(b"{}", bearer=b"")[:-1],
+    "half a body until its deadline": post(b"{}", b"connect-timeout-ms: 200\r\n")[:-1],
+}
+
+
+@pytest.mark.parametrize("sent", SLOW.values(), ids=SLOW)
+def test_who_does_not_go_on_is_cut_off(connection: socket.socket, sent: bytes) -> None:
+    """Not before its time."""
+    started = time.monotonic()
+    connection.sendall(sent)
+    assert is_cut(connection)
+    assert time.monotonic() - started > PATIENCE * 0.9
+
+
+@pytest.mark.parametrize(
+    ("sent", "drop"),
+    [(b"POST / HTTP/1.1\r\nx: ", b"x"), (post(bytes(9999), bearer=b"")[:-9999], b"{")],
+    ids=["head", "body without a token"],
+)
+def test_dripping_is_no_way_to_stay(connection: socket.socket, sent: bytes, drop: bytes) -> None:
+    """The time that a head may take is not per byte."""
+    connection.sendall(sent)
+    with suppress(ConnectionError, ssl.SSLError):
+        drip(connection, drop, 30)
+        pytest.fail("the connection was kept")
+
+
+@pytest.mark.parametrize(("kind", "status"), [(JSON, 504), (PROTO, 504), (WEB, 200)])
+def test_a_stalled_body_has_a_deadline(hasty: Target, kind: str, status: int) -> None:
+    """It is said to have passed, and the connection is closed."""
+    with hasty.connect() as connection:
+        connection.sendall(post(b"\0{}", DEADLINE, kind=kind)[:-1])
+        answer = read_answer(connection)
+        assert (answer.status, answer.code) == (status, "deadline_exceeded")
+        assert is_cut(connection)
+
+
+def test_a_slow_but_honest_upload_is_taken(connection: socket.socket) -> None:
+    """It has the time of its deadline, not that of a head."""
+    sent = post(create(name="SLOW"), path=CREATE)
+    connection.sendall(sent[:-20])
+    for index in range(len(sent) - 20, len(sent)):
+        drip(connection, sent[index : index + 1], 1)
+    assert read_answer(connection).status == 200
+
+
+def test_a_connection_in_use_is_kept(connection: socket.socket) -> None:
+    """However long, with pauses shorter than the patience."""
+    for _ in range(4):
+        connection.sendall(post(b"{}"))
+        assert read_answer(connection).status == 200
+        time.sleep(PATIENCE / 2)
+
+
+def test_who_does_not_read_is_cut_off_and_lets_the_service_stop(hasty: Target) -> None:
+    """Without an error, though an answer is still waiting to be written."""
+    for number in range(15):
+        long = create(name=f"LONG_{number}", apiOnly=None, filePath="/" + "x" * 8_000)
+        assert ask(hasty, post(long, path=CREATE)).status == 200
+    with hasty.connect() as connection:
+        connection.sendall(post(b"{}") * 100)
+        # Until what lies between the two is full.
+        time.sleep(PATIENCE / 2)
+        assert hasty.stop() == 0
+
+
+def test_a_stalled_body_does_not_keep_the_service_from_stopping(hasty: Target) -> None:
+    """It waits for the deadline, which is answered."""
+    with hasty.connect() as connection:
+        connection.sendall(post(b"{}", DEADLINE)[:-1])
+        time.sleep(PATIENCE / 5)
+        assert hasty.stop() == 0
+        assert read_answer(connection).code == "deadline_exceeded"
+
+
+def test_idle_connections_are_limited(hasty: Target) -> None:
+    """Whoever has opened too many waits; afterwards all is well again."""
+    with ExitStack() as stack:
+        many = [stack.enter_context(hasty.connect()) for _ in range(MOST * 3)]
+        assert all(is_cut(connection) for connection in many)
+    assert ask(hasty, post(b"{}")).status == 200
+
+
+def test_a_bad_chunk_after_the_answer_is_not_logged(hasty: Target) -> None:
+    """The peer may send what it likes: it was answered already."""
+    with hasty.connect() as connection:
+        head = post(b"", bearer=b"").replace(b"content-length: 0", b"transfer-encoding: chunked")
+        connection.sendall(head)
+        assert read_answer(connection).code == "unauthenticated"
+        connection.sendall(b"hunter2\r\n")
+        assert is_cut(connection)
+    assert hasty.stop() == 0
+    log = hasty.logged()
+    assert "hunter2" not in log
+    assert "Traceback" not in log

@@ -1,0 +1,352 @@
+"""The rules of the store, group commit and the schema, on SQLite and on PostgreSQL alike."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
+from ctypes import c_ulong, py_object, pythonapi
+from dataclasses import asdict, replace
+from functools import partial
+from pathlib import Path
+from threading import get_ident
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from postgres import until
+from sqlalchemy import inspect
+from sqlalchemy.exc import IntegrityError
+from tests.support.storage import ORGANIZATION, OTHER, PROJECT, Work, Writes, add, adds, secret, tables, together, write
+
+from gitpod.server.app import Embedded
+from gitpod.server.storage import commit, migrations
+from gitpod.server.storage.commit import LARGEST_BATCH
+from gitpod.server.storage.rows import AuditRecord, Position, Sealed, StoredSecret, StoredToken, audit_record
+from gitpod.server.storage.schema import REVISION, metadata
+from gitpod.server.storage.store import Store, Transaction
+
+RESEALED = Sealed(key_id="k2", ciphertext=b"resealed")
+
+
+class InterruptedLeader(BaseException):
+    """What no handler catches."""
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database of either kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/secrets.db"
+    found: str = request.getfixturevalue("database_url")
+    return found
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[Store]:
+    """A store with tables and no rows."""
+    with tables(url) as made:
+        yield made
+
+
+@pytest.fixture
+def writes(url: str, store: Store) -> Iterator[Writes]:
+    """Group commit on the store, beside that of the store itself."""
+    assert store.is_current
+    made = Writes(url)
+    yield made
+    made.database.engine.dispose()
+
+
+def token(**changed: Any) -> StoredToken:
+    """A token that was not kept yet."""
+    bare = StoredToken(
+        organization_id=ORGANIZATION,
+        id=str(uuid4()),
+        digest=b"d" * 32,
+        subject_id=OTHER,
+        principal=1,
+        role="admin",
+        projects="",
+        created_at=1,
+        key_id="",
+        tag=b"",
+    )
+    return replace(bare, **changed)
+
+
+def find(store: Store, wanted: StoredSecret) -> StoredSecret | None:
+    """The row of a secret."""
+    found: StoredSecret | None = write(store.write, lambda each: each.find(wanted.organization_id, wanted.id))
+    return found
+
+
+def names(store: Store) -> list[str]:
+    """The names of all secrets, in the order of a page."""
+    return [each.name for each in store.page(ORGANIZATION, None, None, 10_000)]
+
+
+def test_a_secret_is_found_as_it_was_kept(store: Store) -> None:
+    """With the times of its creation, and in its organization alone."""
+    kept = add(store, secret())
+    assert kept is not None
+    assert kept.created_at == kept.updated_at > 0
+    assert find(store, kept) == kept
+    assert find(store, replace(kept, organization_id=OTHER)) is None
+
+
+def test_a_name_is_unique_in_its_scope(store: Store) -> None:
+    """And free in any other scope, and in any other organization."""
+    assert add(store, secret())
+    assert add(store, secret()) is None
+    assert add(store, secret(scope_id=OTHER))
+    assert add(store, secret(scope_kind="user_id"))
+    assert add(store, secret(organization_id=OTHER))
+    assert add(store, secret("name"))
+    assert names(store) == ["NAME", "NAME", "NAME", "name"]
+
+
+def test_a_value_is_replaced_in_its_row_alone(store: Store) -> None:
+    """The rest of the row stays, except for the time; without the row there is nothing to replace."""
+    first, second = add(store, secret("FIRST")), add(store, secret("SECOND"))
+    assert first
+    assert second
+    assert write(store.write, lambda each: each.replace_value(first, RESEALED)) is True
+    now = find(store, first)
+    assert now
+    assert now.updated_at > first.updated_at
+    assert now == replace(first, updated_at=now.updated_at, **asdict(RESEALED))
+    assert find(store, second) == second
+    gone, foreign = secret(), replace(first, organization_id=OTHER)
+    assert write(store.write, lambda each: each.replace_value(gone, RESEALED)) is False
+    assert write(store.write, lambda each: each.replace_value(foreign, RESEALED)) is False
+
+
+def test_a_removed_secret_is_gone_once(store: Store) -> None:
+    """Its name is free again, and others stay."""
+    kept = add(store, secret())
+    assert kept
+    assert add(store, secret("OTHER"))
+    assert write(store.write, lambda each: each.remove(replace(kept, organization_id=OTHER))) is False
+    assert write(store.write, lambda each: each.remove(kept)) is True
+    assert write(store.write, lambda each: each.remove(kept)) is False
+    assert find(store, kept) is None
+    assert add(store, secret())
+    assert names(store) == ["OTHER", "NAME"]
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_pages_hold_every_row_once(store: Store, data: st.DataObject) -> None:
+    """In the order of their creation, whatever their size and the scopes that they keep."""
+    scopes = [("project_id", PROJECT), ("project_id", OTHER), ("user_id", PROJECT)]
+    if not names(store):
+        for number in range(23):
+            kind, scope_id = scopes[number % 7 % 3]
+            add(store, secret(f"NUM{number}", scope_kind=kind, scope_id=scope_id))
+        add(store, secret("FOREIGN", organization_id=OTHER))
+    chosen = data.draw(st.none() | st.lists(st.sampled_from([*scopes, ("user_id", OTHER)])))
+    sizes = data.draw(st.lists(st.integers(1, 30), min_size=1))
+    found: list[StoredSecret] = []
+    while page := store.page(
+        ORGANIZATION, chosen, Position(found[-1].created_at, found[-1].id) if found else None, sizes[0]
+    ):
+        assert len(page) <= sizes[0]
+        found += page
+        assert len(found) <= 23
+        sizes = [*sizes[1:], sizes[0]]
+    expected = [number for number in range(23) if chosen is None or scopes[number % 7 % 3] in chosen]
+    assert [each.name for each in found] == [f"NUM{number}" for number in expected]
+
+
+def test_tokens_are_found_by_their_digest_and_organization(store: Store) -> None:
+    """Oldest first; one that is revoked says since when, and stays so."""
+    first, second = token(created_at=2), token(created_at=1, digest=b"e" * 32)
+    with store.maintenance() as maintenance:
+        maintenance.add_token(first)
+        maintenance.add_token(second)
+    assert store.tokens() == [second, first]
+    assert store.token(ORGANIZATION, first.digest) == first
+    assert store.token(OTHER, first.digest) is None
+    with store.maintenance() as maintenance:
+        assert maintenance.revoke_token(OTHER) is None
+        assert maintenance.revoke_token(first.id) == first
+    revoked = store.token(ORGANIZATION, first.digest)
+    assert revoked
+    assert revoked.revoked_at
+    with store.maintenance() as maintenance:
+        assert maintenance.revoke_token(first.id) == revoked
+    assert store.tokens() == [second, replace(first, revoked_at=revoked.revoked_at)]
+
+
+def test_two_tokens_cannot_have_one_digest(store: Store) -> None:
+    """In an organization; nothing of such a transaction is kept."""
+
+    def add_two() -> None:
+        with store.maintenance() as maintenance:
+            maintenance.add_token(token())
+            maintenance.add_token(token())
+
+    with pytest.raises(IntegrityError):
+        add_two()
+    assert store.tokens() == []
+
+
+def test_audit_records_are_the_newest_in_order(store: Store) -> None:
+    """Of one secret, or since a time, when that is asked for."""
+    made = [audit_record(ORGANIZATION, None, f"A{number}", secret_id=str(number % 2)) for number in range(6)]
+    for record in made:
+        store.write(record, partial(Transaction.record, record=record))
+    every = store.audit(secret_id=None, since=0, limit=100)
+    assert every == made
+    assert store.audit(secret_id=None, since=0, limit=2) == every[-2:]
+    assert store.audit(secret_id="1", since=0, limit=2) == [every[3], every[5]]
+    assert store.audit(secret_id=None, since=every[4].at, limit=100) == every[4:]
+
+
+def test_writers_share_commits(store: Store, writes: Writes) -> None:
+    """Thirty who wait for another share one."""
+    made = together(writes, *(adds(secret(f"NUM{number}")) for number in range(30)))
+    assert writes.commits == 2
+    assert [each.name for each in sorted(made, key=lambda each: each.created_at)] == names(store)
+    assert len(names(store)) == len(store.audit(secret_id=None, since=0, limit=100)) - 1 == 30
+
+
+def test_an_answer_comes_after_its_commit(store: Store, writes: Writes) -> None:
+    """Whoever is told of a row has others see it."""
+
+    def seen(number: int) -> bool:
+        made: StoredSecret = write(writes.run, adds(secret(f"NUM{number}")))
+        return store.page(ORGANIZATION, None, Position(made.created_at - 1, ""), 1) == [made]
+
+    with ThreadPoolExecutor(16) as pool:
+        assert list(pool.map(seen, range(64))) == [True] * 64
+    assert writes.commits < 64
+
+
+def test_bad_work_spares_its_neighbours(store: Store, writes: Writes) -> None:
+    """Each is told what came of its own; nothing is left of the work that failed."""
+    first = audit_record(ORGANIZATION, None, "First")
+    store.write(first, lambda transaction: transaction.record(first))
+
+    def raises(transaction: Transaction) -> None:
+        transaction.add(secret("RAISES"))
+        raise ZeroDivisionError
+
+    def violates(transaction: Transaction) -> None:
+        transaction.add(secret("VIOLATES"))
+        transaction.record(first)
+
+    good, *bad, best = together(writes, adds(secret("GOOD")), raises, violates, adds(secret("BEST")))
+    assert [type(each) for each in bad] == [ZeroDivisionError, IntegrityError]
+    assert [good.name, best.name] == ["GOOD", "BEST"]
+    assert sorted(names(store)) == ["BEST", "GOOD"]
+
+
+def test_one_of_two_gets_a_name(store: Store, writes: Writes) -> None:
+    """Also when one transaction holds both."""
+    made = together(writes, adds(secret()), adds(secret()))
+    assert writes.commits == 2
+    assert sorted(each is None for each in made) == [False, True]
+    assert names(store) == ["NAME"]
+
+
+def test_the_lead_is_handed_over(store: Store, writes: Writes) -> None:
+    """No transaction holds more than the largest batch, and nothing is left behind."""
+    count = 2 * LARGEST_BATCH + 1
+    made = together(writes, *(adds(secret(f"NUM{number}")) for number in range(count)))
+    assert writes.commits == 1 + 3
+    assert sorted(each.name for each in made) == sorted(names(store))
+    assert (len(made), writes.waiting) == (count, 0)
+
+
+def test_an_interrupted_leader_leaves_nobody_behind(store: Store, writes: Writes) -> None:
+    """Nobody waits for it or is falsely told of success, and the next one writes again."""
+
+    def interrupted(_: Transaction) -> None:
+        raise InterruptedLeader
+
+    made = together(writes, adds(secret("FIRST")), interrupted, adds(secret("LAST")))
+    assert sorted(type(each).__name__ for each in made) == ["InterruptedLeader", *["StoreUncertainError"] * 2]
+    assert names(store) == []
+    assert write(writes.run, adds(secret())).name == "NAME"
+
+
+def test_an_interrupted_heir_leaves_nobody_behind(
+    store: Store, writes: Writes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever ends while the lead is handed to them passes it on."""
+    monkeypatch.setattr(commit, "QUEUE_TIMEOUT", 1)
+    interrupt = pythonapi.PyThreadState_SetAsyncExc
+    heir: list[int] = []
+
+    def inherit(record: AuditRecord, work: Work) -> object:
+        heir.append(get_ident())
+        return writes.run(record, work)
+
+    with ThreadPoolExecutor(2) as pool:
+
+        def first(_: Transaction) -> list[Future[Any]]:
+            begun = [pool.submit(write, inherit, adds(secret("HEIR")))]
+            until(lambda: writes.waiting == 1, "the heir waits")
+            interrupt(c_ulong(heir[0]), py_object(InterruptedLeader))
+            begun.append(pool.submit(write, writes.run, adds(secret("LAST"))))
+            until(lambda: writes.waiting == 2, "another one waits")
+            return begun
+
+        ended, last = write(writes.run, first)
+        assert isinstance(ended.exception(30), InterruptedLeader)
+        assert last.result(30).name == "LAST"
+    assert names(store) == ["LAST"]
+
+
+def test_every_key_leads_with_the_organization(store: Store, writes: Writes) -> None:
+    """In the declared tables and in those of the database; so rows can be spread by it."""
+    assert store.is_current
+    keys: dict[str, list[str | None]] = {}
+    declared: dict[str, list[str | None]] = {}
+    found = inspect(writes.database.engine)
+    for name, table in metadata.tables.items():
+        declared[name] = [next(iter(table.primary_key)).name]
+        declared[name] += [next(iter(index.columns)).name for index in table.indexes]
+        keys[name] = [found.get_pk_constraint(name)["constrained_columns"][0]]
+        keys[name] += [index["column_names"][0] for index in found.get_indexes(name)]
+        keys[name] += [unique["column_names"][0] for unique in found.get_unique_constraints(name)]
+    assert keys == declared
+    assert declared.pop("organizations") == ["id"]
+    assert {column for columns in declared.values() for column in columns} == {"organization_id"}
+
+
+def test_the_migrated_schema_is_the_declared_one(writes: Writes) -> None:
+    """Alembic has nothing to add, and its newest revision is the one that the schema names."""
+    with writes.database.reader() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        assert MigrationContext.configure(connection).get_current_revision() == REVISION
+    config = Config()
+    config.set_main_option("script_location", str(migrations.__path__[0]))
+    assert ScriptDirectory.from_config(config).get_heads() == [REVISION]
+
+
+def test_four_starts_on_a_new_database(url: str, tmp_path: Path) -> None:
+    """All of them succeed, and have the same organization and data key."""
+    program = "import sys\nfrom gitpod.server.app import Embedded\nEmbedded(sys.argv[1], key=sys.argv[2]).close()"
+    key = f"file:{tmp_path / 'key'}"
+    starting = [subprocess.Popen([sys.executable, "-c", program, url, key]) for _ in range(4)]
+    assert [process.wait(60) for process in starting] == [0, 0, 0, 0]
+    with closing(Store(url)) as store:
+        assert len(store.organizations()) == 1
+        assert len(store.data_keys(store.organizations()[0])) == 1
+
+
+def test_racing_starts_of_one_process_all_succeed(url: str, tmp_path: Path) -> None:
+    """Threads race closer than processes do."""
+    with ThreadPoolExecutor(4) as pool:
+        starting = [pool.submit(Embedded, url, key=f"file:{tmp_path / 'key'}") for _ in range(4)]
+    for each in starting:
+        each.result().close()

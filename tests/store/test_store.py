@@ -1,0 +1,353 @@
+"""What is kept: durable, sealed, and by one key that must not be lost."""
+
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+import threading
+from contextlib import closing
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support.service import ROOT, TOKEN, serve
+
+import gitpod
+from gitpod import Gitpod, GitpodError
+from gitpod.server.keys.kek import random_key
+from gitpod.server.keys.keyring import Keyring, SealError, new_data_key
+from gitpod.server.storage import database
+from gitpod.server.storage.rows import StoredSecret
+
+VALUE = "canary-value-51c2"
+UUID = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    """A store that does not exist yet."""
+    return tmp_path / "secrets.db"
+
+
+def embedded(path: Path) -> Gitpod:
+    """A client of the store in this process."""
+    return Gitpod(bearer_token=TOKEN, base_url=f"sqlite:///{path}")
+
+
+def keep(client: Gitpod, name: str = "KEPT") -> str:
+    """Store the marked value, and return its id."""
+    return client.secrets.create(name=name, value=VALUE, project_id=UUID, api_only=True).secret.id
+
+
+def test_the_snippet_runs_twice(path: Path) -> None:
+    """The documented program stores its secret; run again, the name is taken."""
+    environment = os.environ | {"GITPOD_API_KEY": "dev", "GITPOD_BASE_URL": f"sqlite:///{path}"}
+    command = [sys.executable, str(ROOT / "examples/snippet.py")]
+    first = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert first.stdout.startswith("Secret(id=")
+    assert "name='DATABASE_URL', environment_variable=True" in first.stdout
+    second = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert second.returncode == 1
+    assert "gitpod.errors.ConflictError: already_exists: name: is taken in this scope" in second.stderr
+    assert "user:pass" not in first.stdout + second.stdout
+
+
+def test_an_acknowledged_create_survives_kill_9(path: Path) -> None:
+    """Every one of them, killed in mid-stream; the store opens again without repair."""
+    acknowledged: list[str] = []
+    service = serve(path)
+    client = Gitpod(bearer_token=TOKEN, base_url=service.url, max_retries=0)
+
+    def stream() -> None:
+        try:
+            while True:
+                acknowledged.append(keep(client, f"NUM{len(acknowledged)}"))
+        except gitpod.APIConnectionError:
+            return
+
+    thread = threading.Thread(target=stream)
+    thread.start()
+    while len(acknowledged) < 20:
+        thread.join(0.01)
+    assert service.stop(signal.SIGKILL) == -signal.SIGKILL
+    thread.join()
+    client.close()
+    again = serve(path)
+    with Gitpod(bearer_token=TOKEN, base_url=again.url) as reader:
+        kept = {secret.id for secret in reader.secrets.list(page_size=100)}
+        assert set(acknowledged) <= kept
+        # At most the one that was under way when the process died.
+        assert len(kept) <= len(acknowledged) + 1
+        assert reader.secrets.get_value(secret_id=acknowledged[-1]).value == VALUE
+    assert again.stop() == 0
+    with sqlite3.connect(path) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    connection.close()
+
+
+def test_no_value_is_in_any_file(path: Path) -> None:
+    """Neither in the database nor in its log, before or after it is folded in."""
+    with embedded(path) as client:
+        secret_id = keep(client)
+        client.secrets.update_value(secret_id=secret_id, value=VALUE * 2)
+        files = {file.name: file.read_bytes() for file in path.parent.iterdir()}
+        assert f"{path.name}-wal" in files
+        assert all(VALUE.encode() not in content for content in files.values())
+    assert all(VALUE.encode() not in file.read_bytes() for file in path.parent.iterdir())
+
+
+def test_its_files_are_private(path: Path) -> None:
+    """0600, whatever the umask."""
+    before = os.umask(0)
+    try:
+        with embedded(path) as client:
+            keep(client)
+            modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.iterdir()}
+    finally:
+        os.umask(before)
+    assert modes == dict.fromkeys(("secrets.db", "secrets.db-wal", "secrets.db-shm", "secrets.db.key"), 384)
+
+
+def test_a_missing_key_is_said_and_not_replaced(path: Path) -> None:
+    """A new key would seal new values and lose the old ones for good."""
+    with embedded(path) as client:
+        keep(client)
+    key = path.with_name("secrets.db.key")
+    key.unlink()
+    with pytest.raises(GitpodError, match=r"the key file .*secrets\.db\.key is missing"), embedded(path) as client:
+        client.secrets.list()
+    assert not key.exists()
+
+
+def test_secrets_without_any_key_are_said(path: Path) -> None:
+    """A store that has secrets is not new, whatever else it lost."""
+    with embedded(path) as client:
+        keep(client)
+    path.with_name("secrets.db.key").unlink()
+    with sqlite3.connect(path) as connection:
+        connection.execute("DELETE FROM data_keys")
+    connection.close()
+    with pytest.raises(GitpodError, match="is missing, and without it the values"), embedded(path) as client:
+        client.secrets.list()
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "link", "binary"])
+def test_a_key_file_that_is_none_is_refused(path: Path, kind: str) -> None:
+    """At once, and by name."""
+    key = path.with_name("secrets.db.key")
+    match kind:
+        case "folder":
+            key.mkdir()
+        case "pipe":
+            os.mkfifo(key, 0o600)
+        case "link":
+            key.symlink_to(path.with_name("elsewhere"))
+        case _:
+            key.write_bytes(b"\xff" * 32)
+            key.chmod(0o600)
+    with pytest.raises(GitpodError, match=r"secrets\.db\.key (is not|as) a key file"), embedded(path) as client:
+        client.secrets.list()
+
+
+@pytest.mark.parametrize("change", ["ciphertext = x'00'", "key_id = 'another'", "ciphertext = zeroblob(64)"])
+def test_an_altered_row_does_not_open(path: Path, change: str) -> None:
+    """Whatever is left of it."""
+    with embedded(path) as client:
+        secret_id = keep(client)
+        with sqlite3.connect(path) as connection:
+            connection.execute(f"UPDATE secrets SET {change}")  # noqa: S608 # from the table above
+        connection.close()
+        with pytest.raises(gitpod.InternalServerError, match="data_loss: the value was altered"):
+            client.secrets.get_value(secret_id=secret_id)
+
+
+def test_another_key_is_refused(path: Path, tmp_path: Path) -> None:
+    """Before anything is read or written."""
+    with embedded(path) as client, embedded(tmp_path / "other.db") as other:
+        keep(client)
+        keep(other)
+    (tmp_path / "other.db.key").replace(path.with_name("secrets.db.key"))
+    with pytest.raises(GitpodError, match="is not the one that this store was made with"), embedded(path) as client:
+        client.secrets.list()
+
+
+@pytest.mark.parametrize(
+    ("content", "mode", "message"), [("x", 0o600, "is not a key file"), (None, 0o640, "chmod 600")]
+)
+def test_a_bad_key_file_is_refused(path: Path, content: str | None, mode: int, message: str) -> None:
+    """One that is none, or that others can read."""
+    with embedded(path) as client:
+        keep(client)
+    key = path.with_name("secrets.db.key")
+    key.write_text(content if content is not None else key.read_text())
+    key.chmod(mode)
+    with pytest.raises(GitpodError, match=message), embedded(path) as client:
+        client.secrets.list()
+
+
+def test_a_ciphertext_in_another_row_does_not_open(path: Path) -> None:
+    """It fails closed, and says nothing of what it held."""
+    with embedded(path) as client:
+        first, second = keep(client, "FIRST"), keep(client, "SECOND")
+        with sqlite3.connect(path) as connection:
+            connection.execute(
+                "UPDATE secrets SET ciphertext = (SELECT ciphertext FROM secrets WHERE id = ?) WHERE id = ?",
+                (first, second),
+            )
+        connection.close()
+        assert client.secrets.get_value(secret_id=first).value == VALUE
+        with pytest.raises(gitpod.InternalServerError, match="was altered, or sealed for another secret") as caught:
+            client.secrets.get_value(secret_id=second)
+        assert caught.value.code == "data_loss"
+
+
+BARE = StoredSecret(
+    organization_id=UUID,
+    id=UUID,
+    scope_kind="project_id",
+    scope_id=UUID,
+    name="NAME",
+    record=b"r",
+    key_id="",
+    ciphertext=b"",
+)
+
+
+@settings(deadline=None)  # speed is measured elsewhere
+@given(st.text(), st.uuids().map(str), st.binary())
+def test_a_seal_opens_for_its_row_alone(value: str, other: str, record: bytes) -> None:
+    """Whatever the value, and whichever part of the row differs."""
+    kek = random_key()
+    data_key = new_data_key(kek, UUID)
+    keyring = Keyring(kek, lambda organization_id: [new_data_key(kek, organization_id), data_key])
+    keyring.prepare(UUID)
+    keyring.prepare(other)
+    kept = replace(BARE, **asdict(keyring.seal(value, BARE)))
+    assert keyring.open(kept) == value
+    for wrong in (
+        replace(kept, organization_id=other),
+        replace(kept, scope_kind="user_id"),
+        replace(kept, scope_id=other),
+        replace(kept, id=other),
+        replace(kept, record=b"r" + record + b"."),
+    ):
+        keyring.fetch(wrong.organization_id, wrong.key_id)
+        with pytest.raises(SealError):
+            keyring.open(wrong)
+
+
+def test_four_processes_open_a_new_store_at_once(path: Path) -> None:
+    """One of them makes it, and all of them can read what each wrote."""
+    program = (
+        "import sys\nfrom gitpod import Gitpod\n"
+        f"Gitpod().secrets.create(name='BY_' + sys.argv[1], value='v', project_id='{UUID}', api_only=True)"
+    )
+    environment = os.environ | {"GITPOD_API_KEY": "dev", "GITPOD_BASE_URL": f"sqlite:///{path}"}
+    running = [subprocess.Popen([sys.executable, "-c", program, str(number)], env=environment) for number in range(4)]
+    assert [process.wait(timeout=60) for process in running] == [0, 0, 0, 0]
+    with embedded(path) as client:
+        secrets = list(client.secrets.list())
+        assert sorted(secret.name for secret in secrets) == ["BY_0", "BY_1", "BY_2", "BY_3"]
+        assert {client.secrets.get_value(secret_id=secret.id).value for secret in secrets} == {"v"}
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("sqlite:///nowhere/at/all.db", "cannot open nowhere/at/all.db: No such file or directory"),
+        ("sqlite:////", "cannot open /: Is a directory"),
+        ("sqlite:///a\0b", "the store's path is not one that a file can have"),
+        ("sqlite://host/file.db", "the store must be sqlite:///path/to/file.db"),
+        ("sqlite:///x.db?mode=ro", "the store must be sqlite:///path/to/file.db"),
+    ],
+)
+def test_a_store_that_cannot_be_is_said(url: str, message: str) -> None:
+    """By the first call, with the option's name."""
+    with pytest.raises(GitpodError) as caught:
+        Gitpod(bearer_token=TOKEN, base_url=url).secrets.list()
+    assert str(caught.value).startswith(f"base_url: {message}")
+
+
+def test_a_file_that_is_no_database_is_said(path: Path) -> None:
+    """And left as it is."""
+    path.write_text("not a database, but long enough to be taken for a header of one")
+    with pytest.raises(GitpodError, match="file is not a database"):
+        embedded(path).secrets.list()
+    assert path.read_text().startswith("not a database")
+
+
+def test_a_locked_store_is_shed_and_tried_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another process writes, nothing is written, and the error says so."""
+    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.05)
+    with embedded(path).with_options(max_retries=1) as client:
+        keep(client)
+        with sqlite3.connect(path, isolation_level=None) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(gitpod.InternalServerError, match="the store is busy") as caught:
+                keep(client, "LOCKED")
+            other.execute("ROLLBACK")
+        other.close()
+        assert (caught.value.code, caught.value.outcome, caught.value.attempts) == ("unavailable", "rejected", 2)
+        keep(client, "LOCKED")
+
+
+def test_a_store_that_is_locked_when_it_is_opened_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If there was something to write first; and whatever was asked, was not done."""
+    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.05)
+    with closing(sqlite3.connect(path)) as new:
+        new.execute("PRAGMA journal_mode=WAL")
+    with sqlite3.connect(path, isolation_level=None) as other, embedded(path) as client:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(gitpod.APIConnectionError, match="the store is busy; nothing was written") as caught:
+            keep(client, "LOCKED")
+        assert (caught.value.outcome, caught.value.code) == ("not_sent", "unavailable")
+        other.execute("ROLLBACK")
+        keep(client, "LOCKED")
+    other.close()
+
+
+def test_a_store_that_fails_is_an_internal_error(path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The outcome is not known, and neither the answer nor the log says more than where it failed."""
+    with embedded(path) as client:
+        keep(client)
+        with sqlite3.connect(path) as other:
+            other.execute("DROP TABLE secrets")
+        other.close()
+        with pytest.raises(gitpod.InternalServerError, match="internal error; the service's log has request") as caught:
+            keep(client, "FAILED")
+    assert (caught.value.code, caught.value.outcome, caught.value.attempts) == ("internal", "unknown", 1)
+    assert caught.value.request_id
+    assert caught.value.request_id in caplog.text
+    assert "CreateSecret: OperationalError" in caplog.text
+    assert VALUE not in caplog.text
+
+
+def test_creation_order_survives_a_clock_that_steps_back(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page that starts after the newest secret misses none that comes later, whichever process writes it."""
+    with embedded(path) as client, embedded(path) as other:
+        made = [keep(client, "FIRST")]
+        monkeypatch.setattr("gitpod.server.storage.store.now", lambda: 1)
+        made += [keep(other, "SECOND"), keep(client, "THIRD")]
+        assert [secret.id for secret in client.secrets.list(page_size=1)] == made
+
+
+def test_odd_names_of_files_are_taken_as_they_are(tmp_path: Path) -> None:
+    """Escapes in the URL name characters of the path, and nothing else."""
+    with Gitpod(bearer_token=TOKEN, base_url=f"sqlite:///{tmp_path}/a%20b%3Fc.db") as client:
+        keep(client)
+        assert sorted(file.name for file in tmp_path.iterdir()) == [
+            "a b?c.db",
+            "a b?c.db-shm",
+            "a b?c.db-wal",
+            "a b?c.db.key",
+        ]
+
+
+def test_a_key_file_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    """By name, and with the reason of the system."""
+    with pytest.raises(GitpodError, match=r"cannot use .*\.key as a key file: File name too long"):
+        embedded(tmp_path / f"{'x' * 225}.db").secrets.list()

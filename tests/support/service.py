@@ -1,0 +1,45 @@
+"""A service in a process of its own, and what every test knows of it."""
+
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+TOKEN = "t0ken-for-tests"
+ROOT = Path(__file__).parent.parent.parent
+
+
+@dataclass
+class Service:
+    """A served store: the process, where it listens, the file it keeps, and what it logs."""
+
+    process: subprocess.Popen[str]
+    url: str
+    path: Path
+    log: Path
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """Signal the process and wait for its exit status."""
+        self.process.send_signal(how)
+        self.process.communicate(timeout=30)
+        return self.process.returncode
+
+
+def serve(path: Path, *arguments: str, port: int = 0) -> Service:
+    """Run `gitpod-secrets serve` on a file, and return once it listens."""
+    command = [sys.executable, "-c", "from gitpod.cli import main; main()", "serve", "--store", f"sqlite:///{path}"]
+    log = path.with_name(f"{path.name}.log")
+    with log.open("a") as stderr:
+        process = subprocess.Popen(
+            [*command, "--port", str(port), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            text=True,
+            env=os.environ | {"GITPOD_API_KEY": TOKEN},
+        )
+    assert process.stdout
+    line = process.stdout.readline()
+    assert line.startswith("export GITPOD_BASE_URL="), log.read_text()
+    return Service(process, line.split("=", 1)[1].strip(), path, log)

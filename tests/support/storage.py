@@ -1,0 +1,223 @@
+"""What tests of the store share: rows, work for its transactions, and a way to PostgreSQL that can be cut."""
+
+import time
+from collections.abc import Callable, Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
+from select import select
+from socket import create_connection, create_server, socket
+from threading import Event, Thread
+from typing import Any, Literal
+from uuid import uuid4
+
+from postgres import HOST, Cluster, until
+from psycopg import sql
+from sqlalchemy import Engine, event
+from sqlalchemy.engine import ExceptionContext
+from tests.support.service import TOKEN
+
+from gitpod import Gitpod
+from gitpod.server.storage.commit import GroupCommit
+from gitpod.server.storage.database import Database
+from gitpod.server.storage.rows import AuditRecord, StoredSecret, audit_record
+from gitpod.server.storage.store import Clock, Store, Transaction
+
+ORGANIZATION, PROJECT, OTHER = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
+VALUE = "canary-value-93d0"
+Work = Callable[[Transaction], Any]
+Run = Callable[[AuditRecord, Work], Any]
+Cut = Literal["before", "after", "pending"]
+
+
+class Writes(GroupCommit[Transaction]):
+    """Group commit of its own on a store, which tells how much work waits, and counts its commits."""
+
+    def __init__(self, url: str) -> None:
+        self.database, clock = Database(url), Clock()
+        super().__init__(self.database, lambda connection: Transaction(connection, clock))
+        self.commits = 0
+        event.listen(self.database.engine, "commit", self._count)
+
+    @property
+    def waiting(self) -> int:
+        return len(self._queue)
+
+    def _count(self, _: object) -> None:
+        self.commits += 1
+        # Whoever were answered before would have the time to notice.
+        time.sleep(0.02)
+
+
+@contextmanager
+def tables(url: str) -> Generator[Store]:
+    """A store with tables and no rows."""
+    with closing(Store(url)) as store:
+        with store.maintenance() as maintenance:
+            maintenance.migrate()
+        yield store
+
+
+def secret(name: str = "NAME", **changed: Any) -> StoredSecret:
+    """A secret that was not kept yet."""
+    bare = StoredSecret(
+        organization_id=ORGANIZATION,
+        id=str(uuid4()),
+        scope_kind="project_id",
+        scope_id=PROJECT,
+        name=name,
+        record=b"record",
+        key_id="k1",
+        ciphertext=b"sealed",
+    )
+    return replace(bare, **changed)
+
+
+def write(run: Run, work: Work) -> Any:
+    """What comes of work with an audit record of its own."""
+    record = audit_record(ORGANIZATION, None, "Test")
+
+    def recorded(transaction: Transaction) -> Any:
+        result = work(transaction)
+        transaction.record(record)
+        return result
+
+    return run(record, recorded)
+
+
+def adds(new: StoredSecret) -> Work:
+    """Work that keeps a secret."""
+    return lambda transaction: transaction.add(new)
+
+
+def add(store: Store, new: StoredSecret) -> StoredSecret | None:
+    """Keep a secret."""
+    kept: StoredSecret | None = write(store.write, adds(new))
+    return kept
+
+
+def together(writes: Writes, *works: Work) -> list[Any]:
+    """What comes of work, results and errors, that all waits until the work before it is done."""
+    begun, goes_on = Event(), Event()
+
+    def first(_: Transaction) -> bool:
+        begun.set()
+        return goes_on.wait(30)
+
+    with ThreadPoolExecutor(len(works) + 1) as pool:
+        leading = pool.submit(write, writes.run, first)
+        try:
+            assert begun.wait(30)
+            running = [pool.submit(write, writes.run, work) for work in works]
+            until(lambda: writes.waiting == len(works), "all of it waits")
+        finally:
+            goes_on.set()
+        assert leading.result(30)
+        return [each.exception(30) or each.result() for each in running]
+
+
+class Proxy:
+    """Passes bytes between clients and PostgreSQL, and cuts a connection at its next COMMIT when a test says so.
+
+    `cut` is where: before the server has it, after the server has answered it, or while it is pending.
+    With `goes_down` it refuses every connection from then on.
+    """
+
+    def __init__(self, url: str) -> None:
+        before, _, rest = url.partition(f"{HOST}:")
+        port, _, name = rest.partition("/")
+        self._upstream = HOST, int(port)
+        self._listener = create_server((HOST, 0))
+        self._open: list[socket] = []
+        self.cut: Cut | None = None
+        self.cuts = 0
+        self.goes_down = False
+        # In plain text, so that it can see what passes.
+        plain = "sslmode=disable&gssencmode=disable"
+        self.url = f"{before}{HOST}:{self._listener.getsockname()[1]}/{name}?{plain}"
+        Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        """Refuse connections, and cut those that there are."""
+        # One that is being accepted on would stay open.
+        with suppress(OSError):
+            self._listener.shutdown(2)
+        self._listener.close()
+        for each in self._open:
+            with suppress(OSError):
+                each.shutdown(2)
+
+    def _accept(self) -> None:
+        with suppress(OSError):
+            while True:
+                client = self._listener.accept()[0]
+                self._open.append(client)
+                Thread(target=self._pass, args=[client], daemon=True).start()
+
+    def _pass(self, client: socket) -> None:
+        with client, suppress(OSError), create_connection(self._upstream) as server:
+            while True:
+                for source in select([client, server], [], [])[0]:
+                    data = source.recv(65536)
+                    if not data or (source is client and b"COMMIT\0" in data and self._cuts(server, data)):
+                        return
+                    (server if source is client else client).sendall(data)
+
+    def _cuts(self, server: socket, data: bytes) -> bool:
+        cut, self.cut = self.cut, None
+        if cut is None:
+            return False
+        self.cuts += 1
+        if self.goes_down:
+            self.close()
+        if cut != "before":
+            server.sendall(data)
+        # The end of its answer.
+        while cut == "after" and b"COMMIT\0" not in server.recv(65536):
+            pass
+        return True
+
+
+def embedded(url: str) -> Gitpod:
+    """A client of the store in this process, which tries everything once."""
+    return Gitpod(bearer_token=TOKEN, base_url=url, max_retries=0)
+
+
+def keep(client: Gitpod, project: str, name: str = "KEPT") -> str:
+    """Store the marked value, and return its id."""
+    return client.secrets.create(name=name, value=VALUE, project_id=project, api_only=True).secret.id
+
+
+def audited(url: str, action: str) -> list[str]:
+    """The outcomes of an action, as the store has them."""
+    with closing(Store(url)) as store:
+        return [each.outcome for each in store.audit(secret_id=None, since=0, limit=10_000) if each.action == action]
+
+
+def alter(cluster: Cluster, url: str, setting: str, value: str) -> None:
+    """Give a database a default for new connections."""
+    name = sql.Identifier(url.rpartition("/")[2])
+    statement = sql.SQL("ALTER DATABASE {} SET {} = {}")
+    cluster.execute(statement.format(name, sql.Identifier(setting), sql.Literal(value)))
+
+
+@contextmanager
+def listening(what: str, listener: Callable[..., None]) -> Generator[None]:
+    """A block in which every engine of this process is listened to."""
+    event.listen(Engine, what, listener)
+    try:
+        yield
+    finally:
+        event.remove(Engine, what, listener)
+
+
+@contextmanager
+def errors() -> Generator[list[str]]:
+    """The SQLSTATE of every statement that fails in this process; empty when the connection was lost."""
+    seen: list[str] = []
+
+    def note(context: ExceptionContext) -> None:
+        seen.append(getattr(context.original_exception, "sqlstate", None) or "")
+
+    with listening("handle_error", note):
+        yield seen
