@@ -131,7 +131,7 @@ class CredentialProxy(_Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class OidcJFrog(_Model):
-    """A JFrog platform that issues the credentials (`gitpod.v1.Secret.OidcJFrog`)."""
+    """A JFrog platform that issues the credentials (`gitpod.v1.Secret.Source.OidcJFrog`)."""
 
     host: str
     provider_name: str

@@ -20,8 +20,8 @@ PATH = (
 )
 HOST = (
     (
-        'cel { id: "host_or_host_port" message: "value must be a host name or IP address with an optional port '
-        '(e.g. example.jfrog.io:443)" expression: "this.isHostname() || this.isIp() || '
+        'cel { id: "host_or_host_port" message: "host must be a hostname or IP address '
+        'with optional port" expression: "this.isHostname() || this.isIp() || '
         "(this.isHostAndPort(true) && !this.matches(':0+$'))\" } string {{ min_len: 1 }}"
     )
     .replace("{{", "{")
@@ -47,7 +47,7 @@ Secret | 3 | project_id | string | | deprecated | {UUID_UNLESS_EMPTY}
 Secret | 4 | created_at | google.protobuf.Timestamp | | |
 Secret | 5 | updated_at | google.protobuf.Timestamp | | |
 Secret | 6 | creator | Subject | | |
-Secret | 7 | file_path | string | mount | | {PATH}
+Secret | 7 | file_path | string | mount | |
 Secret | 8 | environment_variable | bool | mount | |
 Secret | 9 | container_registry_basic_auth_host | string | mount | | string {{ uri: true }}
 Secret | 10 | scope | SecretScope | | |
@@ -56,10 +56,10 @@ Secret | 12 | credential_proxy | Secret.CredentialProxy | | |
 Secret | 13 | source | Secret.Source | | |
 Secret.CredentialProxy | 1 | target_hosts | repeated string | | |
 Secret.CredentialProxy | 2 | header | string | | |
-Secret.OidcJFrog | 1 | host | string | | | {HOST}
-Secret.OidcJFrog | 2 | provider_name | string | | | string {{ min_len: 1 }}
+Secret.Source.OidcJFrog | 1 | host | string | | | {HOST}
+Secret.Source.OidcJFrog | 2 | provider_name | string | | | string {{ min_len: 1 }}
 Secret.Source | 1 | verbatim | bool | value | |
-Secret.Source | 2 | oidc_jfrog | Secret.OidcJFrog | value | |
+Secret.Source | 2 | oidc_jfrog | Secret.Source.OidcJFrog | value | |
 SecretScope | 1 | project_id | string | scope | | {UUID}
 SecretScope | 2 | user_id | string | scope | | {UUID}
 SecretScope | 3 | organization_id | string | scope | | {UUID}
@@ -114,8 +114,11 @@ def short(name: str) -> str:
 
 def messages() -> list[DescMessage]:
     """Every message of the contract, nested ones too."""
-    top = [message for file in FILES for message in file.messages]
-    return top + [nested for message in top for nested in message.nested_messages]
+    found = [message for file in FILES for message in file.messages]
+    for message in found:
+        # The list grows while it is walked, so that every level is reached.
+        found.extend(message.nested_messages)
+    return found
 
 
 def field_rows(message: DescMessage) -> list[list[str]]:
@@ -190,8 +193,8 @@ def test_principals_have_the_same_names_in_python() -> None:
         ("Secret", types.Secret),
         ("Secret.CredentialProxy", types.CredentialProxyParam),
         ("Secret.CredentialProxy", types.CredentialProxy),
-        ("Secret.OidcJFrog", types.OidcJFrogParam),
-        ("Secret.OidcJFrog", types.OidcJFrog),
+        ("Secret.Source.OidcJFrog", types.OidcJFrogParam),
+        ("Secret.Source.OidcJFrog", types.OidcJFrog),
         ("Secret.Source", types.SourceParam),
         ("Secret.Source", types.Source),
         ("Subject", types.Subject),
@@ -219,5 +222,5 @@ def test_python_has_every_field_and_no_other(message: str, python: type) -> None
 )
 def test_jfrog_hosts(host: str, *, is_good: bool) -> None:
     """A host name or IP address, with an optional port from 1 to 65535."""
-    found = protovalidate.collect_violations(secret_pb.Secret.OidcJFrog(host=host, provider_name="p"))
+    found = protovalidate.collect_violations(secret_pb.Secret.Source.OidcJFrog(host=host, provider_name="p"))
     assert (not found) == is_good

@@ -42,7 +42,7 @@ OrganizationId = Oneof[Literal["organization_id"], str]
 ServiceAccountId = Oneof[Literal["service_account_id"], str]
 Scope = ProjectId | UserId | OrganizationId | ServiceAccountId
 Verbatim = Oneof[Literal["verbatim"], bool]
-FromJFrog = Oneof[Literal["oidc_jfrog"], secret_pb.Secret.OidcJFrog]
+FromJFrog = Oneof[Literal["oidc_jfrog"], secret_pb.Secret.Source.OidcJFrog]
 
 
 class _Reader:
@@ -285,7 +285,7 @@ def _source(parent: _Reader) -> secret_pb.Secret.Source | None:
         jfrog = read.nested("oidc_jfrog", types.OidcJFrogParam)
         value = FromJFrog(
             "oidc_jfrog",
-            secret_pb.Secret.OidcJFrog(host=jfrog.text("host"), provider_name=jfrog.text("provider_name")),
+            secret_pb.Secret.Source.OidcJFrog(host=jfrog.text("host"), provider_name=jfrog.text("provider_name")),
         )
     elif read.flag("verbatim"):
         value = Verbatim("verbatim", True)

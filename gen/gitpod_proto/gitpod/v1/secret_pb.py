@@ -364,46 +364,6 @@ class Secret(Message[_SecretFields]):
             target_hosts: list[str]
             header: str
 
-    _OidcJFrogFields: TypeAlias = Literal["host", "provider_name"]
-
-    class OidcJFrog(Message[_OidcJFrogFields]):
-        """
-        OidcJFrog obtains the credentials from a JFrog platform by OpenID Connect.
-
-        ```proto
-        message gitpod.v1.Secret.OidcJFrog
-        ```
-
-        Attributes:
-            host:
-                host of the JFrog platform: a host name or IP address, with an optional port (1-65535).
-
-                ```proto
-                string host = 1;
-                ```
-            provider_name:
-                provider_name is the name of the OpenID Connect integration in the JFrog platform.
-
-                ```proto
-                string provider_name = 2;
-                ```
-        """
-
-        __slots__ = ("host", "provider_name")
-
-        if TYPE_CHECKING:
-
-            def __init__(
-                self,
-                *,
-                host: str = "",
-                provider_name: str = "",
-            ) -> None:
-                pass
-
-            host: str
-            provider_name: str
-
     _SourceFields: TypeAlias = Literal["verbatim", "oidc_jfrog"]
 
     class Source(Message[_SourceFields]):
@@ -430,11 +390,51 @@ class Secret(Message[_SecretFields]):
             def __init__(
                 self,
                 *,
-                value: Oneof[Literal["verbatim"], bool] | Oneof[Literal["oidc_jfrog"], Secret.OidcJFrog] | None = None,
+                value: Oneof[Literal["verbatim"], bool] | Oneof[Literal["oidc_jfrog"], Secret.Source.OidcJFrog] | None = None,
             ) -> None:
                 pass
 
-            value: Oneof[Literal["verbatim"], bool] | Oneof[Literal["oidc_jfrog"], Secret.OidcJFrog] | None
+            value: Oneof[Literal["verbatim"], bool] | Oneof[Literal["oidc_jfrog"], Secret.Source.OidcJFrog] | None
+
+        _OidcJFrogFields: TypeAlias = Literal["host", "provider_name"]
+
+        class OidcJFrog(Message[_OidcJFrogFields]):
+            """
+            OidcJFrog obtains the credentials from a JFrog platform by OpenID Connect.
+
+            ```proto
+            message gitpod.v1.Secret.Source.OidcJFrog
+            ```
+
+            Attributes:
+                host:
+                    host of the JFrog platform: a host name or IP address, with an optional port (1-65535).
+
+                    ```proto
+                    string host = 1;
+                    ```
+                provider_name:
+                    provider_name is the name of the OpenID Connect integration in the JFrog platform.
+
+                    ```proto
+                    string provider_name = 2;
+                    ```
+            """
+
+            __slots__ = ("host", "provider_name")
+
+            if TYPE_CHECKING:
+
+                def __init__(
+                    self,
+                    *,
+                    host: str = "",
+                    provider_name: str = "",
+                ) -> None:
+                    pass
+
+                host: str
+                provider_name: str
 
 _SecretScopeFields: TypeAlias = Literal["project_id", "user_id", "organization_id", "service_account_id"]
 
@@ -789,7 +789,7 @@ class GetSecretValueResponse(Message[_GetSecretValueResponseFields]):
 
 
 _DESC = file_desc(
-    b'\n\x16gitpod/v1/secret.proto\x12\tgitpod.v1\x1a\x1bbuf/validate/validate.proto\x1a\x18gitpod/v1/identity.proto\x1a\x1agitpod/v1/pagination.proto\x1a\x1fgoogle/protobuf/timestamp.proto"\xf3\x04\n\x13CreateSecretRequest\x121\n\x04name\x18\x01 \x01(\tR\x04nameB\x1d\xbaH\x1ar\x18\x10\x03\x18\x7f2\x12^[0-9a-zA-Z_]{3,}$\x12!\n\nproject_id\x18\x02 \x01(\tR\tprojectIdB\x02\x18\x01\x12!\n\x05value\x18\x03 \x01(\tR\x05valueB\x0b\x80\x01\x01\xbaH\x05r\x03\x18\x80P\x12\x84\x01\n\tfile_path\x18\x07 \x01(\tH\x00R\x08filePathBe\xbaHb\xba\x01_\n\rabsolute_path\x123value must be an absolute path (e.g. /path/to/file)\x1a\x19this.matches(\'^/[^/].*$\')\x123\n\x14environment_variable\x18\x08 \x01(\x08H\x00R\x13environmentVariable\x12L\n"container_registry_basic_auth_host\x18\t \x01(\tH\x00R\x1econtainerRegistryBasicAuthHost\x12\x1b\n\x08api_only\x18\x0b \x01(\x08H\x00R\x07apiOnly\x12,\n\x05scope\x18\n \x01(\x0b2\x16.gitpod.v1.SecretScopeR\x05scope\x12L\n\x10credential_proxy\x18\x0c \x01(\x0b2!.gitpod.v1.Secret.CredentialProxyR\x0fcredentialProxy\x120\n\x06source\x18\r \x01(\x0b2\x18.gitpod.v1.Secret.SourceR\x06sourceB\x0e\n\x05mount\x12\x05\xbaH\x02\x08\x01"A\n\x14CreateSecretResponse\x12)\n\x06secret\x18\x01 \x01(\x0b2\x11.gitpod.v1.SecretR\x06secret"\xdb\t\n\x06Secret\x12\x18\n\x02id\x18\x01 \x01(\tR\x02idB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12,\n\nproject_id\x18\x03 \x01(\tR\tprojectIdB\r\x18\x01\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x129\n\ncreated_at\x18\x04 \x01(\x0b2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n\nupdated_at\x18\x05 \x01(\x0b2\x1a.google.protobuf.TimestampR\tupdatedAt\x12,\n\x07creator\x18\x06 \x01(\x0b2\x12.gitpod.v1.SubjectR\x07creator\x12\x84\x01\n\tfile_path\x18\x07 \x01(\tH\x00R\x08filePathBe\xbaHb\xba\x01_\n\rabsolute_path\x123value must be an absolute path (e.g. /path/to/file)\x1a\x19this.matches(\'^/[^/].*$\')\x123\n\x14environment_variable\x18\x08 \x01(\x08H\x00R\x13environmentVariable\x12V\n"container_registry_basic_auth_host\x18\t \x01(\tH\x00R\x1econtainerRegistryBasicAuthHostB\x08\xbaH\x05r\x03\x88\x01\x01\x12\x1b\n\x08api_only\x18\x0b \x01(\x08H\x00R\x07apiOnly\x12,\n\x05scope\x18\n \x01(\x0b2\x16.gitpod.v1.SecretScopeR\x05scope\x12L\n\x10credential_proxy\x18\x0c \x01(\x0b2!.gitpod.v1.Secret.CredentialProxyR\x0fcredentialProxy\x120\n\x06source\x18\r \x01(\x0b2\x18.gitpod.v1.Secret.SourceR\x06source\x1aL\n\x0fCredentialProxy\x12!\n\x0ctarget_hosts\x18\x01 \x03(\tR\x0btargetHosts\x12\x16\n\x06header\x18\x02 \x01(\tR\x06header\x1a\xa4\x02\n\tOidcJFrog\x12\xe8\x01\n\x04host\x18\x01 \x01(\tR\x04hostB\xd3\x01\xbaH\xcf\x01\xba\x01\xc7\x01\n\x11host_or_host_port\x12Yvalue must be a host name or IP address with an optional port (e.g. example.jfrog.io:443)\x1aWthis.isHostname() || this.isIp() || (this.isHostAndPort(true) && !this.matches(\':0+$\'))r\x02\x10\x01\x12,\n\rprovider_name\x18\x02 \x01(\tR\x0cproviderNameB\x07\xbaH\x04r\x02\x10\x01\x1am\n\x06Source\x12\x1c\n\x08verbatim\x18\x01 \x01(\x08H\x00R\x08verbatim\x12<\n\noidc_jfrog\x18\x02 \x01(\x0b2\x1b.gitpod.v1.Secret.OidcJFrogH\x00R\toidcJfrogB\x07\n\x05valueB\x0e\n\x05mount\x12\x05\xbaH\x02\x08\x01"\xd5\x01\n\x0bSecretScope\x12)\n\nproject_id\x18\x01 \x01(\tH\x00R\tprojectIdB\x08\xbaH\x05r\x03\xb0\x01\x01\x12#\n\x07user_id\x18\x02 \x01(\tH\x00R\x06userIdB\x08\xbaH\x05r\x03\xb0\x01\x01\x123\n\x0forganization_id\x18\x03 \x01(\tH\x00R\x0eorganizationIdB\x08\xbaH\x05r\x03\xb0\x01\x01\x128\n\x12service_account_id\x18\x04 \x01(\tH\x00R\x10serviceAccountIdB\x08\xbaH\x05r\x03\xb0\x01\x01B\x07\n\x05scope"f\n\x18UpdateSecretValueRequest\x12%\n\tsecret_id\x18\x01 \x01(\tR\x08secretIdB\x08\xbaH\x05r\x03\xb0\x01\x01\x12#\n\x05value\x18\x02 \x01(\tR\x05valueB\r\x80\x01\x01\xbaH\x07r\x05\x10\x01\x18\x80P"\x1b\n\x19UpdateSecretValueResponse"\xfc\x01\n\x12ListSecretsRequest\x12<\n\npagination\x18\x01 \x01(\x0b2\x1c.gitpod.v1.PaginationRequestR\npagination\x12<\n\x06filter\x18\x02 \x01(\x0b2$.gitpod.v1.ListSecretsRequest.FilterR\x06filter\x1aj\n\x06Filter\x122\n\x0bproject_ids\x18\x01 \x03(\tR\nprojectIdsB\x11\x18\x01\xbaH\x0c\x92\x01\t\x10\x19"\x05r\x03\xb0\x01\x01\x12,\n\x05scope\x18\x02 \x01(\x0b2\x16.gitpod.v1.SecretScopeR\x05scope"\x81\x01\n\x13ListSecretsResponse\x12=\n\npagination\x18\x01 \x01(\x0b2\x1d.gitpod.v1.PaginationResponseR\npagination\x12+\n\x07secrets\x18\x02 \x03(\x0b2\x11.gitpod.v1.SecretR\x07secrets"<\n\x13DeleteSecretRequest\x12%\n\tsecret_id\x18\x01 \x01(\tR\x08secretIdB\x08\xbaH\x05r\x03\xb0\x01\x01"\x16\n\x14DeleteSecretResponse">\n\x15GetSecretValueRequest\x12%\n\tsecret_id\x18\x01 \x01(\tR\x08secretIdB\x08\xbaH\x05r\x03\xb0\x01\x01"3\n\x16GetSecretValueResponse\x12\x19\n\x05value\x18\x01 \x01(\tR\x05valueB\x03\x80\x01\x012\xc0\x03\n\rSecretService\x12O\n\x0cCreateSecret\x12\x1e.gitpod.v1.CreateSecretRequest\x1a\x1f.gitpod.v1.CreateSecretResponse\x12^\n\x11UpdateSecretValue\x12#.gitpod.v1.UpdateSecretValueRequest\x1a$.gitpod.v1.UpdateSecretValueResponse\x12Q\n\x0bListSecrets\x12\x1d.gitpod.v1.ListSecretsRequest\x1a\x1e.gitpod.v1.ListSecretsResponse"\x03\x90\x02\x01\x12O\n\x0cDeleteSecret\x12\x1e.gitpod.v1.DeleteSecretRequest\x1a\x1f.gitpod.v1.DeleteSecretResponse\x12Z\n\x0eGetSecretValue\x12 .gitpod.v1.GetSecretValueRequest\x1a!.gitpod.v1.GetSecretValueResponse"\x03\x90\x02\x01b\x06proto3',
+    b'\n\x16gitpod/v1/secret.proto\x12\tgitpod.v1\x1a\x1bbuf/validate/validate.proto\x1a\x18gitpod/v1/identity.proto\x1a\x1agitpod/v1/pagination.proto\x1a\x1fgoogle/protobuf/timestamp.proto"\xf3\x04\n\x13CreateSecretRequest\x121\n\x04name\x18\x01 \x01(\tR\x04nameB\x1d\xbaH\x1ar\x18\x10\x03\x18\x7f2\x12^[0-9a-zA-Z_]{3,}$\x12!\n\nproject_id\x18\x02 \x01(\tR\tprojectIdB\x02\x18\x01\x12!\n\x05value\x18\x03 \x01(\tR\x05valueB\x0b\x80\x01\x01\xbaH\x05r\x03\x18\x80P\x12\x84\x01\n\tfile_path\x18\x07 \x01(\tH\x00R\x08filePathBe\xbaHb\xba\x01_\n\rabsolute_path\x123value must be an absolute path (e.g. /path/to/file)\x1a\x19this.matches(\'^/[^/].*$\')\x123\n\x14environment_variable\x18\x08 \x01(\x08H\x00R\x13environmentVariable\x12L\n"container_registry_basic_auth_host\x18\t \x01(\tH\x00R\x1econtainerRegistryBasicAuthHost\x12\x1b\n\x08api_only\x18\x0b \x01(\x08H\x00R\x07apiOnly\x12,\n\x05scope\x18\n \x01(\x0b2\x16.gitpod.v1.SecretScopeR\x05scope\x12L\n\x10credential_proxy\x18\x0c \x01(\x0b2!.gitpod.v1.Secret.CredentialProxyR\x0fcredentialProxy\x120\n\x06source\x18\r \x01(\x0b2\x18.gitpod.v1.Secret.SourceR\x06sourceB\x0e\n\x05mount\x12\x05\xbaH\x02\x08\x01"A\n\x14CreateSecretResponse\x12)\n\x06secret\x18\x01 \x01(\x0b2\x11.gitpod.v1.SecretR\x06secret"\xda\x08\n\x06Secret\x12\x18\n\x02id\x18\x01 \x01(\tR\x02idB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x12\n\x04name\x18\x02 \x01(\tR\x04name\x12,\n\nproject_id\x18\x03 \x01(\tR\tprojectIdB\r\x18\x01\xbaH\x08\xd8\x01\x01r\x03\xb0\x01\x01\x129\n\ncreated_at\x18\x04 \x01(\x0b2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n\nupdated_at\x18\x05 \x01(\x0b2\x1a.google.protobuf.TimestampR\tupdatedAt\x12,\n\x07creator\x18\x06 \x01(\x0b2\x12.gitpod.v1.SubjectR\x07creator\x12\x1d\n\tfile_path\x18\x07 \x01(\tH\x00R\x08filePath\x123\n\x14environment_variable\x18\x08 \x01(\x08H\x00R\x13environmentVariable\x12V\n"container_registry_basic_auth_host\x18\t \x01(\tH\x00R\x1econtainerRegistryBasicAuthHostB\x08\xbaH\x05r\x03\x88\x01\x01\x12\x1b\n\x08api_only\x18\x0b \x01(\x08H\x00R\x07apiOnly\x12,\n\x05scope\x18\n \x01(\x0b2\x16.gitpod.v1.SecretScopeR\x05scope\x12L\n\x10credential_proxy\x18\x0c \x01(\x0b2!.gitpod.v1.Secret.CredentialProxyR\x0fcredentialProxy\x120\n\x06source\x18\r \x01(\x0b2\x18.gitpod.v1.Secret.SourceR\x06source\x1aL\n\x0fCredentialProxy\x12!\n\x0ctarget_hosts\x18\x01 \x03(\tR\x0btargetHosts\x12\x16\n\x06header\x18\x02 \x01(\tR\x06header\x1a\xfa\x02\n\x06Source\x12\x1c\n\x08verbatim\x18\x01 \x01(\x08H\x00R\x08verbatim\x12C\n\noidc_jfrog\x18\x02 \x01(\x0b2".gitpod.v1.Secret.Source.OidcJFrogH\x00R\toidcJfrog\x1a\x83\x02\n\tOidcJFrog\x12\xc7\x01\n\x04host\x18\x01 \x01(\tR\x04hostB\xb2\x01\xbaH\xae\x01\xba\x01\xa6\x01\n\x11host_or_host_port\x128host must be a hostname or IP address with optional port\x1aWthis.isHostname() || this.isIp() || (this.isHostAndPort(true) && !this.matches(\':0+$\'))r\x02\x10\x01\x12,\n\rprovider_name\x18\x02 \x01(\tR\x0cproviderNameB\x07\xbaH\x04r\x02\x10\x01B\x07\n\x05valueB\x0e\n\x05mount\x12\x05\xbaH\x02\x08\x01"\xd5\x01\n\x0bSecretScope\x12)\n\nproject_id\x18\x01 \x01(\tH\x00R\tprojectIdB\x08\xbaH\x05r\x03\xb0\x01\x01\x12#\n\x07user_id\x18\x02 \x01(\tH\x00R\x06userIdB\x08\xbaH\x05r\x03\xb0\x01\x01\x123\n\x0forganization_id\x18\x03 \x01(\tH\x00R\x0eorganizationIdB\x08\xbaH\x05r\x03\xb0\x01\x01\x128\n\x12service_account_id\x18\x04 \x01(\tH\x00R\x10serviceAccountIdB\x08\xbaH\x05r\x03\xb0\x01\x01B\x07\n\x05scope"f\n\x18UpdateSecretValueRequest\x12%\n\tsecret_id\x18\x01 \x01(\tR\x08secretIdB\x08\xbaH\x05r\x03\xb0\x01\x01\x12#\n\x05value\x18\x02 \x01(\tR\x05valueB\r\x80\x01\x01\xbaH\x07r\x05\x10\x01\x18\x80P"\x1b\n\x19UpdateSecretValueResponse"\xfc\x01\n\x12ListSecretsRequest\x12<\n\npagination\x18\x01 \x01(\x0b2\x1c.gitpod.v1.PaginationRequestR\npagination\x12<\n\x06filter\x18\x02 \x01(\x0b2$.gitpod.v1.ListSecretsRequest.FilterR\x06filter\x1aj\n\x06Filter\x122\n\x0bproject_ids\x18\x01 \x03(\tR\nprojectIdsB\x11\x18\x01\xbaH\x0c\x92\x01\t\x10\x19"\x05r\x03\xb0\x01\x01\x12,\n\x05scope\x18\x02 \x01(\x0b2\x16.gitpod.v1.SecretScopeR\x05scope"\x81\x01\n\x13ListSecretsResponse\x12=\n\npagination\x18\x01 \x01(\x0b2\x1d.gitpod.v1.PaginationResponseR\npagination\x12+\n\x07secrets\x18\x02 \x03(\x0b2\x11.gitpod.v1.SecretR\x07secrets"<\n\x13DeleteSecretRequest\x12%\n\tsecret_id\x18\x01 \x01(\tR\x08secretIdB\x08\xbaH\x05r\x03\xb0\x01\x01"\x16\n\x14DeleteSecretResponse">\n\x15GetSecretValueRequest\x12%\n\tsecret_id\x18\x01 \x01(\tR\x08secretIdB\x08\xbaH\x05r\x03\xb0\x01\x01"3\n\x16GetSecretValueResponse\x12\x19\n\x05value\x18\x01 \x01(\tR\x05valueB\x03\x80\x01\x012\xc0\x03\n\rSecretService\x12O\n\x0cCreateSecret\x12\x1e.gitpod.v1.CreateSecretRequest\x1a\x1f.gitpod.v1.CreateSecretResponse\x12^\n\x11UpdateSecretValue\x12#.gitpod.v1.UpdateSecretValueRequest\x1a$.gitpod.v1.UpdateSecretValueResponse\x12Q\n\x0bListSecrets\x12\x1d.gitpod.v1.ListSecretsRequest\x1a\x1e.gitpod.v1.ListSecretsResponse"\x03\x90\x02\x01\x12O\n\x0cDeleteSecret\x12\x1e.gitpod.v1.DeleteSecretRequest\x1a\x1f.gitpod.v1.DeleteSecretResponse\x12Z\n\x0eGetSecretValue\x12 .gitpod.v1.GetSecretValueRequest\x1a!.gitpod.v1.GetSecretValueResponse"\x03\x90\x02\x01b\x06proto3',
     [
         validate_pb.desc(),
         identity_pb.desc(),
@@ -801,8 +801,8 @@ _DESC = file_desc(
         "CreateSecretResponse": CreateSecretResponse,
         "Secret": Secret,
         "Secret.CredentialProxy": Secret.CredentialProxy,
-        "Secret.OidcJFrog": Secret.OidcJFrog,
         "Secret.Source": Secret.Source,
+        "Secret.Source.OidcJFrog": Secret.Source.OidcJFrog,
         "SecretScope": SecretScope,
         "UpdateSecretValueRequest": UpdateSecretValueRequest,
         "UpdateSecretValueResponse": UpdateSecretValueResponse,
