@@ -31,6 +31,13 @@ class Connection(H11Protocol):
         super().on_response_complete()
         self._wait()
 
+    def shutdown(self) -> None:
+        """Drop a connection without a request: a goodbye in TLS would wait for an answer of the client's."""
+        if not self.cycle or self.cycle.response_complete:
+            self.transport.abort()
+        else:
+            super().shutdown()
+
     def pause_writing(self) -> None:
         """Wait for the answer to be read."""
         super().pause_writing()
