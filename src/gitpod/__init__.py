@@ -4,8 +4,6 @@
 The names below load on first use, so that importing this package costs next to nothing.
 """
 
-from gitpod._transport import fork as _fork  # noqa: F401 # notes every fork from here on
-
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gitpod import pagination, types

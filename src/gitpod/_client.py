@@ -4,9 +4,10 @@ Nothing of the RPC stack loads before the first call; `_secrets.py` makes the ca
 opens the connections.
 """
 
-from gitpod._options import Endpoint, Options
+from gitpod._endpoint import Endpoint
+from gitpod._options import Options
 from gitpod._rpc.tracebacks import without_frames
-from gitpod._transport.connections import AsyncTransport, SyncTransport
+from gitpod._transport.connections import AsyncConnections, SyncConnections
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class _Client:
         http_client: "object | None" = None,
         allow_plaintext: bool | None = None,
     ) -> None:
+        given = None if http_client is None else self._adapted(http_client)
         endpoint = Endpoint(
             base_url=base_url,
             allow_plaintext=allow_plaintext,
@@ -52,8 +54,7 @@ class _Client:
             http2=http2,
             ca_cert=ca_cert,
             client_cert=client_cert,
-            http_client=http_client,
-            is_async=isinstance(self, AsyncGitpod),
+            given=given,
         )
         self._options = Options(
             bearer_token=bearer_token,
@@ -65,9 +66,14 @@ class _Client:
             compression=compression,
             default_headers=default_headers,
         )
-        self._transport = self._connections(endpoint)
+        self._transport = self._connections(endpoint, given)
 
-    def _connections(self, endpoint: Endpoint) -> "SyncTransport | AsyncTransport":
+    def _adapted(self, http_client: object) -> "Any":  # noqa: ANN401 # of several classes
+        from gitpod._transport.given import adapt  # rarely needed
+
+        return adapt(http_client, is_async=isinstance(self, AsyncGitpod))
+
+    def _connections(self, endpoint: Endpoint, given: "Any") -> "SyncConnections | AsyncConnections":  # noqa: ANN401 # of several classes
         raise NotImplementedError
 
     @property
@@ -156,8 +162,8 @@ class Gitpod(_Client):
     ) -> None:
         self.close()
 
-    def _connections(self, endpoint: Endpoint) -> SyncTransport:
-        return SyncTransport(endpoint)
+    def _connections(self, endpoint: Endpoint, given: "Any") -> SyncConnections:  # noqa: ANN401 # of several classes
+        return SyncConnections(endpoint, given)
 
 
 class AsyncGitpod(_Client):
@@ -189,5 +195,5 @@ class AsyncGitpod(_Client):
     ) -> None:
         await self.close()
 
-    def _connections(self, endpoint: Endpoint) -> AsyncTransport:
-        return AsyncTransport(endpoint)
+    def _connections(self, endpoint: Endpoint, given: "Any") -> AsyncConnections:  # noqa: ANN401 # of several classes
+        return AsyncConnections(endpoint, given)

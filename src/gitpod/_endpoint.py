@@ -4,13 +4,143 @@ Errors name the option and the rule, never what was given.
 """
 
 import os
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
 from gitpod.errors import GitpodError
 
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from gitpod._options import Path
+    from gitpod._options import Protocol as WireProtocol
+
 DEFAULT_BASE_URL = "https://app.ona.com/api"
 EMBEDDED = ("sqlite:", "postgresql:")
 """The schemes of what the embedded service keeps its store in."""
+
+
+class Given(Protocol):
+    """What sends requests by the caller's `http_client`, as far as it matters for the other options.
+
+    Attributes:
+        is_application: whether it is a WSGI or ASGI application in this process.
+        has_trailers: whether it hands on the trailers of answers, which gRPC needs.
+    """
+
+    is_application: bool
+    has_trailers: bool
+
+
+class Endpoint:
+    """Where the service is, and how it is reached: a place that a token may be sent to.
+
+    Args:
+        given: what sends requests by the caller's `http_client` (`_transport/given.py`), None where there is none.
+
+    Attributes:
+        base_url: without a trailing slash; may be shown.
+        address: what requests are sent to.
+        host, port: those of a service on the network.
+        is_https: whether TLS protects the connection.
+        is_embedded: whether the service runs in this process.
+        store: what an embedded service keeps.
+        http2: whether to speak nothing but HTTP/2.
+        ca_cert, client_cert: what the files held as the client was made.
+        tls_context: what they amount to for the standard library, None where there are none.
+    """
+
+    __slots__ = (
+        "address",
+        "base_url",
+        "ca_cert",
+        "client_cert",
+        "host",
+        "http2",
+        "is_embedded",
+        "is_https",
+        "port",
+        "store",
+        "tls_context",
+    )
+
+    def __init__(
+        self,
+        *,
+        base_url: str | None,
+        allow_plaintext: bool | None,
+        protocol: "WireProtocol",
+        http2: bool,
+        ca_cert: "Path | None",
+        client_cert: "Path | tuple[Path, Path] | None",
+        given: "Given | None" = None,
+    ) -> None:
+        if given is not None and given.is_application:
+            # An application in this process has no other address than its paths.
+            base_url = base_url or "http://localhost"
+        self.base_url = service_url(base_url, allow_plaintext)
+        self.is_embedded = self.base_url.startswith(EMBEDDED)
+        if self.is_embedded and not (is_installed("sqlalchemy") and is_installed("cryptography")):
+            scheme = self.base_url.partition(":")[0]
+            raise GitpodError(f"base_url: {scheme}: is the embedded service; pip install 'gitpod-connect[server]'")
+        self.store, self.base_url = self.base_url, shown(self.base_url)
+        # Requests to the embedded service go to a name of its own.
+        self.address = "http://embedded" if self.is_embedded else self.base_url
+        parts = urlsplit(self.address)
+        self.is_https = parts.scheme == "https"
+        self.host, self.port = parts.hostname or "", parts.port or (443 if self.is_https else 80)
+        if not isinstance(allow_plaintext, bool | None):
+            raise GitpodError("allow_plaintext: must be True or False")
+        if not isinstance(http2, bool):
+            raise GitpodError("http2: must be True or False")
+        # gRPC has no other.
+        self.http2 = http2 or protocol == "grpc"
+        self.ca_cert: bytes | None = None
+        self.client_cert: tuple[bytes, bytes] | None = None
+        self.tls_context: SSLContext | None = None
+        own = {"http2": http2 or None, "ca_cert": ca_cert, "client_cert": client_cert, "http_client": given}
+        self._check_applicable([name for name, value in own.items() if value is not None])
+        if protocol == "grpc" and (self.is_embedded or (given is not None and not given.has_trailers)):
+            raise GitpodError('protocol: "grpc" needs HTTP trailers, which there are none of here; use "grpc-web"')
+        if ca_cert is not None or client_cert is not None:
+            self._load(ca_cert, client_cert)
+
+    def _check_applicable(self, names: "list[str]") -> None:
+        """Refuse options of the connection that would be without effect here."""
+        for name in names:
+            if self.is_embedded:
+                raise GitpodError(f"{name}: there is no network between a client and its embedded service")
+            if "http_client" in names and name != "http_client":
+                raise GitpodError(f"{name}: with http_client=, set this up on that client")
+            if name.endswith("_cert") and not self.is_https:
+                raise GitpodError(f"{name}: needs an https:// base_url")
+
+    def _load(self, ca_cert: "Path | None", client_cert: "Path | tuple[Path, Path] | None") -> None:
+        import ssl  # only for certificates of the caller's own
+        from pathlib import Path as File
+
+        self.tls_context = ssl.create_default_context() if ca_cert is None else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        if ca_cert is not None:
+            try:
+                self.ca_cert = File(ca_cert).read_bytes()
+                self.tls_context.load_verify_locations(cadata=self.ca_cert.decode())
+            except (OSError, ValueError, TypeError):
+                raise GitpodError("ca_cert: must be the path of a PEM file of certificates") from None
+        if client_cert is None:
+            return
+        try:
+            certificate, key = client_cert if isinstance(client_cert, tuple) else (client_cert, client_cert)
+            self.client_cert = File(certificate).read_bytes(), File(key).read_bytes()
+            # Without a password it would ask for one on the terminal.
+            self.tls_context.load_cert_chain(certificate, key, password="")
+        except (OSError, ValueError, TypeError):
+            raise GitpodError(
+                "client_cert: must be the path of a PEM file that holds a certificate and its key, or a pair of paths, "
+                "of the one and the other; the key must not be encrypted"
+            ) from None
+
+    def __reduce__(self) -> str:
+        raise TypeError("the endpoint of a client holds its key, and is not pickled")
 
 
 def service_url(base_url: str | None, allow_plaintext: bool | None) -> str:  # noqa: FBT001 # named by its caller
@@ -63,3 +193,9 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def is_installed(module: str) -> bool:
+    from importlib.util import find_spec  # rarely needed
+
+    return find_spec(module) is not None

@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias, TypeVar, get_args
 
 import pytest
-from pyqwest import Headers, ReadError, Request, Response, SyncRequest, SyncResponse, WriteError
+from pyqwest import FullResponse, Headers
 
 from gitpod import AsyncGitpod, Gitpod
-from gitpod._transport.native import seconds_left
+from gitpod._transport.failures import BrokenExchangeError, NotSentError
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceSync
 
 __all__ = ["FaultKind", "FaultPlan", "gitpod_async_client", "gitpod_client", "gitpod_faults"]
@@ -133,15 +133,16 @@ class FaultPlan:
         if client._transport.is_open:
             raise ValueError("client: has made a call; aim before the first")
 
-        def wrap(http: object) -> object:
-            return _Faulty(http, self)
+        faulty = _Faulty if isinstance(client, Gitpod) else _AsyncFaulty
+
+        def wrap(sender: object) -> object:
+            return faulty(sender, self)
 
         client._transport.wrap = wrap
         return client
 
-    def _next(self, request: SyncRequest | Request) -> _Fault | None:
+    def _next(self, rpc: str) -> _Fault | None:
         """The fault that a request meets."""
-        rpc = _rpc(request)
         with self._lock:
             for fault in self._faults:
                 if fault.times > 0 and fault.rpc in (None, rpc) and self._random.random() < fault.chance:
@@ -150,94 +151,88 @@ class FaultPlan:
                     return fault
         return None
 
-    def _delivered(self, request: SyncRequest | Request) -> None:
+    def _delivered(self, rpc: str) -> None:
         with self._lock:
-            self.deliveries[_rpc(request)] += 1
+            self.deliveries[rpc] += 1
 
-    def _before(self, fault: _Fault | None) -> tuple[int, Headers, bytes] | None:
+    def _before(self, fault: _Fault | None) -> FullResponse | None:
         """Raise what keeps a request from arriving, or give what answers it in place of the service."""
         if fault is None:
             return None
         if fault.kind == "refuse":
-            raise ConnectionError("refused, as planned")
+            raise NotSentError("refused, as planned")
         if fault.kind == "drop_before_reading":
-            raise WriteError("dropped before it was read, as planned")
+            raise BrokenExchangeError("dropped before it was read, as planned")
         if fault.kind != "status":
             return None
         headers = Headers()
         headers["content-type"] = "application/json"
         if fault.retry_after is not None:
             headers["retry-after"] = fault.retry_after
-        return fault.status, headers, json.dumps({"code": fault.code, "message": "as planned"}).encode()
+        body = json.dumps({"code": fault.code, "message": "as planned"}).encode()
+        return FullResponse(fault.status, headers, body, Headers())
 
-    def _after(self, fault: _Fault | None, headers: Headers, body: bytes) -> bytes:
+    def _after(self, fault: _Fault | None, answer: FullResponse) -> FullResponse:
         """What becomes of the service's answer."""
         kind = fault.kind if fault else None
         if kind in ("drop_after_commit", "truncated_body"):
-            raise ReadError("broken off, as planned")
+            raise BrokenExchangeError("broken off, as planned")
         if kind == "wrong_content_type":
-            headers["content-type"] = "text/html"
+            answer.headers["content-type"] = "text/html"
+        if kind != "garbage":
+            return answer
         # No message begins like this, in either codec.
-        return b"\xff" * 12 + self._random.randbytes(64) if kind == "garbage" else body
+        noise = b"\xff" * 12 + self._random.randbytes(64)
+        return FullResponse(answer.status, answer.headers, noise, answer.trailers)
 
 
 class _Faulty:
-    """A transport with a plan around it."""
+    """What sends requests, with a plan around it."""
 
-    def __init__(self, http: Any, plan: FaultPlan) -> None:  # noqa: ANN401 # a transport of either kind
-        self._http = http
+    def __init__(self, sender: Any, plan: FaultPlan) -> None:  # noqa: ANN401 # of any kind
+        self._sender = sender
         self._plan = plan
-        self.leaves_gzip = getattr(http, "leaves_gzip", False)
 
-    def execute_sync(self, request: SyncRequest) -> SyncResponse:
-        fault = self._plan._next(request)
+    def send(self, method: str, url: str, headers: Headers, content: bytes, timeout: float) -> FullResponse:
+        deadline = time.monotonic() + timeout
+        fault = self._plan._next(rpc := _rpc(url))
         if (instead := self._plan._before(fault)) is not None:
-            status, headers, content = instead
-            return SyncResponse(status=status, headers=headers, content=content)
-        self._plan._delivered(request)
-        response: SyncResponse = self._http.execute_sync(request)
-        body = b"".join(bytes(chunk) for chunk in response.content)
-        if (late := _late(fault, request)) is not None:
-            time.sleep(late)
-            _check_deadline(fault, request)
-        content = self._plan._after(fault, response.headers, body)
-        return SyncResponse(
-            status=response.status, headers=response.headers, content=content, trailers=response.trailers
-        )
-
-    async def execute(self, request: Request) -> Response:
-        fault = self._plan._next(request)
-        if (instead := self._plan._before(fault)) is not None:
-            status, headers, content = instead
-            return Response(status=status, headers=headers, content=content)
-        self._plan._delivered(request)
-        response: Response = await self._http.execute(request)
-        body = b"".join([bytes(chunk) async for chunk in response.content])
-        if (late := _late(fault, request)) is not None:
-            await asyncio.sleep(late)
-            _check_deadline(fault, request)
-        content = self._plan._after(fault, response.headers, body)
-        return Response(status=response.status, headers=response.headers, content=content, trailers=response.trailers)
+            return instead
+        self._plan._delivered(rpc)
+        answer = self._sender.send(method, url, headers, content, timeout)
+        if fault and fault.kind == "delay":
+            time.sleep(max(0.0, min(fault.seconds, deadline - time.monotonic())))
+            if time.monotonic() >= deadline:
+                raise TimeoutError
+        return self._plan._after(fault, answer)
 
     def close(self) -> None:
-        self._http.close()
+        self._sender.close()
+
+
+class _AsyncFaulty:
+    """`_Faulty` for asyncio. Its deadline is whoever's awaits it."""
+
+    def __init__(self, sender: Any, plan: FaultPlan) -> None:  # noqa: ANN401 # of any kind
+        self._sender = sender
+        self._plan = plan
+
+    async def send(self, method: str, url: str, headers: Headers, content: bytes) -> FullResponse:
+        fault = self._plan._next(rpc := _rpc(url))
+        if (instead := self._plan._before(fault)) is not None:
+            return instead
+        self._plan._delivered(rpc)
+        answer = await self._sender.send(method, url, headers, content)
+        if fault and fault.kind == "delay":
+            await asyncio.sleep(fault.seconds)
+        return self._plan._after(fault, answer)
 
     async def aclose(self) -> None:
-        await self._http.aclose()
+        await self._sender.aclose()
 
 
-def _rpc(request: SyncRequest | Request) -> str:
-    return request.url.partition("?")[0].rpartition("/")[2]
-
-
-def _late(fault: _Fault | None, request: SyncRequest | Request) -> float | None:
-    """Seconds until the answer comes, or until nobody waits for it any more."""
-    return min(fault.seconds, seconds_left(request)) if fault and fault.kind == "delay" else None
-
-
-def _check_deadline(fault: _Fault | None, request: SyncRequest | Request) -> None:
-    if fault and fault.seconds >= seconds_left(request):
-        raise TimeoutError
+def _rpc(url: str) -> str:
+    return url.partition("?")[0].rpartition("/")[2]
 
 
 @pytest.fixture

@@ -4,9 +4,7 @@ import gc
 import gzip
 import json
 import socket
-import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -287,27 +285,6 @@ def test_a_lone_surrogate_is_no_text(connect: Connect, peer: Callable[[Script], 
     there = peer(answer(200, b'{"value": "\\ud800"}'))
     with pytest.raises(gitpod.APIResponseValidationError):
         connect(there.url, max_retries=0).get_value(secret_id=UUID)
-
-
-def test_a_transport_that_dawdles_does_not_outlast_the_deadline(peer: Callable[[Script], Peer]) -> None:
-    """Whatever it is, and from any thread."""
-
-    class Dawdling:
-        def execute_sync(self, _request: object) -> object:
-            return ended.wait(30)
-
-    ended = threading.Event()
-    client = Gitpod(bearer_token=TOKEN, base_url=peer(OK).url, http_client=Dawdling())
-
-    def create() -> BaseException | None:
-        with pytest.raises(gitpod.APITimeoutError) as caught:
-            client.secrets.create(**PARAMS, timeout=0.2)
-        return caught.value
-
-    with ThreadPoolExecutor(1) as pool:
-        found = [create(), pool.submit(create).result()]
-    assert [error.outcome for error in found if isinstance(error, gitpod.APIError)] == ["unknown", "unknown"]
-    ended.set()
 
 
 def test_a_failed_call_leaves_no_request_behind(connect: Connect, peer: Callable[[Script], Peer]) -> None:

@@ -328,11 +328,11 @@ def test_interrupts_leak_nothing(clients: Any, monkeypatch: pytest.MonkeyPatch) 
     """Ctrl-C passes through the frames of the RPC stack, which hold the request and its headers."""
     from gitpod._transport import connections
 
-    def interrupted(*_: object) -> None:
+    def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
     client = clients(Gitpod, "http://127.0.0.1:9", "binary")
-    monkeypatch.setattr(connections.SyncTransport, "execute_sync", interrupted)
+    monkeypatch.setattr(connections.SyncConnections, "post", interrupted)
     try:
         client.secrets.create(name="NAME", value=VALUE, project_id=UUID, api_only=True)
     except KeyboardInterrupt as error:

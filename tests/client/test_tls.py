@@ -31,6 +31,7 @@ import gitpod
 from gitpod import AsyncGitpod, Gitpod, GitpodError
 from gitpod._rpc import retry
 from gitpod.server.app import Embedded
+from gitpod.server.serving.http_connection import Connection
 
 HOST = "127.0.0.1"
 CANARY = "hunter2"
@@ -80,7 +81,7 @@ def serving(app: Any, pki: Path, **options: Any) -> Generator[str]:
         ssl_certfile=pki / "server.crt",
         ssl_keyfile=pki / "server.key",
         ssl_ca_certs=str(pki / "ca.pem"),
-        http="h11",
+        http=Connection,
         ws="none",
         lifespan="off",
         log_level="critical",
@@ -254,9 +255,12 @@ def test_a_proper_certificate_is_enough_for_a_copy(pki: Path, strict_url: str) -
             client.secrets.list()
 
 
-@pytest.mark.parametrize(("options", "offered"), [({}, ["h2", "http/1.1"]), ({"protocol": "grpc"}, ["h2"])])
-def test_the_handshake_offers_http2(connect: Connect, pki: Path, options: dict[str, str], offered: list[str]) -> None:
-    """And HTTP/1.1 beside it, save for gRPC, which cannot do with that."""
+@pytest.mark.parametrize("options", [{}, {"protocol": "grpc"}, {"http2": True}], ids=str)
+def test_the_handshake_offers_what_the_client_speaks(
+    connect: Connect, kind: type[Gitpod] | type[AsyncGitpod], pki: Path, options: dict[str, Any]
+) -> None:
+    """The async client has HTTP/2 beside HTTP/1.1, the sync one when it is asked for; gRPC has nothing else."""
+    offered = ["h2"] if options else ["h2", "http/1.1"] if kind is AsyncGitpod else ["http/1.1"]
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(pki / "server.pem")
     chosen: dict[str, str | None] = {}

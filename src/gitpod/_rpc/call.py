@@ -1,36 +1,28 @@
 """How the options of a client become those of its stub and of a call, and what becomes of a failure."""
 
 import json
-from collections.abc import Callable, Mapping
-from contextvars import copy_context
+from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from connectrpc.code import Code
 from connectrpc.codec import Codec, proto_binary_codec
 from connectrpc.compression import Compression
 from connectrpc.compression.gzip import GzipCompression
-from connectrpc.errors import ConnectError
 from connectrpc.protocol import ProtocolType
 from protobuf import Message, message_from_json_value
 
 from gitpod._options import Options, headers, seconds
-from gitpod._rpc.failure import LAST_ANSWER, Answer, Failure, forget_frames
+from gitpod._rpc.failure import forget_frames
 from gitpod._rpc.mask import mask_of
 from gitpod._rpc.retry import RetryInterceptor
 from gitpod._rpc.translate import translate
-from gitpod._transport.connections import MAX_RESPONSE_BYTES
-from gitpod._transport.interrupts import wait
+from gitpod._transport.body import MAX_RESPONSE_BYTES
 from gitpod._version import __version__
 from gitpod.errors import GitpodError, InvalidRequestError
 
 M = TypeVar("M", bound=Message)
-RES = TypeVar("RES")
 Headers = Mapping[str, str]
 
 USER_AGENT = f"gitpod-connect-python/{__version__}"
-GRACE = 0.1
-"""Seconds after a deadline that transports have to notice it themselves, and to say more about it."""
-
 PROTOCOLS = {"connect": ProtocolType.CONNECT, "grpc": ProtocolType.GRPC, "grpc-web": ProtocolType.GRPC_WEB}
 
 
@@ -113,20 +105,6 @@ class Calls:
         failure = translate(error, mask_of(request, call.credentials))
         forget_frames(error)
         return failure
-
-
-def patiently(rpc: Callable[..., RES], request: Message, call: Call) -> RES:
-    """Make a call by a helper thread: interruptible, and bound by its deadline whatever the transport does."""
-    context = copy_context()
-    try:
-        return wait(call.timeout + GRACE, context, rpc, request, **call.options())
-    except TimeoutError as error:
-        late = ConnectError(Code.DEADLINE_EXCEEDED, "Request timed out")
-        late.__cause__ = error
-        raise Failure(late, context.get(LAST_ANSWER) or Answer(1), None) from None
-    finally:
-        if (answer := context.get(LAST_ANSWER)) is not None:
-            LAST_ANSWER.set(answer)
 
 
 def _compression(name: str | None) -> Compression | None:

@@ -12,7 +12,7 @@ from connectrpc.errors import ConnectError, ErrorDetail
 from protobuf import Message
 
 from gitpod._transport.connections import HTTP_OK
-from gitpod._transport.native import is_permanent, was_unsent
+from gitpod._transport.failures import NotSentError
 from gitpod.errors import GitpodError
 
 if TYPE_CHECKING:
@@ -106,7 +106,7 @@ class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of
         """What became of the request, as far as this attempt and those before it prove it."""
         if self._in_doubt:
             return "unknown"
-        if was_unsent(self.error.__cause__):
+        if isinstance(self.error.__cause__, NotSentError):
             return "not_sent"
         if self.status is None:
             # Without a cause the deadline had passed before anything was sent.
@@ -132,8 +132,10 @@ class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of
     def is_transient(self) -> bool:
         """Whether another attempt may succeed, where it does no harm."""
         cause = self.error.__cause__
-        if isinstance(cause, GitpodError | asyncio.CancelledError) or is_permanent(cause):
+        if isinstance(cause, GitpodError | asyncio.CancelledError):
             return False
+        if isinstance(cause, NotSentError):
+            return not cause.permanent
         # A 200 that did not make it into a result was cut off or garbled.
         return self.status is None or self.status in {HTTP_OK, *TRANSIENT}
 

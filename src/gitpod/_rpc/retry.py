@@ -9,10 +9,10 @@ import logging
 import os
 import random
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
@@ -21,7 +21,6 @@ from connectrpc.request import RequestContext
 
 from gitpod._rpc.failure import Answer, Failure
 from gitpod._rpc.mask import mask_of
-from gitpod._transport.interrupts import is_given_up
 
 REQ = TypeVar("REQ")
 RES = TypeVar("RES")
@@ -59,25 +58,20 @@ class RetryInterceptor:
         self, call_next: Callable[[REQ, RequestContext[Any, Any]], RES], request: REQ, ctx: RequestContext[Any, Any], /
     ) -> RES:
         """Call until it succeeds or must not be repeated (connectrpc.interceptor.UnaryInterceptorSync)."""
-        failure, attempts = None, 0
-        while True:
-            attempts += 1
-            with Answer(attempts) as answer:
+        steps = self._steps(request, ctx)
+        outcome: RES | ConnectError | None = None
+        try:
+            while True:
+                pause = steps.send(outcome)
+                if pause is not None:
+                    time.sleep(pause)
+                    continue
                 try:
-                    response = call_next(request, ctx)
+                    outcome = call_next(request, ctx)
                 except ConnectError as error:
-                    failure = Failure(error, answer, failure)
-                else:
-                    _log(request, ctx, answer, "ok")
-                    return response
-            delay = self._delay(failure, answer, request, ctx)
-            if delay is None:
-                done: RES = ctx.method.output()
-                return done
-            time.sleep(delay)
-            if is_given_up():
-                raise failure
-            _write_deadline(ctx)
+                    outcome = error
+        except StopIteration as done:
+            return cast("RES", done.value)
 
     async def intercept_unary(
         self,
@@ -87,22 +81,42 @@ class RetryInterceptor:
         /,
     ) -> RES:
         """`intercept_unary_sync` for connectrpc.interceptor.UnaryInterceptor."""
+        steps = self._steps(request, ctx)
+        outcome: RES | ConnectError | None = None
+        try:
+            while True:
+                pause = steps.send(outcome)
+                if pause is not None:
+                    await asyncio.sleep(pause)
+                    continue
+                try:
+                    outcome = await call_next(request, ctx)
+                except ConnectError as error:
+                    outcome = error
+        except StopIteration as done:
+            return cast("RES", done.value)
+
+    def _steps(self, request: object, ctx: RequestContext[Any, Any]) -> Generator[float | None, Any, Any]:
+        """A call as the steps that sync and async drive: None asks for an attempt, a number for a pause of seconds.
+
+        What an attempt came to is sent in: the answer, or a ConnectError. Returns the answer of the call.
+
+        Raises:
+            Failure: it failed, and must not be sent again.
+        """
         failure, attempts = None, 0
         while True:
             attempts += 1
             with Answer(attempts) as answer:
-                try:
-                    response = await call_next(request, ctx)
-                except ConnectError as error:
-                    failure = Failure(error, answer, failure)
-                else:
-                    _log(request, ctx, answer, "ok")
-                    return response
+                outcome = yield None
+            if not isinstance(outcome, ConnectError):
+                _log(request, ctx, answer, "ok")
+                return outcome
+            failure = Failure(outcome, answer, failure)
             delay = self._delay(failure, answer, request, ctx)
             if delay is None:
-                done: RES = ctx.method.output()
-                return done
-            await asyncio.sleep(delay)
+                return ctx.method.output()
+            yield delay
             _write_deadline(ctx)
 
     def _delay(self, failure: Failure, answer: Answer, request: object, ctx: RequestContext[Any, Any]) -> float | None:

@@ -10,7 +10,7 @@ from protovalidate import ViolationsPb
 
 from gitpod._messages.results import UntrustedResponseError
 from gitpod._rpc.failure import LAST_ANSWER, Failure
-from gitpod._transport.native import is_connection_error
+from gitpod._transport.failures import NotSentTimeoutError
 from gitpod.errors import (
     UNKNOWN,
     APIConnectionError,
@@ -58,11 +58,11 @@ def _kind(failure: Failure) -> tuple[type[APIError], str]:
     """The class of a failure, and its text."""
     cause, status = failure.error.__cause__, failure.status
     if isinstance(cause, TimeoutError) or (status is None and cause is None):
-        return APITimeoutError, "no answer before the deadline"
-    if status is None or is_connection_error(cause):
-        hint = "; is base_url right?" if failure.outcome == "not_sent" else ""
-        text = failure.error.message.removeprefix("Request failed: ")
-        return APIConnectionError, f"the connection failed: {text}{hint}"
+        return APITimeoutError, str(cause) if isinstance(
+            cause, NotSentTimeoutError
+        ) else "no answer before the deadline"
+    if status is None or isinstance(cause, OSError):
+        return APIConnectionError, f"the connection failed: {failure.error.message}"
     if failure.by_service:
         return status_error(status), failure.error.message or "the service gave no reason"
     if 300 <= status < 400:  # noqa: PLR2004 # HTTP redirects

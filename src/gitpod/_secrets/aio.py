@@ -4,10 +4,9 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic
-from typing import TypeVar, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack, cast
 
 from protobuf import Message
-from pyqwest import Client
 
 from gitpod import types
 from gitpod._messages import requests, results
@@ -16,11 +15,14 @@ from gitpod._rpc.call import Call, Calls, Headers
 from gitpod._rpc.tracebacks import without_frames, without_frames_async
 from gitpod._secrets import put
 from gitpod._secrets.raw import AsyncSecretsWithRawResponse
-from gitpod._transport.connections import AsyncTransport
+from gitpod._transport.connections import AsyncConnections
 from gitpod.errors import APIError, GitpodError
 from gitpod.pagination import AsyncPaginator, AsyncSecretsPage
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClient
 from gitpod_proto.gitpod.v1.secret_pb import ListSecretsRequest
+
+if TYPE_CHECKING:
+    from pyqwest import Client
 
 T = TypeVar("T")
 RES = TypeVar("RES", bound=Message)
@@ -29,9 +31,10 @@ RES = TypeVar("RES", bound=Message)
 class AsyncSecrets(Calls):
     """`AsyncGitpod().secrets`: `Secrets`, awaited. `Secrets` documents parameters and errors."""
 
-    def __init__(self, options: Options, transport: AsyncTransport) -> None:
+    def __init__(self, options: Options, transport: AsyncConnections) -> None:
         super().__init__(options, transport.endpoint.address)
-        http = Client(transport)
+        # connectrpc calls no more of a pyqwest.Client than what stands here in its place.
+        http = cast("Client", transport)
         self._stub = SecretServiceClient(http_client=http, **self._stub_options())
         self._repeating = SecretServiceClient(http_client=http, **self._stub_options(repeat=True))
 

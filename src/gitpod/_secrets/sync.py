@@ -4,27 +4,28 @@ Parameters become a message in `_params.py`, which goes through the generated st
 `_transport.py`; the answer becomes a result in `_results.py`, or a failure an exception in `_translate.py`.
 """
 
-import threading
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import TypeVar, Unpack
+from typing import TYPE_CHECKING, TypeVar, Unpack, cast
 
 from protobuf import Message
-from pyqwest import SyncClient
 
 from gitpod import types
 from gitpod._messages import requests, results
 from gitpod._options import Options
-from gitpod._rpc.call import Call, Calls, Headers, patiently
+from gitpod._rpc.call import Call, Calls, Headers
 from gitpod._rpc.tracebacks import without_frames
 from gitpod._secrets import put
 from gitpod._secrets.raw import SecretsWithRawResponse
-from gitpod._transport.connections import SyncTransport
+from gitpod._transport.connections import SyncConnections
 from gitpod.errors import APIError
 from gitpod.pagination import SyncSecretsPage
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClientSync
 from gitpod_proto.gitpod.v1.secret_pb import ListSecretsRequest
+
+if TYPE_CHECKING:
+    from pyqwest import SyncClient
 
 T = TypeVar("T")
 RES = TypeVar("RES", bound=Message)
@@ -42,10 +43,10 @@ class Secrets(Calls):
     `APIResponseValidationError`. The error's `outcome` says whether the request was processed.
     """
 
-    def __init__(self, options: Options, transport: SyncTransport) -> None:
+    def __init__(self, options: Options, transport: SyncConnections) -> None:
         super().__init__(options, transport.endpoint.address)
-        self._transport = transport
-        http = SyncClient(transport)
+        # connectrpc calls no more of a pyqwest.SyncClient than what stands here in its place.
+        http = cast("SyncClient", transport)
         self._stub = SecretServiceClientSync(http_client=http, **self._stub_options())
         self._repeating = SecretServiceClientSync(http_client=http, **self._stub_options(repeat=True))
 
@@ -199,11 +200,8 @@ class Secrets(Calls):
         self._send(self._stub.delete_secret, request, results.empty_response, call)
 
     def _send(self, rpc: Callable[..., RES], request: Message, read: Callable[[RES], T], call: Call) -> T:
-        is_main = threading.current_thread() is threading.main_thread()
         try:
-            if not is_main and self._transport.is_punctual:
-                return read(rpc(request, **call.options()))
-            return read(patiently(rpc, request, call))
+            return read(rpc(request, **call.options()))
         except Exception as error:  # noqa: BLE001 # translate returns what it does not know
             failure = self._translated(error, request, call)
         raise failure

@@ -1,1 +1,1 @@
-"""What is below the stub: HTTP connections."""
+"""Below the stub: how requests reach the service, and what a failure on the way proves."""

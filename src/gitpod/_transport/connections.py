@@ -1,56 +1,60 @@
-"""The connections of a client: opened at the first request, bounded, and closed.
+"""The connections that a client and its copies share: opened at the first request, and closed with the client.
 
-`_http.py` knows how to make HTTP connections; the embedded service is called in process.
+A stub sends by what stands here in place of a pyqwest client: connectrpc calls its `post`, and for gRPC and
+gRPC-Web its `stream`. Below it, each way to a service is an object with one method, `send`.
 """
 
 import json
 import os
+from contextlib import asynccontextmanager, contextmanager
 from threading import RLock
+from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from gitpod._transport.fork import lost_pyqwest
-from gitpod._transport.native import connect, leaves_gzip, not_in_a_fork, settle_at_exit
-from gitpod.errors import UNKNOWN, APIConnectionError, APIResponseValidationError, GitpodError
+from gitpod._transport.failures import NotSentError, ending, forked
+from gitpod._transport.threads import in_thread, is_ending
+from gitpod.errors import APIConnectionError, GitpodError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from collections.abc import AsyncGenerator, Callable, Generator
 
-    from pyqwest import Headers, Request, Response, SyncRequest, SyncResponse
-    from typing_extensions import Buffer
+    from pyqwest import FullResponse, Headers, Response, SyncResponse
 
-    from gitpod._options import Endpoint
+    from gitpod._endpoint import Endpoint
+    from gitpod._transport.proxy import Proxy
     from gitpod.server.app import Embedded
 
 HTTP_OK = 200
 CLOSED = "the client is closed"
-
-MAX_RESPONSE_BYTES = 4 * 1024 * 1024
-"""The largest answer to read, decompressed. A page of 100 secrets is some 50 KiB."""
+NATIVE = "HTTP/2 (gRPC, http2=True, or a proxy by SOCKS or TLS)"
 
 
-class _Transport:
-    """The connections that a client and its copies share."""
+class _Connections:
+    """What both kinds of client share: opening, forks, the embedded service.
+
+    Args:
+        endpoint: where the service is.
+        sender: what sends requests by the caller's `http_client`, None where there is none.
+    """
 
     is_async: bool
 
-    def __init__(self, endpoint: "Endpoint") -> None:
+    def __init__(self, endpoint: "Endpoint", sender: Any = None) -> None:  # noqa: ANN401 # of `given.py`
         self.endpoint = endpoint
-        # What `gitpod.testing` puts around the connections.
+        # `gitpod.testing` puts faults around the connections.
         self.wrap: Callable[[Any], Any] = _as_it_is
-        # Reentrant, as a signal handler may make a call while the thread that it interrupted opens.
+        self._given = sender
         self.reset_lock()
         _EVERY.add(self)
         self._made_by = os.getpid()
         self._pid: int | None = None
         self._closed = False
-        self._http: Any = None
+        self._sender: Any = None
         self._service: Embedded | None = None
         self._from_before_fork: list[object] = []
 
     def reset_lock(self) -> None:
-        """Make a lock that nobody holds."""
+        """Make a lock that nobody holds. Reentrant: a signal handler may call while its own thread opens."""
         self._lock = RLock()
 
     @property
@@ -58,65 +62,41 @@ class _Transport:
         """Whether there was a request in this process."""
         return self._pid == os.getpid()
 
-    @property
-    def is_punctual(self) -> bool:
-        """Whether requests end with their deadline, whatever the peer does."""
-        return self.endpoint.is_embedded or (self.endpoint.http_client is None and not lost_pyqwest())
-
-    def _open(self) -> "Any":  # noqa: ANN401 # one of the transports of pyqwest
-        """The transport for this process, opened at the first request."""
-        http = self._http
-        if http is not None and self._pid == os.getpid():
+    def _open(self) -> Any:  # noqa: ANN401 # a sender
+        """What sends requests in this process, made at the first of them."""
+        if self.endpoint.is_embedded and is_ending():
+            raise ending("the embedded service")
+        sender = self._sender
+        if sender is not None and self._pid == os.getpid():
             # Without the lock, which the very thread may hold that a signal handler interrupted.
-            return http
+            return sender
         with self._lock:
             if self._closed:
                 raise GitpodError(CLOSED)
             if self._pid != os.getpid():
                 self._leave_to_the_parent()
-                http = self._connect()
-                self._http = self._http or self.wrap(http)
+                sender = self._connect()
+                self._sender = self._sender or self.wrap(sender)
                 self._pid = os.getpid()
-            return self._http
+            return self._sender
 
     def _connect(self) -> object:
-        """Make the transport."""
+        """Make what sends requests."""
         if self.endpoint.is_embedded:
             return self._call_in_process(self._service or self._embed())
-        if self.is_async:
-            settle_at_exit()
-        if self.endpoint.http_client is None:
-            return connect(self.endpoint, is_async=self.is_async)
+        if self._given is None:
+            return self._reach()
         if self._made_by != os.getpid():
             # Its sockets are the parent's, and answers on them may be to the parent's requests.
-            raise not_in_a_fork("the http_client")
-        return self.endpoint.http_client
+            raise forked("the http_client")
+        return self._given
+
+    def _reach(self) -> object:
+        """Make connections of our own to a service on the network."""
+        raise NotImplementedError
 
     def _call_in_process(self, service: "Embedded") -> object:
         raise NotImplementedError
-
-    def _leave_to_the_parent(self) -> None:
-        if self._pid is None:
-            return
-        if self._service is not None:
-            if self._service.in_memory:
-                raise not_in_a_fork("a store in memory")
-            # The parent's threads are gone and its SQLite connections must not be used, nor closed, here.
-            self._service.abandon()
-        self._from_before_fork += [self._http, self._service]
-        self._http = self._service = None
-
-    def _take(self) -> "Any":  # noqa: ANN401 # as above
-        """Mark the client closed, and take what is left to close."""
-        with self._lock:
-            self._closed = True
-            http, self._http = self._http, None
-            own = not self.endpoint.is_embedded and self.endpoint.http_client is None
-            return http if own and self._pid == os.getpid() else None
-
-    def _close_service(self) -> None:
-        if self._service is not None and self._pid == os.getpid():
-            self._service.close()
 
     def _embed(self) -> "Embedded":
         from gitpod.server.app import Embedded
@@ -131,161 +111,192 @@ class _Transport:
             raise APIConnectionError(f"unavailable: {why}", code="unavailable", outcome="not_sent") from None
         return self._service
 
+    def _leave_to_the_parent(self) -> None:
+        if self._pid is None:
+            return
+        if self._service is not None:
+            if self._service.in_memory:
+                raise forked("a store in memory")
+            # The parent's threads are gone and its SQLite connections must not be used, nor closed, here.
+            self._service.abandon()
+        self._from_before_fork += [self._sender, self._service]
+        self._sender = self._service = None
 
-_EVERY: "WeakSet[_Transport]" = WeakSet()
+    def _take(self) -> Any:  # noqa: ANN401 # a sender
+        """Mark the client closed, and take what is left to close."""
+        with self._lock:
+            self._closed = True
+            sender, self._sender = self._sender, None
+            own = not self.endpoint.is_embedded and self._given is None
+            return sender if own and self._pid == os.getpid() else None
+
+    def _close_service(self) -> None:
+        if self._service is not None and self._pid == os.getpid():
+            self._service.close()
+
+    def _refused(self, error: NotSentError) -> Exception:
+        """The failure of a request that was not taken: closing comes first, as it explains the other."""
+        return GitpodError(CLOSED) if self._closed else error
+
+
+_EVERY: "WeakSet[_Connections]" = WeakSet()
 
 
 def _after_in_child() -> None:
     # Another thread of the parent may have held a lock as it forked.
-    for transport in _EVERY:
-        transport.reset_lock()
+    for connections in list(_EVERY):
+        connections.reset_lock()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_in_child)
 
 
-def _as_it_is(http: "Any") -> "Any":  # noqa: ANN401 # as above
-    return http
+def _as_it_is(sender: Any) -> Any:  # noqa: ANN401 # of any kind
+    return sender
 
 
-class SyncTransport(_Transport):
-    """The connections of `Gitpod` (pyqwest.SyncTransport)."""
+class SyncConnections(_Connections):
+    """The connections of `Gitpod`, in place of a pyqwest.SyncClient."""
 
     is_async = False
 
-    def execute_sync(self, request: "SyncRequest") -> "SyncResponse":
-        """Send a request, and read the answer to its end."""
+    def post(self, url: str, headers: "Headers", content: bytes, timeout: float) -> "FullResponse":
+        """Send a request and read the answer, within `timeout` seconds."""
+        try:
+            return _checked(self._open().send("POST", url, headers, content, timeout))
+        except NotSentError as error:
+            raise self._refused(error) from None
+
+    @contextmanager
+    def stream(
+        self, method: str, url: str, headers: "Headers", content: bytes, timeout: float
+    ) -> "Generator[SyncResponse]":
+        """`post` for gRPC and gRPC-Web: the answer is read to its end, trailers included, before it is given."""
         from pyqwest import SyncResponse
 
-        http = self._open()
-        try:
-            response: SyncResponse = http.execute_sync(request)
-        except RuntimeError:
-            # The embedded service's executor was shut down between the two.
-            if self._closed:
-                raise GitpodError(CLOSED) from None
-            raise
-        body = _Body(http, response.headers)
-        with response:
-            try:
-                for chunk in response.content:
-                    body.add(chunk)
-                body.end()
-            except Exception as error:  # noqa: BLE001 # raised again
-                raise _broken(error) from None
-        content = _checked(response.status, response.headers, bytes(body.data))
-        return SyncResponse(
-            status=response.status, headers=response.headers, content=content, trailers=response.trailers
-        )
+        assert method == "POST"  # noqa: S101 # neither protocol has another
+        whole = self.post(url, headers, content, timeout)
+        yield SyncResponse(status=whole.status, headers=whole.headers, content=whole.content, trailers=whole.trailers)
 
     def close(self) -> None:
         """Close every connection, and the embedded service. Safe to repeat."""
-        http = self._take()
-        if http is not None:
-            http.close()
+        sender = self._take()
+        if sender is not None:
+            sender.close()
         self._close_service()
+
+    def _reach(self) -> object:
+        from gitpod._transport.pool import Pool
+
+        proxy = _proxy(self.endpoint)
+        if _suits_pool(self.endpoint, proxy):
+            return Pool(self.endpoint, proxy)
+        from gitpod._transport.native import native_transport
+        from gitpod._transport.native_threads import is_usable
+
+        if not is_usable():
+            raise forked(NATIVE)
+        return native_transport(self.endpoint, proxy, is_async=False)
 
     def _call_in_process(self, service: "Embedded") -> object:
         from pyqwest.testing import WSGITransport
 
-        return WSGITransport(service.wsgi, executor=service.executor)
+        from gitpod._transport.native import SyncNative
+
+        return SyncNative(WSGITransport(service.wsgi, executor=service.executor))
 
 
-class AsyncTransport(_Transport):
-    """The connections of `AsyncGitpod` (pyqwest.Transport)."""
+class AsyncConnections(_Connections):
+    """The connections of `AsyncGitpod`, in place of a pyqwest.Client."""
 
     is_async = True
 
-    async def execute(self, request: "Request") -> "Response":
-        """Send a request, and read the answer to its end."""
-        from asyncio import wrap_future
-        from contextvars import copy_context
+    async def post(self, url: str, headers: "Headers", content: bytes) -> "FullResponse":
+        """Send a request and read the answer."""
+        try:
+            # Opening a store waits for the disk.
+            waits = self.endpoint.is_embedded and self._sender is None
+            sender = await _off_the_loop(self._open) if waits else self._open()
+            return _checked(await sender.send("POST", url, headers, content))
+        except NotSentError as error:
+            raise self._refused(error) from None
 
+    @asynccontextmanager
+    async def stream(self, method: str, url: str, headers: "Headers", content: bytes) -> "AsyncGenerator[Response]":
+        """`post` for gRPC and gRPC-Web: the answer is read to its end, trailers included, before it is given."""
         from pyqwest import Response
 
-        from gitpod._transport.interrupts import start
-
-        # Opening a store waits for the disk, in a thread that a loop's end does not wait for.
-        waits = self.endpoint.is_embedded and self._http is None
-        http = await wrap_future(start(copy_context(), self._open)) if waits else self._open()
-        response: Response = await http.execute(request)
-        body = _Body(http, response.headers)
-        async with response:
-            try:
-                async for chunk in response.content:
-                    body.add(chunk)
-                body.end()
-            except Exception as error:  # noqa: BLE001 # raised again
-                raise _broken(error) from None
-        content = _checked(response.status, response.headers, bytes(body.data))
-        return Response(status=response.status, headers=response.headers, content=content, trailers=response.trailers)
+        assert method == "POST"  # noqa: S101 # neither protocol has another
+        whole = await self.post(url, headers, content)
+        yield Response(status=whole.status, headers=whole.headers, content=whole.content, trailers=whole.trailers)
 
     async def aclose(self) -> None:
         """Close every connection, and the embedded service. Safe to repeat."""
-        from asyncio import to_thread
+        if self.endpoint.is_embedded:
+            # An opening that is under way holds the lock for as long as the disk takes, and closing waits for the
+            # calls under way, which a cancelled task may have left behind.
+            await _off_the_loop(self._take)
+            await _off_the_loop(self._close_service)
+        elif (sender := self._take()) is not None:
+            await sender.aclose()
 
-        # An opening that is under way holds the lock for as long as the disk takes.
-        http = await to_thread(self._take)
-        if http is not None:
-            await http.aclose()
-        # Waits for the calls under way, which a cancelled task may have left behind.
-        await to_thread(self._close_service)
+    def _reach(self) -> object:
+        from gitpod._transport.native import native_transport
+        from gitpod._transport.native_threads import is_usable, settle_at_exit
+
+        proxy = _proxy(self.endpoint)
+        if is_usable():
+            settle_at_exit()
+            return native_transport(self.endpoint, proxy, is_async=True)
+        if not _suits_pool(self.endpoint, proxy):
+            raise forked(NATIVE)
+        from gitpod._transport.pool import AsyncPool, Pool
+
+        return AsyncPool(Pool(self.endpoint, proxy))
 
     def _call_in_process(self, service: "Embedded") -> object:
         from pyqwest.testing import ASGITransport
 
-        return ASGITransport(service.asgi)
+        from gitpod._transport.native import AsyncNative
+
+        return AsyncNative(ASGITransport(service.asgi))
 
 
-class _Body:
-    """What there is of an answer; pyqwest itself would read and decompress any amount."""
+def _proxy(endpoint: "Endpoint") -> "Proxy | None":
+    from gitpod._transport.proxy import proxy_for  # not for embedded services
 
-    def __init__(self, http: object, headers: "Headers") -> None:
-        self.data = bytearray()
-        self._unzip: Any = None
-        if leaves_gzip(http) and headers.get("content-encoding", "") == "gzip":
-            # They leave it as it comes, which some gateways compress though they were asked not to.
-            import zlib
-
-            self._unzip = zlib.decompressobj(wbits=31)
-
-    def add(self, chunk: "Buffer") -> None:
-        """Keep a chunk, unless it is too much."""
-        self.data += self._unzip.decompress(chunk, MAX_RESPONSE_BYTES + 1) if self._unzip else chunk
-        if len(self.data) > MAX_RESPONSE_BYTES:
-            raise APIResponseValidationError(f"the answer is larger than {MAX_RESPONSE_BYTES} bytes{UNKNOWN}")
-
-    def end(self) -> None:
-        """See that nothing is missing."""
-        if self._unzip and not self._unzip.eof:
-            raise ValueError("the compressed answer broke off")
+    return proxy_for(endpoint.host, endpoint.port) if endpoint.is_https else None
 
 
-def _broken(error: Exception) -> Exception:
-    """The error of an answer that broke off. Whatever it says, the request had been read."""
-    from pyqwest import ReadError
-
-    return error if isinstance(error, TimeoutError | GitpodError) else ReadError(str(error))
+def _suits_pool(endpoint: "Endpoint", proxy: "Proxy | None") -> bool:
+    """Whether the standard library has what it takes: not HTTP/2, and not SOCKS or TLS to a proxy."""
+    return not endpoint.http2 and (proxy is None or proxy.scheme == "http")
 
 
-def _checked(status: int, headers: "Headers", body: bytes) -> bytes:
-    """The body. JSON of an error that is no Connect error, as gateways write it, loses its content type.
+async def _off_the_loop(function: "Callable[[], Any]") -> Any:  # noqa: ANN401 # whatever it returns
+    """Call what waits in a thread; inline where the interpreter is ending, which starts no thread any more."""
+    from asyncio import wrap_future
 
-    connectrpc makes up a code for it, and a gateway's 503 would pass for the word of the service that it
-    did nothing.
+    return function() if is_ending() else await wrap_future(in_thread(function))
+
+
+def _checked(answer: "FullResponse") -> "FullResponse":
+    """The answer. JSON of an error that is no Connect error, as gateways write it, loses its content type.
+
+    connectrpc makes up a code for it, and a gateway's 503 would pass for the word of the service that it did nothing.
     """
+    if answer.status == HTTP_OK:
+        return answer
     from connectrpc.code import Code
 
-    if status == HTTP_OK:
-        return body
     try:
-        error: Any = json.loads(body)
+        error: Any = json.loads(answer.content)
         details: list[dict[str, object]] = error.get("details", [])
         texts = [error.get("message", ""), *(detail.get(key, "") for detail in details for key in ("type", "value"))]
         is_connect = bool(Code(error["code"])) and all(isinstance(text, str) for text in texts)
     except (AttributeError, ValueError, LookupError, TypeError, RecursionError):
         is_connect = False
     if not is_connect:
-        headers["content-type"] = "application/octet-stream"
-    return body
+        answer.headers["content-type"] = "application/octet-stream"
+    return answer

@@ -1,114 +1,178 @@
-"""httpx clients as pyqwest transports. Loaded only when the caller gave one."""
+"""What a caller gave as `http_client`: a client of httpx or httpx2, a transport of pyqwest's kind, or an application.
 
-from collections.abc import AsyncIterator, Generator, Iterator
+httpx and httpx2 are never imported here: whoever has a client of one has loaded it.
+"""
+
+import sys
+from collections.abc import Generator
 from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
-import httpx
-from pyqwest import (
-    ConnectTimeout,
-    Headers,
-    ReadError,
-    Request,
-    Response,
-    SyncRequest,
-    SyncResponse,
-)
+from pyqwest import FullResponse, Headers
 
-from gitpod._transport.native import CONNECT_TIMEOUT, seconds_left
+from gitpod._transport.body import Body
+from gitpod._transport.failures import BrokenExchangeError, NotSentError, NotSentTimeoutError
+from gitpod._transport.pool import CONNECT_TIMEOUT
 from gitpod.errors import GitpodError
 
+HINT = "(pip install 'gitpod-connect[httpx]')"
+SYNC_KINDS = f"an httpx.Client or httpx2.Client {HINT}, a sync transport of pyqwest, or a WSGI application"
+ASYNC_KINDS = f"an httpx.AsyncClient or httpx2.AsyncClient {HINT}, a transport of pyqwest, or an ASGI application"
 
-class HTTPXTransport:
-    """An `httpx.Client` as a `pyqwest.SyncTransport`."""
 
-    leaves_gzip = True
+def adapt(http_client: Any, *, is_async: bool) -> Any:  # noqa: ANN401 # whatever the caller gave
+    """What sends requests by the caller's `http_client`.
 
-    def __init__(self, client: httpx.Client) -> None:
-        self._client = client
+    Raises:
+        GitpodError: it is of no kind that can.
+    """
+    if is_httpx(http_client, is_async=is_async):
+        return AsyncHTTPX(http_client) if is_async else SyncHTTPX(http_client)
+    from gitpod._transport.native import AsyncNative, SyncNative  # not for httpx
 
-    def execute_sync(self, request: SyncRequest) -> SyncResponse:
-        """Send a request; redirects are not followed, whatever the client's own setting."""
-        _check_open(self._client)
-        deadline = monotonic() + seconds_left(request)
-        sent = _request(self._client, request)
-        began = sent.extensions["trace"] = _Trace()
-        with _translated(began):
-            response = self._client.send(sent, stream=True, follow_redirects=False)
-        return SyncResponse(
-            status=response.status_code, headers=_headers(response), content=_content(response, deadline)
+    if is_app(http_client, is_async=is_async):
+        from pyqwest.testing import ASGITransport, WSGITransport
+
+        sender = (
+            AsyncNative(_Application(ASGITransport(http_client)))
+            if is_async
+            else SyncNative(WSGITransport(http_client))
         )
+        sender.is_application = True
+        return sender
+    sends = "execute" if is_async else "execute_sync"
+    # pyqwest's clients have such a method too; what they add to their transport is done here already.
+    is_client = hasattr(http_client, "stream")
+    if hasattr(http_client, sends) and not is_client and not isinstance(http_client, type):
+        return AsyncNative(http_client) if is_async else SyncNative(http_client)
+    raise GitpodError(f"http_client: must be {ASYNC_KINDS if is_async else SYNC_KINDS}")
 
 
-class AsyncHTTPXTransport:
-    """An `httpx.AsyncClient` as a `pyqwest.Transport`."""
+def is_app(http_client: Any, *, is_async: bool) -> bool:  # noqa: ANN401 # whatever the caller gave
+    """Whether this is an ASGI application, or a WSGI application."""
+    from inspect import iscoroutinefunction  # only for an http_client
 
-    leaves_gzip = True
+    if not callable(http_client) or isinstance(http_client, type):
+        return False
+    called = getattr(http_client, "__call__", None)  # noqa: B004 # which may be a coroutine function
+    return (iscoroutinefunction(http_client) or iscoroutinefunction(called)) == is_async
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
+
+def is_httpx(http_client: object, *, is_async: bool) -> bool:
+    """Whether this is a client of httpx or httpx2, or of a class derived from one."""
+    name = "AsyncClient" if is_async else "Client"
+    modules = [sys.modules[name] for name in ("httpx", "httpx2") if name in sys.modules]
+    return any(isinstance(http_client, getattr(module, name)) for module in modules)
+
+
+class _HTTPX:
+    """What the clients for sync and async share."""
+
+    is_application = has_trailers = False
+
+    def __init__(self, client: Any) -> None:  # noqa: ANN401 # of either module
         self._client = client
+        # A class that is derived from one of theirs stands in another module.
+        names = [kind.__module__.partition(".")[0] for kind in type(client).__mro__]
+        self._httpx: Any = sys.modules[next(name for name in names if name in ("httpx", "httpx2"))]
 
-    async def execute(self, request: Request) -> Response:
-        """Send a request; redirects are not followed, whatever the client's own setting."""
-        _check_open(self._client)
-        sent = _request(self._client, request)
+    def _request(self, method: str, url: str, headers: Headers, content: bytes, timeout: float | None) -> Any:  # noqa: ANN401 # httpx.Request
+        if self._client.is_closed:
+            raise GitpodError("http_client: is closed")
+        # httpx decompresses without a bound.
+        sent = {**dict(headers.items()), "accept-encoding": "identity"}
+        # Each of httpx's steps may take what is left for all of them.
+        connect = CONNECT_TIMEOUT if timeout is None else min(timeout, CONNECT_TIMEOUT)
+        limits = self._httpx.Timeout(timeout, connect=connect)
+        return self._client.build_request(method, url, headers=sent, content=content, timeout=limits)
+
+    @contextmanager
+    def _translated(self, began: "_Trace") -> Generator[None, None, None]:
+        """Raise httpx's errors as failures of an exchange. A hook of the caller's may raise any, after all was sent."""
+        httpx = self._httpx
+        unsent = (
+            httpx.ConnectError,
+            httpx.ConnectTimeout,
+            httpx.PoolTimeout,
+            httpx.ProxyError,
+            httpx.UnsupportedProtocol,
+        )
+        try:
+            yield
+        except GitpodError:
+            raise
+        except Exception as error:  # noqa: BLE001 # of httpx, or of the caller's own hooks
+            text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+            is_late = isinstance(error, httpx.TimeoutException | TimeoutError)
+            if isinstance(error, unsent) and began.is_unsent:
+                raise (NotSentTimeoutError if is_late else NotSentError)(text) from None
+            if is_late:
+                raise TimeoutError from None
+            raise BrokenExchangeError(text) from None
+
+
+class SyncHTTPX(_HTTPX):
+    """Sends requests by an `httpx.Client` or `httpx2.Client`."""
+
+    def send(self, method: str, url: str, headers: Headers, content: bytes, timeout: float) -> FullResponse:
+        """Send a request and read the answer; redirects are not followed, whatever the client's own setting.
+
+        A single read that goes on past the deadline is not cut short.
+        """
+        deadline = monotonic() + timeout
+        request = self._request(method, url, headers, content, timeout)
+        began = request.extensions["trace"] = _Trace()
+        with self._translated(began):
+            response = self._client.send(request, stream=True, follow_redirects=False)
+            began.is_unsent = False
+            try:
+                kept = _kept(response)
+                body = Body(kept, unzip=True)
+                for chunk in [response.content] if response.is_stream_consumed else response.iter_raw():
+                    if monotonic() > deadline:
+                        raise TimeoutError  # as if httpx had raised it
+                    body.add(chunk)
+                return FullResponse(response.status_code, kept, body.end(), Headers())
+            finally:
+                response.close()
+
+
+class AsyncHTTPX(_HTTPX):
+    """Sends requests by an `httpx.AsyncClient` or `httpx2.AsyncClient`. Its deadline is whoever's awaits it."""
+
+    async def send(self, method: str, url: str, headers: Headers, content: bytes) -> FullResponse:
+        """Send a request and read the answer; redirects are not followed, whatever the client's own setting."""
+        request = self._request(method, url, headers, content, None)
         began = _Trace()
-        sent.extensions["trace"] = began.later
-        with _translated(began):
-            response = await self._client.send(sent, stream=True, follow_redirects=False)
-        return Response(status=response.status_code, headers=_headers(response), content=_acontent(response))
+        request.extensions["trace"] = began.later
+        with self._translated(began):
+            response = await self._client.send(request, stream=True, follow_redirects=False)
+            began.is_unsent = False
+            try:
+                kept = _kept(response)
+                body = Body(kept, unzip=True)
+                if response.is_stream_consumed:
+                    body.add(response.content)
+                else:
+                    async for chunk in response.aiter_raw():
+                        body.add(chunk)
+                return FullResponse(response.status_code, kept, body.end(), Headers())
+            finally:
+                await response.aclose()
 
 
-def _check_open(client: httpx.Client | httpx.AsyncClient) -> None:
-    if client.is_closed:
-        raise GitpodError("http_client: is closed")
-
-
-def _request(client: httpx.Client | httpx.AsyncClient, request: SyncRequest | Request) -> httpx.Request:
-    headers = dict(request.headers.items())
-    # httpx decompresses without a bound.
-    headers["accept-encoding"] = "identity"
-    # Each of httpx's steps may take what is left for all of them.
-    left = seconds_left(request)
-    timeout = httpx.Timeout(left, connect=min(left, CONNECT_TIMEOUT))
-    content: Any = request.content
-    return client.build_request(request.method, request.url, headers=headers, content=content, timeout=timeout)
-
-
-def _headers(response: httpx.Response) -> Headers:
-    # A response that was read already, by a hook or a mock, is decompressed.
+def _kept(response: Any) -> Headers:  # noqa: ANN401 # httpx.Response
+    """The headers; those of the encoding go with a body that was read already, by a hook or a mock, and decoded."""
     dropped = {"content-encoding", "content-length"} if response.is_stream_consumed else set[str]()
     return Headers([(name, value) for name, value in response.headers.multi_items() if name not in dropped])
-
-
-def _content(response: httpx.Response, deadline: float) -> Iterator[bytes]:
-    with _translated(None):
-        try:
-            for chunk in [response.content] if response.is_stream_consumed else response.iter_raw():
-                if monotonic() > deadline:
-                    raise TimeoutError
-                yield chunk
-        finally:
-            response.close()
-
-
-async def _acontent(response: httpx.Response) -> AsyncIterator[bytes]:
-    with _translated(None):
-        try:
-            if response.is_stream_consumed:
-                yield response.content
-                return
-            async for chunk in response.aiter_raw():
-                yield chunk
-        finally:
-            await response.aclose()
 
 
 class _Trace:
     """Notes whether anything of a request was sent (httpcore's trace extension)."""
 
     def __init__(self) -> None:
+        # A transport that traces nothing proves nothing.
         self.is_unsent = False
         self._is_sending = False
 
@@ -116,29 +180,22 @@ class _Trace:
         # What a proxy is asked to connect to is not the request.
         method = getattr(info.get("request"), "method", b"CONNECT")
         self._is_sending = self._is_sending or (".send_request" in event and method != b"CONNECT")
-        # A transport that traces nothing proves nothing.
         self.is_unsent = not self._is_sending
 
     async def later(self, event: str, info: dict[str, Any]) -> None:
         self(event, info)
 
 
-UNSENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+class _Application:
+    """An ASGI application, whose own errors prove nothing."""
 
+    def __init__(self, transport: Any) -> None:  # noqa: ANN401 # pyqwest.testing.ASGITransport
+        self._transport = transport
 
-@contextmanager
-def _translated(began: _Trace | None) -> Generator[None, None, None]:
-    """Raise httpx's errors as pyqwest's, by which `_http.py` tells what was sent. Their texts hold no body.
-
-    A hook of the caller's may raise any of them, after everything was sent.
-    """
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 # of httpx, or of the caller's own hooks
-        text = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
-        if isinstance(error, UNSENT) and began is not None and began.is_unsent:
-            kind = ConnectTimeout if isinstance(error, httpx.TimeoutException) else ConnectionError
-            raise kind(text) from None
-        if isinstance(error, httpx.TimeoutException | TimeoutError):
-            raise TimeoutError from None
-        raise ReadError(text) from None
+    async def execute(self, request: Any) -> Any:  # noqa: ANN401 # pyqwest.Request, pyqwest.Response
+        try:
+            return await self._transport.execute(request)
+        except TimeoutError:
+            raise
+        except Exception as error:  # noqa: BLE001 # whatever an application raises
+            raise BrokenExchangeError(f"the application raised {type(error).__name__}") from None

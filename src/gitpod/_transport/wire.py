@@ -1,0 +1,217 @@
+"""One HTTP/1.1 connection over a socket. Every read and write on it ends with the deadline of its exchange.
+
+http.client parses the answers. The head of a request is written here, with its body in one piece.
+"""
+
+import os
+import ssl
+from http.client import HTTPException, HTTPResponse, RemoteDisconnected
+from io import BufferedReader, RawIOBase
+from time import monotonic
+from typing import Any
+from weakref import WeakSet
+
+from pyqwest import FullResponse, Headers
+
+from gitpod._transport.body import Body, known_length
+from gitpod._transport.dial import Target, dial, is_readable, not_sent
+from gitpod._transport.failures import UNWANTED, BrokenExchangeError, NotSentError
+
+CHUNK = 65536
+TLS_ALERT, SETTINGS = b"\x15\x03", b"\x04"
+OK, SWITCHING_PROTOCOLS = 200, 101
+
+CLIENT_CERTIFICATE_ALERTS = {
+    "SSLV3_ALERT_BAD_CERTIFICATE",
+    "SSLV3_ALERT_CERTIFICATE_EXPIRED",
+    "SSLV3_ALERT_CERTIFICATE_REVOKED",
+    "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
+    "TLSV13_ALERT_CERTIFICATE_REQUIRED",
+    "TLSV1_ALERT_UNKNOWN_CA",
+}
+"""The alerts by which a service refuses a client's certificate. Under TLS 1.3 they come with the first read."""
+
+
+class Connection:
+    """A connection to a service, for one exchange at a time.
+
+    Args:
+        target: where it leads.
+        deadline: when it must be established, by the monotonic clock.
+
+    Attributes:
+        idle_since: when the last exchange ended.
+
+    Raises:
+        NotSentError: it cannot be established.
+    """
+
+    def __init__(self, target: Target, deadline: float) -> None:
+        self._target = target
+        self._deadline = deadline
+        self._is_new = True
+        self.is_reusable = False
+        self.idle_since = 0.0
+        self._socket = dial(target.proxy or target, deadline)
+        _OPEN.add(self)
+        try:
+            if target.proxy is not None:
+                self._tunnel()
+            if target.context is not None:
+                self._socket.settimeout(self._left())
+                # An answer that is cut off must not look like one that ended.
+                self._socket = target.context.wrap_socket(
+                    self._socket, server_hostname=target.host, suppress_ragged_eofs=False
+                )
+        except BaseException as error:  # noqa: BLE001 # not_sent gives back what it does not know
+            self._socket.close()
+            raise not_sent(error, target) from None
+
+    @property
+    def is_quiet(self) -> bool:
+        """Whether nothing waits to be read: between two exchanges that is the peer's end, or its error."""
+        if self._socket.fileno() < 0 or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
+            return False
+        return not is_readable(self._socket)
+
+    def exchange(
+        self, method: str, path: str, headers: list[tuple[str, str]], content: bytes, deadline: float
+    ) -> FullResponse:
+        """Send a request and read the answer. `is_reusable` says whether the next one may follow.
+
+        Raises:
+            NotSentError: the peer speaks another protocol, so it made nothing of the request.
+            BrokenExchangeError: the connection failed.
+            APIResponseValidationError: the answer is too large.
+            TimeoutError: the deadline passed.
+        """
+        self._deadline, self.is_reusable = deadline, False
+        lines = [f"{method} {path} HTTP/1.1", f"host: {self._target.host_header}"]
+        lines += [f"{name}: {value}" for name, value in headers]
+        lines += [f"content-length: {len(content)}", "", ""]
+        try:
+            self._send("\r\n".join(lines).encode("latin-1") + content)
+            with self._answer(method) as response:
+                answered = Headers(response.headers.items())
+                body = self._body(response, answered)
+                self.is_reusable, self._is_new = not response.will_close, False
+        except TimeoutError:
+            raise TimeoutError from None
+        except (OSError, HTTPException, ValueError) as error:
+            raise self._broken(error) from None
+        return FullResponse(response.status, answered, body, Headers())
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._socket.close()
+
+    def leave_to_parent(self) -> None:
+        """Let go of a socket that a forked process shares with its parent, without closing it."""
+        self._socket.detach()
+
+    def _left(self) -> float:
+        left = self._deadline - monotonic()
+        if left <= 0:
+            raise TimeoutError
+        return left
+
+    def _send(self, data: bytes) -> None:
+        unsent = memoryview(data)
+        while unsent:
+            self._socket.settimeout(self._left())
+            unsent = unsent[self._socket.send(unsent) :]
+
+    def read_into(self, buffer: memoryview) -> int:
+        """Read what there is, at most until the deadline (io.RawIOBase.readinto)."""
+        self._socket.settimeout(self._left())
+        return self._socket.recv_into(buffer)
+
+    def _answer(self, method: str) -> HTTPResponse:
+        """The answer with its head read; interim ones (1xx) are passed over."""
+        source: Any = _Source(self)
+        _check_protocol(source.reader.peek(), self._target)
+        while True:
+            response = HTTPResponse(source, method=method)
+            response.begin()
+            if response.status >= OK or response.status == SWITCHING_PROTOCOLS:
+                return response
+
+    def _body(self, response: HTTPResponse, headers: Headers) -> bytes:
+        if known_length(headers) is not None and not response.chunked:
+            return response.read()
+        body = Body(headers, unzip=True)
+        while chunk := response.read1(CHUNK):
+            body.add(chunk)
+        return body.end()
+
+    def _tunnel(self) -> None:
+        """Have the proxy connect to the service (RFC 9110 section 9.3.6)."""
+        proxy, authority = self._target.proxy, self._target.authority
+        lines = [f"CONNECT {authority} HTTP/1.1", f"host: {authority}"]
+        if proxy and proxy.authorization is not None:
+            lines.append(f"proxy-authorization: {proxy.authorization}")
+        self._send("\r\n".join([*lines, "", ""]).encode("latin-1"))
+        status = self._answer("CONNECT").status
+        if proxy and status != OK:
+            # What a proxy refuses it will refuse again; its own trouble may pass.
+            raise NotSentError(f"the proxy {proxy.url} answered HTTP {status}", permanent=status < 500)  # noqa: PLR2004
+
+    def _broken(self, error: Exception) -> Exception:
+        """The failure of an exchange, after its request was on the way."""
+        if isinstance(error, NotSentError):
+            return error
+        if isinstance(error, ssl.SSLError) and self._is_new and error.reason in CLIENT_CERTIFICATE_ALERTS:
+            return NotSentError(UNWANTED, permanent=True)
+        if isinstance(error, RemoteDisconnected):
+            hint = "; if the port speaks TLS, base_url must begin with https://"
+            plain = self._is_new and self._target.context is None
+            return BrokenExchangeError(f"the peer closed the connection without an answer{hint if plain else ''}")
+        if isinstance(error, HTTPException | ValueError):
+            # Its text quotes the answer.
+            return BrokenExchangeError(f"the answer is not valid HTTP/1.1 ({type(error).__name__})")
+        return BrokenExchangeError(error.strerror or str(error) if isinstance(error, OSError) else str(error))
+
+
+_OPEN: WeakSet[Connection] = WeakSet()
+
+
+def _after_in_child() -> None:
+    # Also a read under way ends then: a signal handler may fork in the middle of it, and return in the child.
+    for connection in list(_OPEN):
+        connection.leave_to_parent()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_in_child)
+
+
+class _Source:
+    """What http.client.HTTPResponse uses of a socket: one reader for all that a connection answers in an exchange."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.reader = BufferedReader(_Reads(connection))
+
+    def makefile(self, _mode: str) -> Any:  # noqa: ANN401 # a reader, whose type differs between versions of the stubs
+        return self.reader
+
+
+class _Reads(RawIOBase):
+    """The reads of a connection, as io's buffers need them."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # which is how BufferedReader calls it
+        return self._connection.read_into(buffer)
+
+
+def _check_protocol(start: bytes, target: Target) -> None:
+    """Raise `NotSentError` when an answer begins like one of TLS or of HTTP/2, which read no HTTP/1.1."""
+    if start.startswith(TLS_ALERT) and target.context is None:
+        raise NotSentError("the port speaks TLS, and base_url does not begin with https://", permanent=True)
+    if start.startswith(b"\0\0") and start[3:4] == SETTINGS:
+        text = 'the port speaks HTTP/2 without HTTP/1.1, as gRPC ports do; use the Connect port, or protocol="grpc"'
+        raise NotSentError(text, permanent=True)
