@@ -64,8 +64,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "APIResponse": ("_raw", "APIResponse"),
-    "AsyncAPIResponse": ("_raw", "AsyncAPIResponse"),
+    "APIResponse": ("_secrets.raw", "APIResponse"),
+    "AsyncAPIResponse": ("_secrets.raw", "AsyncAPIResponse"),
     "AsyncClient": ("_client", "AsyncGitpod"),
     "AsyncGitpod": ("_client", "AsyncGitpod"),
     "Client": ("_client", "Gitpod"),

@@ -1,4 +1,4 @@
-"""`_secrets.py`, awaited: the same calls, parameters and errors, which `Secrets` documents."""
+"""The calls of `AsyncGitpod`: those of `Secrets`, awaited. Parameters and errors are documented there."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -15,12 +15,18 @@ from gitpod._options import Options
 from gitpod._rpc.call import Call, Calls, Headers
 from gitpod._rpc.tracebacks import without_frames, without_frames_async
 from gitpod._secrets import put
-from gitpod._secrets.raw import AsyncSecretsWithRawResponse
+from gitpod._secrets.keywords import OMITTED, Nothing, keywords
+from gitpod._secrets.raw import araw
 from gitpod._transport.connections import AsyncTransport
 from gitpod.errors import APIError, GitpodError
 from gitpod.pagination import AsyncPaginator, AsyncSecretsPage
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClient
-from gitpod_proto.gitpod.v1.secret_pb import ListSecretsRequest
+from gitpod_proto.gitpod.v1.secret_pb import (
+    DeleteSecretRequest,
+    GetSecretValueRequest,
+    ListSecretsRequest,
+    UpdateSecretValueRequest,
+)
 
 T = TypeVar("T")
 RES = TypeVar("RES", bound=Message)
@@ -36,33 +42,53 @@ class AsyncSecrets(Calls):
         self._repeating = SecretServiceClient(http_client=http, **self._stub_options(repeat=True))
 
     @property
-    def with_raw_response(self) -> AsyncSecretsWithRawResponse:
+    def with_raw_response(self) -> "AsyncSecretsWithRawResponse":
         """The same calls, which return the status, headers and trailers too; `await .parse()` gives the result."""
         return AsyncSecretsWithRawResponse(self)
 
     @without_frames_async
-    async def create(
+    async def create(  # noqa: PLR0913 # options by name
         self,
         *,
+        name: str,
+        value: str | types.SupportsSecretValue = OMITTED,
+        environment_variable: bool | None = None,
+        file_path: str | None = None,
+        container_registry_basic_auth_host: str | None = None,
+        api_only: bool | None = None,
+        project_id: str | None = None,
+        scope: types.SecretScopeParam | types.SecretScope | None = None,
+        credential_proxy: types.CredentialProxyParam | types.CredentialProxy | None = None,
+        source: types.SourceParam | types.Source | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 # travels to the service as its deadline
         extra_headers: Headers | None = None,
-        **params: Unpack[types.SecretCreateParams],
+        **unknown: Unpack[Nothing],
     ) -> types.SecretCreateResponse:
         """`Secrets.create`, awaited."""
-        request, call = requests.create_request(params), Call(self._options, timeout, extra_headers)
+        request, call = requests.create_request(keywords(locals())), Call(self._options, timeout, extra_headers)
         return await self._send(self._stub.create_secret, request, results.create_response, call)
 
     @without_frames_async
-    async def put(
+    async def put(  # noqa: PLR0913 # options by name
         self,
         *,
+        name: str,
+        value: str | types.SupportsSecretValue = OMITTED,
+        environment_variable: bool | None = None,
+        file_path: str | None = None,
+        container_registry_basic_auth_host: str | None = None,
+        api_only: bool | None = None,
+        project_id: str | None = None,
+        scope: types.SecretScopeParam | types.SecretScope | None = None,
+        credential_proxy: types.CredentialProxyParam | types.CredentialProxy | None = None,
+        source: types.SourceParam | types.Source | None = None,
         replace: bool = False,
-        timeout: float | None = None,  # noqa: ASYNC109 # as above
+        timeout: float | None = None,  # noqa: ASYNC109 # travels to the service as its deadline
         extra_headers: Headers | None = None,
-        **params: Unpack[types.SecretCreateParams],
+        **unknown: Unpack[Nothing],
     ) -> types.SecretPutResponse:
         """`Secrets.put`, awaited."""
-        steps = put.steps(requests.put_request(params), replace=replace)
+        steps = put.steps(requests.put_request(keywords(locals())), replace=replace)
         call = Call(self._options, timeout, extra_headers)
         deadline = monotonic() + call.timeout
         try:
@@ -82,49 +108,51 @@ class AsyncSecrets(Calls):
     def list(
         self,
         *,
-        use_get: bool = False,
         timeout: float | None = None,
         extra_headers: Headers | None = None,
         **params: Unpack[types.SecretListParams],
     ) -> AsyncPaginator[types.Secret]:
         """`Secrets.list`: await it for the first page, or `async for` over every secret."""
-        call = Call(self._options, timeout, extra_headers, use_get=use_get)
+        call = Call(self._options, timeout, extra_headers)
         return self._pages(requests.list_request(params), call)
 
     @without_frames_async
     async def get_value(
         self,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 # as above
+        timeout: float | None = None,  # noqa: ASYNC109 # travels to the service as its deadline
         extra_headers: Headers | None = None,
         **params: Unpack[types.SecretGetValueParams],
     ) -> types.SecretValue:
         """`Secrets.get_value`, awaited."""
-        request, call = requests.get_value_request(params), Call(self._options, timeout, extra_headers, no_store=True)
+        request, call = (
+            requests.request(GetSecretValueRequest, params),
+            Call(self._options, timeout, extra_headers, no_store=True),
+        )
         return await self._send(self._stub.get_secret_value, request, results.get_value_response, call)
 
     @without_frames_async
     async def update_value(
         self,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 # as above
+        timeout: float | None = None,  # noqa: ASYNC109 # travels to the service as its deadline
         extra_headers: Headers | None = None,
         **params: Unpack[types.SecretUpdateValueParams],
     ) -> None:
         """`Secrets.update_value`, awaited."""
-        request, call = requests.update_value_request(params), Call(self._options, timeout, extra_headers)
+        request, call = requests.request(UpdateSecretValueRequest, params), Call(self._options, timeout, extra_headers)
         await self._send(self._stub.update_secret_value, request, results.empty_response, call)
 
     @without_frames_async
     async def delete(
         self,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 # as above
+        timeout: float | None = None,  # noqa: ASYNC109 # travels to the service as its deadline
         extra_headers: Headers | None = None,
         **params: Unpack[types.SecretDeleteParams],
     ) -> None:
         """`Secrets.delete`, awaited."""
-        request, call = requests.delete_request(params), Call(self._options, timeout, extra_headers)
+        request, call = requests.request(DeleteSecretRequest, params), Call(self._options, timeout, extra_headers)
         await self._send(self._stub.delete_secret, request, results.empty_response, call)
 
     async def _send(
@@ -148,6 +176,18 @@ class AsyncSecrets(Calls):
     @without_frames
     def _next_page(self, request: ListSecretsRequest, call: Call, token: str) -> AsyncPaginator[types.Secret]:
         return self._pages(requests.next_page_request(request, token), call)
+
+
+class AsyncSecretsWithRawResponse:
+    """`AsyncGitpod().secrets.with_raw_response`: the calls of `AsyncSecrets`, which give an `AsyncAPIResponse`."""
+
+    def __init__(self, secrets: AsyncSecrets) -> None:
+        self.create = araw(secrets.create)
+        self.put = araw(secrets.put)
+        self.list = araw(secrets.list)
+        self.get_value = araw(secrets.get_value)
+        self.update_value = araw(secrets.update_value)
+        self.delete = araw(secrets.delete)
 
 
 def _require_asyncio() -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator
 from typing import Any, Literal, NamedTuple
 
-from protobuf import Message
+from protobuf import DescOneof, Message
 
 from gitpod._messages import results
 from gitpod._messages.requests import MOUNTS, ProjectId
@@ -13,6 +13,9 @@ from gitpod_proto.gitpod.v1 import pagination_pb, secret_pb
 
 ROUNDS = 10
 """How often to begin anew because somebody else creates and deletes the same name meanwhile."""
+
+FOUND_BY = {"name", "scope", "project_id"}
+"""The fields of a secret by which `put` finds it."""
 
 GONE = "the secret that was to be replaced is deleted, and none of that name exists"
 UNTOUCHED = "a secret of that name exists, and this call did not change it"
@@ -115,7 +118,7 @@ def _find(request: secret_pb.CreateSecretRequest) -> Generator[Step, Any, Secret
     """The secret of this name in this scope."""
     scope = request.scope
     if scope is None:
-        scope = secret_pb.SecretScope(scope=ProjectId("project_id", request.project_id))  # pyright: ignore[reportDeprecated] # as in `_params.py`
+        scope = secret_pb.SecretScope(scope=ProjectId("project_id", request.project_id))  # pyright: ignore[reportDeprecated] # the public reference documents it
     chosen = secret_pb.ListSecretsRequest.Filter(scope=scope)
     token: str | None = ""
     seen: set[str] = set()
@@ -158,13 +161,19 @@ def _update(found: Secret, value: str, there: str, *, in_doubt: bool) -> Generat
 
 
 def _differences(request: secret_pb.CreateSecretRequest, found: Secret) -> list[str]:
-    """What an update of the value would leave other than the request says."""
-    wanted = results.secret(
-        secret_pb.Secret(id="?", mount=request.mount, credential_proxy=request.credential_proxy, source=request.source)
-    )
-    different = ["mount"] if any(getattr(wanted, name) != getattr(found, name) for name in MOUNTS) else []
-    asked = [name for name in ("credential_proxy", "source") if getattr(wanted, name) is not None]
-    return different + [name for name in asked if getattr(wanted, name) != getattr(found, name)]
+    """Return what differs from the request and an update of the value would not change."""
+    of_secret = {member.name for member in secret_pb.Secret.desc().members}
+    members = [member for member in request.desc().members if member.name in of_secret - FOUND_BY]
+    same = {member.local_name: getattr(request, member.local_name) for member in members}
+    wanted = results.secret(secret_pb.Secret(id="?", **same))
+    different: list[str] = []
+    for member in members:
+        names = [field.name for field in member.fields] if isinstance(member, DescOneof) else [member.name]
+        # What the request leaves out may be as it is.
+        is_asked = any(getattr(wanted, name) for name in names)
+        if is_asked and any(getattr(wanted, name) != getattr(found, name) for name in names):
+            different.append(member.name)
+    return different
 
 
 def _failed(error: APIError, text: str, *, in_doubt: bool) -> APIError:
