@@ -4,9 +4,10 @@
 The names below load on first use, so that importing this package costs next to nothing.
 """
 
+from typing import TYPE_CHECKING
+
 from gitpod._transport import fork as _fork  # noqa: F401 # notes every fork from here on
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gitpod import pagination, types
     from gitpod._client import AsyncGitpod, Gitpod

@@ -5,11 +5,11 @@ Errors name the option and the rule, never what was given.
 
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from gitpod._endpoint import EMBEDDED, service_url, shown
 from gitpod.errors import GitpodError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from os import PathLike
     from ssl import SSLContext
