@@ -25,11 +25,15 @@ class UntrustedResponseError(Exception):
 
 
 class _Shape(NamedTuple):
-    """How a message becomes its dataclass: by its plain fields, which may be required, and by its oneofs."""
+    """How a message becomes its dataclass.
+
+    `plain` has the attribute and the name of each field outside of a oneof, whether the dataclass requires it, and
+    whether the message tells an empty value from none.
+    """
 
     result: type
     convert: dict[str, Convert]
-    plain: list[tuple[str, str, bool]]
+    plain: list[tuple[str, str, bool, bool]]
     oneofs: list[str]
 
 
@@ -42,7 +46,11 @@ def _shape(desc: DescMessage) -> _Shape:
     return _Shape(
         result=result,
         convert={field.name: _convert(field) for field in known},
-        plain=[(field.local_name, field.name, required[field.name]) for field in known if not oneof_of(field)],
+        plain=[
+            (field.local_name, field.name, required[field.name], field.proto.proto3_optional)
+            for field in known
+            if not oneof_of(field)
+        ],
         oneofs=[oneof.local_name for oneof in desc.oneofs],
     )
 
@@ -68,10 +76,10 @@ def _same(value: Any) -> Any:  # noqa: ANN401 # any field's
 def _result(message: Message) -> Any:  # noqa: ANN401 # any message's dataclass
     shape = _shape(message.desc())
     values: dict[str, Any] = {}
-    for attribute, name, is_required in shape.plain:
+    for attribute, name, is_required, is_optional in shape.plain:
         value = getattr(message, attribute)
         # A field that is not set keeps the default of the dataclass.
-        if value or is_required:
+        if value or is_required or (is_optional and message.has_field(name)):
             values[name] = shape.convert[name](value)
     for attribute in shape.oneofs:
         chosen = getattr(message, attribute)
