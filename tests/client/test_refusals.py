@@ -188,8 +188,9 @@ def test_a_name_that_is_missing_is_a_type_error(offline: Gitpod) -> None:
 
 def test_a_flag_of_the_wrong_type_is_the_only_problem(offline: Gitpod) -> None:
     """The mount is wrong, but not missing."""
+    wrong: dict[str, Any] = {"api_only": "yes"}
     with pytest.raises(gitpod.InvalidRequestError) as caught:
-        offline.secrets.create(**{**GOOD, "api_only": "yes"})
+        offline.secrets.create(**{**GOOD, **wrong})
     assert [found.field for found in caught.value.violations] == ["api_only"]
 
 
