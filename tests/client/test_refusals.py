@@ -24,6 +24,13 @@ class Unreadable:
         raise RuntimeError(VALUE)
 
 
+class Holder:
+    """Something with a `get_secret_value()` that gives what is no text."""
+
+    def __init__(self, held: object) -> None:
+        self.get_secret_value = lambda: held
+
+
 BAD: list[tuple[dict[str, Any], str, str, str]] = [
     ({"file_path": "/k"}, "mount", "oneof", "file_path and api_only were given"),
     (
@@ -59,6 +66,9 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
     ({"extra_query": {}}, "extra_query", "unknown_field", "every field has a parameter of its own"),
     ({"a value": 1}, "?", "unknown_field", "?: is not a parameter"),
     ({"value": Unreadable()}, "value", "type", "cannot be read"),
+    ({"value": Holder(None)}, "value", "type", "must be a string, and is None"),
+    ({"value": Holder(b"bytes")}, "value", "type", "must be a string"),
+    ({"value": Holder(VALUE + "\udfff")}, "value", "string.utf8", "without lone surrogates"),
     ({"user_id": UUID}, "user_id", "unknown_field", 'write scope={"user_id": ...}'),
     ({"extra_headers": {"Content-Length": "3"}}, "", "", "extra_headers: 'Content-Length' is for the protocol"),
     ({"value": VALUE + "\ud800"}, "value", "string.utf8", "without lone surrogates"),

@@ -2,40 +2,35 @@
 
 from typing import TypeAlias, cast
 
-from protobuf import (
-    DescEnum,
-    DescField,
-    DescFieldValueEnum,
-    DescFieldValueList,
-    DescFieldValueMap,
-    DescFieldValueMessage,
-    DescFieldValueScalar,
-    DescMessage,
-    DescOneof,
-    Message,
-    ScalarType,
-)
+from protobuf import DescEnum, DescField, DescMessage, DescOneof, Message, ScalarType
+from protobuf import DescFieldValueEnum as EnumValue
+from protobuf import DescFieldValueList as ListValue
+from protobuf import DescFieldValueMap as MapValue
+from protobuf import DescFieldValueMessage as MessageValue
 
 Kind: TypeAlias = ScalarType | DescMessage | DescEnum
 
 
 def kind_of(field: DescField) -> Kind | None:
     """Return the type of a field or, of a repeated field, of its elements; None for a map."""
-    match field.value:
-        case (
-            DescFieldValueScalar(scalar=kind)
-            | DescFieldValueMessage(message=kind)
-            | DescFieldValueEnum(enum=kind)
-            | DescFieldValueList(element=kind)
-        ):
-            return kind
-        case DescFieldValueMap():
-            return None
+    value = field.value
+    if isinstance(value, MapValue):
+        return None
+    if isinstance(value, ListValue):
+        return value.element
+    if isinstance(value, MessageValue):
+        return value.message
+    return value.enum if isinstance(value, EnumValue) else value.scalar
+
+
+def is_list(field: DescField) -> bool:
+    """Whether a field is repeated."""
+    return isinstance(field.value, ListValue)
 
 
 def oneof_of(field: DescField) -> DescOneof | None:
     """Return the oneof that a field is a member of."""
-    return None if isinstance(field.value, DescFieldValueList | DescFieldValueMap) else field.value.oneof
+    return None if isinstance(field.value, ListValue | MapValue) else field.value.oneof
 
 
 def is_redacted(field: DescField) -> bool:

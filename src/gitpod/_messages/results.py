@@ -9,11 +9,11 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
-from protobuf import DescEnum, DescField, DescFieldValueList, DescMessage, Message
+from protobuf import DescEnum, DescField, DescMessage, Message
 from protobuf.wkt import Timestamp
 
 from gitpod import types
-from gitpod._messages.descriptors import kind_of, oneof_of
+from gitpod._messages.descriptors import is_list, kind_of, oneof_of
 from gitpod._secret_value import SecretValue
 from gitpod_proto.gitpod.v1 import secret_pb
 
@@ -64,7 +64,7 @@ def _convert(field: DescField) -> Convert:
         convert = f"{kind.values[0].name.removesuffix(kind.values[0].local_name)}{{}}".format
     elif isinstance(kind, DescMessage):
         convert = _time if kind.type is Timestamp else _result
-    if isinstance(field.value, DescFieldValueList):
+    if is_list(field):
         return lambda values: tuple(map(convert, values))
     return convert
 

@@ -20,13 +20,8 @@ from gitpod._secrets.raw import araw
 from gitpod._transport.connections import AsyncTransport
 from gitpod.errors import APIError, GitpodError
 from gitpod.pagination import AsyncPaginator, AsyncSecretsPage
+from gitpod_proto.gitpod.v1 import secret_pb
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClient
-from gitpod_proto.gitpod.v1.secret_pb import (
-    DeleteSecretRequest,
-    GetSecretValueRequest,
-    ListSecretsRequest,
-    UpdateSecretValueRequest,
-)
 
 T = TypeVar("T")
 RES = TypeVar("RES", bound=Message)
@@ -126,7 +121,7 @@ class AsyncSecrets(Calls):
     ) -> types.SecretValue:
         """`Secrets.get_value`, awaited."""
         request, call = (
-            requests.request(GetSecretValueRequest, params),
+            requests.request(secret_pb.GetSecretValueRequest, params),
             Call(self._options, timeout, extra_headers, no_store=True),
         )
         return await self._send(self._stub.get_secret_value, request, results.get_value_response, call)
@@ -140,7 +135,10 @@ class AsyncSecrets(Calls):
         **params: Unpack[types.SecretUpdateValueParams],
     ) -> None:
         """`Secrets.update_value`, awaited."""
-        request, call = requests.request(UpdateSecretValueRequest, params), Call(self._options, timeout, extra_headers)
+        request, call = (
+            requests.request(secret_pb.UpdateSecretValueRequest, params),
+            Call(self._options, timeout, extra_headers),
+        )
         await self._send(self._stub.update_secret_value, request, results.empty_response, call)
 
     @without_frames_async
@@ -152,7 +150,10 @@ class AsyncSecrets(Calls):
         **params: Unpack[types.SecretDeleteParams],
     ) -> None:
         """`Secrets.delete`, awaited."""
-        request, call = requests.request(DeleteSecretRequest, params), Call(self._options, timeout, extra_headers)
+        request, call = (
+            requests.request(secret_pb.DeleteSecretRequest, params),
+            Call(self._options, timeout, extra_headers),
+        )
         await self._send(self._stub.delete_secret, request, results.empty_response, call)
 
     async def _send(
@@ -165,16 +166,16 @@ class AsyncSecrets(Calls):
             failure = self._translated(error, request, call)
         raise failure
 
-    def _pages(self, request: ListSecretsRequest, call: Call) -> AsyncPaginator[types.Secret]:
+    def _pages(self, request: secret_pb.ListSecretsRequest, call: Call) -> AsyncPaginator[types.Secret]:
         return AsyncPaginator(partial(self._page, request, call))
 
     @without_frames_async
-    async def _page(self, request: ListSecretsRequest, call: Call) -> AsyncSecretsPage[types.Secret]:
+    async def _page(self, request: secret_pb.ListSecretsRequest, call: Call) -> AsyncSecretsPage[types.Secret]:
         secrets, token = await self._send(self._stub.list_secrets, request, results.list_response, call)
         return AsyncSecretsPage(secrets, token, partial(self._next_page, request, call))
 
     @without_frames
-    def _next_page(self, request: ListSecretsRequest, call: Call, token: str) -> AsyncPaginator[types.Secret]:
+    def _next_page(self, request: secret_pb.ListSecretsRequest, call: Call, token: str) -> AsyncPaginator[types.Secret]:
         return self._pages(requests.next_page_request(request, token), call)
 
 

@@ -24,13 +24,8 @@ from gitpod._secrets.raw import raw
 from gitpod._transport.connections import SyncTransport
 from gitpod.errors import APIError
 from gitpod.pagination import SyncSecretsPage
+from gitpod_proto.gitpod.v1 import secret_pb
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClientSync
-from gitpod_proto.gitpod.v1.secret_pb import (
-    DeleteSecretRequest,
-    GetSecretValueRequest,
-    ListSecretsRequest,
-    UpdateSecretValueRequest,
-)
 
 T = TypeVar("T")
 RES = TypeVar("RES", bound=Message)
@@ -205,7 +200,7 @@ class Secrets(Calls):
             NotFoundError: no such secret exists.
         """
         request, call = (
-            requests.request(GetSecretValueRequest, params),
+            requests.request(secret_pb.GetSecretValueRequest, params),
             Call(self._options, timeout, extra_headers, no_store=True),
         )
         return self._send(self._stub.get_secret_value, request, results.get_value_response, call)
@@ -223,7 +218,10 @@ class Secrets(Calls):
         Raises:
             NotFoundError: no such secret exists.
         """
-        request, call = requests.request(UpdateSecretValueRequest, params), Call(self._options, timeout, extra_headers)
+        request, call = (
+            requests.request(secret_pb.UpdateSecretValueRequest, params),
+            Call(self._options, timeout, extra_headers),
+        )
         self._send(self._stub.update_secret_value, request, results.empty_response, call)
 
     @without_frames
@@ -239,7 +237,10 @@ class Secrets(Calls):
         Raises:
             NotFoundError: no such secret exists.
         """
-        request, call = requests.request(DeleteSecretRequest, params), Call(self._options, timeout, extra_headers)
+        request, call = (
+            requests.request(secret_pb.DeleteSecretRequest, params),
+            Call(self._options, timeout, extra_headers),
+        )
         self._send(self._stub.delete_secret, request, results.empty_response, call)
 
     def _send(self, rpc: Callable[..., RES], request: Message, read: Callable[[RES], T], call: Call) -> T:
@@ -253,12 +254,14 @@ class Secrets(Calls):
         raise failure
 
     @without_frames
-    def _page(self, request: ListSecretsRequest, call: Call) -> SyncSecretsPage[types.Secret]:
+    def _page(self, request: secret_pb.ListSecretsRequest, call: Call) -> SyncSecretsPage[types.Secret]:
         secrets, token = self._send(self._stub.list_secrets, request, results.list_response, call)
         return SyncSecretsPage(secrets, token, partial(self._next_page, request, call))
 
     @without_frames
-    def _next_page(self, request: ListSecretsRequest, call: Call, token: str) -> SyncSecretsPage[types.Secret]:
+    def _next_page(
+        self, request: secret_pb.ListSecretsRequest, call: Call, token: str
+    ) -> SyncSecretsPage[types.Secret]:
         return self._page(requests.next_page_request(request, token), call)
 
 
