@@ -128,7 +128,7 @@ def _items(given: object, path: str, problems: Problems) -> Iterable[tuple[str, 
 
 
 def _unknown(desc: DescMessage, name: object, path: str) -> Violation:
-    # A text that is no name may be a value in the wrong place.
+    # A key that is not an identifier may be a secret value in the wrong place, so it is not shown.
     shown = name if isinstance(name, str) and name.isidentifier() else "?"
     nested = _nested(desc, shown)
     hint = HINTS.get(shown) or (f"write {nested}" if nested else f"there are {', '.join(names(desc))}")
@@ -147,7 +147,7 @@ def _nested(desc: DescMessage, name: str, form: str = "{}={}") -> str:
 
 def _too_many(desc: DescMessage, oneof: str, given: set[str], path: str) -> Violation:
     every = members(desc, oneof)
-    # A message that is nothing but its oneof is written as a mapping of one name: the oneof itself has none.
+    # A message that is nothing but a oneof is given as a mapping with one name: callers never see the oneof's name.
     where = [path] if len(every) == len(desc.fields) else filter(None, [path, oneof])
     both = " and ".join(name for name in every if name in given)
     return Violation(".".join(where), "oneof", f"takes only one of {', '.join(every)}; {both} were given")
@@ -162,7 +162,7 @@ def _secret(read: Reader, value: object, path: str, problems: Problems) -> objec
         problems.append(Violation(path, "type", "cannot be read: its get_secret_value() failed"))
         return ""
     if value is None:
-        # As from a variable that is not set: it must not be taken for an empty secret.
+        # None often comes from a variable that is not set. It must not be stored as an empty secret.
         problems.append(Violation(path, "type", "must be a string, and is None"))
         return ""
     return read(value, path, problems)

@@ -60,7 +60,7 @@ def _convert(field: DescField) -> Convert:
     kind = kind_of(field)
     convert: Convert = _same
     if isinstance(kind, DescEnum):
-        # The name of a value that is newer than this package ends in its number.
+        # A value that is newer than this package has no name: it is shown as the prefix and its number.
         convert = f"{kind.values[0].name.removesuffix(kind.values[0].local_name)}{{}}".format
     elif isinstance(kind, DescMessage):
         convert = _time if kind.type is Timestamp else _result
@@ -122,5 +122,5 @@ def secret(message: secret_pb.Secret) -> types.Secret:
     if not message.id:
         raise UntrustedResponseError("the answer holds a secret without an id")
     found: types.Secret = _result(message)
-    # A scope without an owner, or with one of a newer kind, tells nobody anything.
+    # An empty scope, or one of a kind that is newer than this package, has no id to show.
     return replace(found, scope=None) if found.scope == types.SecretScope() else found

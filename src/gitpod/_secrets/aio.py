@@ -28,7 +28,7 @@ RES = TypeVar("RES", bound=Message)
 
 
 class AsyncSecrets(Calls):
-    """`AsyncGitpod().secrets`: `Secrets`, awaited. `Secrets` documents parameters and errors."""
+    """The calls of `gitpod.v1.SecretService`: `AsyncGitpod().secrets`. `Secrets` documents parameters and errors."""
 
     def __init__(self, options: Options, transport: AsyncTransport) -> None:
         super().__init__(options, transport.endpoint.address)
@@ -38,7 +38,7 @@ class AsyncSecrets(Calls):
 
     @property
     def with_raw_response(self) -> "AsyncSecretsWithRawResponse":
-        """The same calls, which return the status, headers and trailers too; `await .parse()` gives the result."""
+        """The same calls, which return status, headers and trailers too; `await .parse()` gives the result."""
         return AsyncSecretsWithRawResponse(self)
 
     @without_frames_async
@@ -192,7 +192,7 @@ class AsyncSecretsWithRawResponse:
 
 
 def _require_asyncio() -> None:
-    """Refuse other event loops, under which connectrpc's client fails in ways that look like an outage."""
+    """Raise under other event loops, where connectrpc's client fails with errors that look like an outage."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

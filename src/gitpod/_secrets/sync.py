@@ -52,7 +52,7 @@ class Secrets(Calls):
 
     @property
     def with_raw_response(self) -> "SecretsWithRawResponse":
-        """The same calls, each of which returns status, headers and trailers too; `.parse()` returns the result."""
+        """The same calls, which return status, headers and trailers too; `.parse()` gives the result."""
         return SecretsWithRawResponse(self)
 
     @without_frames
