@@ -74,18 +74,18 @@ def _same(value: Any) -> Any:  # noqa: ANN401 # any field's
 
 
 def _result(message: Message) -> Any:  # noqa: ANN401 # any message's dataclass
-    shape = _shape(message.desc())
+    result, convert, plain, oneofs = _shape(message.desc())
     values: dict[str, Any] = {}
-    for attribute, name, is_required, is_optional in shape.plain:
+    for attribute, name, is_required, is_optional in plain:
         value = getattr(message, attribute)
         # A field that is not set keeps the default of the dataclass.
         if value or is_required or (is_optional and message.has_field(name)):
-            values[name] = shape.convert[name](value)
-    for attribute in shape.oneofs:
+            values[name] = convert[name](value)
+    for attribute in oneofs:
         chosen = getattr(message, attribute)
-        if chosen and chosen.field in shape.convert:
-            values[chosen.field] = shape.convert[chosen.field](chosen.value)
-    return shape.result(**values)
+        if chosen and chosen.field in convert:
+            values[chosen.field] = convert[chosen.field](chosen.value)
+    return result(**values)
 
 
 def _time(message: Timestamp) -> datetime:
