@@ -4,7 +4,8 @@
 The names below load on first use, so that importing this package costs next to nothing.
 """
 
-TYPE_CHECKING = False
+from typing import TYPE_CHECKING
+
 if TYPE_CHECKING:
     from gitpod import pagination, types
     from gitpod._client import AsyncGitpod, Gitpod
@@ -62,8 +63,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    "APIResponse": ("_raw", "APIResponse"),
-    "AsyncAPIResponse": ("_raw", "AsyncAPIResponse"),
+    "APIResponse": ("_secrets.raw", "APIResponse"),
+    "AsyncAPIResponse": ("_secrets.raw", "AsyncAPIResponse"),
     "AsyncClient": ("_client", "AsyncGitpod"),
     "AsyncGitpod": ("_client", "AsyncGitpod"),
     "Client": ("_client", "Gitpod"),

@@ -4,12 +4,13 @@ Nothing of the RPC stack loads before the first call; `_secrets.py` makes the ca
 opens the connections.
 """
 
+from typing import TYPE_CHECKING
+
 from gitpod._endpoint import Endpoint
 from gitpod._options import Options
 from gitpod._rpc.tracebacks import without_frames
 from gitpod._transport.connections import AsyncConnections, SyncConnections
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType

@@ -5,11 +5,11 @@ Errors name the option and the rule, never what was given.
 
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from gitpod._endpoint import is_installed
 from gitpod.errors import GitpodError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from os import PathLike
     from typing import Any, Literal, TypeAlias, TypedDict

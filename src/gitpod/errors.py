@@ -16,9 +16,8 @@ None of them holds a secret's value or a token, and what a service quotes of the
 on. All of them can be pickled and copied.
 """
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Literal, Self, TypeAlias

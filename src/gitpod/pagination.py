@@ -1,4 +1,4 @@
-"""Pages of secrets. Iterating over a page goes on to the pages after it, fetched as they are needed."""
+"""Pages of secrets. To iterate over a page fetches the pages after it as they are needed."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ P = TypeVar("P")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SecretsPagePagination:
-    """Where the next page starts; None on the last page (`gitpod.v1.PaginationResponse`)."""
+    """Where the next page starts (`gitpod.v1.PaginationResponse`); `next_token` is None on the last page."""
 
     next_token: str | None = None
 
 
 class _Page(Generic[P, S]):
-    """One page: `secrets`, oldest first, and `pagination`. `P` is what fetching the next page gives."""
+    """One page: its `secrets`, oldest first, and its `pagination`. `P` is what `get_next_page` returns."""
 
     def __init__(self, secrets: list[S], next_token: str | None, fetch: Callable[[str], P]) -> None:
         self.secrets = secrets
@@ -35,7 +35,7 @@ class _Page(Generic[P, S]):
         return self.pagination.next_token is not None
 
     def get_next_page(self) -> P:
-        """Fetch the next page. Raises `RuntimeError` on the last one."""
+        """Fetch the next page. Raises `RuntimeError` on the last page, and the errors of `secrets.list`."""
         if self.pagination.next_token is None:
             raise RuntimeError("this is the last page; ask has_next_page() first")
         return self._fetch(self.pagination.next_token)
@@ -44,8 +44,8 @@ class _Page(Generic[P, S]):
         return f"{type(self).__name__}(secrets={self.secrets!r}, pagination={self.pagination!r})"
 
 
-def _note(page: _Page[Any, Any], seen: set[str | None]) -> None:
-    """See that the page does not lead to one before it: iterating would never end."""
+def _check_token(page: _Page[Any, Any], seen: set[str | None]) -> None:
+    """Raise if the page leads back to an earlier one, because iterating would never end."""
     if page.has_next_page() and page.pagination.next_token in seen:
         raise APIResponseValidationError("the service gave the same page token twice", outcome="rejected")
     seen.add(page.pagination.next_token)
@@ -55,14 +55,14 @@ class SyncSecretsPage(_Page["SyncSecretsPage[S]", S], Generic[S]):
     """A page of `Gitpod().secrets.list(...)`."""
 
     def iter_pages(self) -> Iterator["SyncSecretsPage[S]"]:
-        """This page and every page after it."""
+        """Yield this page and every page after it."""
         page: SyncSecretsPage[S] = self
         seen: set[str | None] = set()
-        _note(page, seen)
+        _check_token(page, seen)
         yield page
         while page.has_next_page():
             page = page.get_next_page()
-            _note(page, seen)
+            _check_token(page, seen)
             yield page
 
     def __iter__(self) -> Iterator[S]:
@@ -74,14 +74,14 @@ class AsyncSecretsPage(_Page["AsyncPaginator[S]", S], Generic[S]):
     """A page of `AsyncGitpod().secrets.list(...)`; `await page.get_next_page()` fetches the next."""
 
     async def iter_pages(self) -> AsyncIterator["AsyncSecretsPage[S]"]:
-        """This page and every page after it."""
+        """Yield this page and every page after it."""
         page: AsyncSecretsPage[S] = self
         seen: set[str | None] = set()
-        _note(page, seen)
+        _check_token(page, seen)
         yield page
         while page.has_next_page():
             page = await page.get_next_page()
-            _note(page, seen)
+            _check_token(page, seen)
             yield page
 
     async def __aiter__(self) -> AsyncIterator[S]:
@@ -91,7 +91,7 @@ class AsyncSecretsPage(_Page["AsyncPaginator[S]", S], Generic[S]):
 
 
 class AsyncPaginator(Generic[S]):
-    """A list that is not fetched yet: await it for its first page, or iterate over every secret of it."""
+    """A list that is not fetched yet. Await it for its first page, or use `async for` over every secret."""
 
     def __init__(self, first: Callable[[], Awaitable[AsyncSecretsPage[S]]]) -> None:
         self._first = first

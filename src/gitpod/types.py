@@ -1,6 +1,7 @@
-"""What goes in and what comes out: TypedDicts for parameters, frozen dataclasses for results.
+"""The types of parameters and results: TypedDicts go in, frozen dataclasses come out.
 
-Nothing here knows the wire; `_params.py` and `_results.py` convert to and from its messages.
+They have the fields of the messages of `gitpod.v1`, and a test compares both. `_messages.requests` and
+`_messages.results` convert between them by name.
 """
 
 import json
@@ -48,8 +49,6 @@ Principal: TypeAlias = Literal[
     "PRINCIPAL_RUNNER_MANAGER",
 ]
 """The kinds of `Subject` that the contract names (`gitpod.v1.Principal`)."""
-
-
 ErrorCode: TypeAlias = Literal[
     "canceled",
     "unknown",
@@ -68,25 +67,25 @@ ErrorCode: TypeAlias = Literal[
     "data_loss",
     "unauthenticated",
 ]
-"""The names of the Connect error codes, which `APIError.code` holds."""
+"""The names of the Connect error codes, as in `APIError.code`."""
 
 
 class _Model:
-    """A result: a frozen dataclass that knows the JSON of the public API reference."""
+    """A result: a frozen dataclass that can be written as the JSON of the public API reference."""
 
     __slots__ = ()
 
     def to_dict(self) -> dict[str, Any]:
-        """The documented JSON as a dict: camelCase names, RFC 3339 times, unset fields left out."""
+        """Return the documented JSON as a dict: camelCase names, RFC 3339 times, no fields that are not set."""
         named = ((_camel(name), _json(value)) for name, value in self._set())
         return dict(named)
 
     def to_json(self, *, indent: int | None = 2) -> str:
-        """The documented JSON as text, indented by 2 unless told otherwise."""
+        """Return the documented JSON as text. `indent` is in spaces, 2 by default; None puts it on one line."""
         return json.dumps(self.to_dict(), indent=indent, ensure_ascii=False)
 
     def _set(self) -> list[tuple[str, Any]]:
-        """The fields that are set, by name."""
+        """Return the names and values of the fields that are set."""
         every = ((field.name, getattr(self, field.name)) for field in fields(self))  # type: ignore[arg-type]  # every subclass is a dataclass
         return [(name, value) for name, value in every if value is not None]
 
@@ -113,7 +112,7 @@ def _json(value: Any) -> Any:  # noqa: ANN401 # any field of any model
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class SecretScope(_Model):
-    """Whose a secret is: one id, a UUID (`gitpod.v1.SecretScope`)."""
+    """Who owns a secret (`gitpod.v1.SecretScope`): one of these ids is set, a UUID."""
 
     project_id: str | None = None
     user_id: str | None = None
@@ -123,7 +122,7 @@ class SecretScope(_Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class CredentialProxy(_Model):
-    """The hosts and the HTTP header to which a proxy adds the secret (`gitpod.v1.Secret.CredentialProxy`)."""
+    """How a proxy adds the secret to requests (`gitpod.v1.Secret.CredentialProxy`): to which hosts, in which header."""
 
     target_hosts: tuple[str, ...] = ()
     header: str | None = None
@@ -131,7 +130,7 @@ class CredentialProxy(_Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class OidcJFrog(_Model):
-    """A JFrog platform that issues the credentials (`gitpod.v1.Secret.Source.OidcJFrog`)."""
+    """A JFrog platform that issues the credentials (`gitpod.v1.Secret.Source.OidcJFrog`). `host` may have a port."""
 
     host: str
     provider_name: str
@@ -139,7 +138,7 @@ class OidcJFrog(_Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Source(_Model):
-    """Where a secret's value comes from (`gitpod.v1.Secret.Source`)."""
+    """Where a secret's value comes from (`gitpod.v1.Secret.Source`): `verbatim`, as given, or `oidc_jfrog`."""
 
     verbatim: bool | None = None
     oidc_jfrog: OidcJFrog | None = None
@@ -147,9 +146,9 @@ class Source(_Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Subject(_Model):
-    """Who did something (`gitpod.v1.Subject`).
+    """Who called the service (`gitpod.v1.Subject`): `id`, a UUID or None, and `principal`, the kind of caller.
 
-    A `principal` that is newer than this package ends in its number; in JSON it reads as unspecified.
+    A `principal` that is newer than this package ends in its number. The JSON codec reads it as unspecified.
     """
 
     id: str | None = None
@@ -158,10 +157,10 @@ class Subject(_Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Secret(_Model):
-    """Everything about a stored secret but its value (`gitpod.v1.Secret`).
+    """A stored secret, without its value (`gitpod.v1.Secret`).
 
-    Just one of `environment_variable`, `file_path`, `container_registry_basic_auth_host` and
-    `api_only` is set: how environments receive it. Times are aware datetimes in UTC.
+    Exactly one of `environment_variable`, `file_path`, `container_registry_basic_auth_host` and `api_only` is set:
+    it says how environments receive the secret. Ids are UUIDs. Times are aware datetimes in UTC.
     """
 
     id: str
@@ -181,17 +180,17 @@ class Secret(_Model):
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class SecretCreateResponse(_Model):
-    """What `secrets.create` returns (`gitpod.v1.CreateSecretResponse`)."""
+    """The result of `secrets.create` (`gitpod.v1.CreateSecretResponse`): the secret as it was stored."""
 
     secret: Secret
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class SecretPutResponse(_Model):
-    """What `secrets.put` returns: the secret, and what was done.
+    """The result of `secrets.put`: the secret, and what `put` did.
 
-    `action` is `"created"`; `"updated"`, when the name existed as the value was written; or `"replaced"`.
-    An updated secret is as it was found: `updated_at` is of the change before.
+    `action` is `"created"`, `"updated"` if a secret of that name existed and got the value, or `"replaced"`.
+    After an update, `secret` is as it was found, so its `updated_at` is the time of the change before.
     """
 
     secret: Secret
@@ -199,19 +198,19 @@ class SecretPutResponse(_Model):
 
 
 SecretGetValueResponse = SecretValue
-"""`SecretValue`, by the name that gitpod-sdk 0.11 has for what `secrets.get_value` returns."""
+"""`SecretValue`, under the name that gitpod-sdk 0.11 has for the result of `secrets.get_value`."""
 
 
 class SupportsSecretValue(Protocol):
-    """What hides a secret text: a `SecretValue`, or pydantic's SecretStr."""
+    """A value that hides its text, such as a `SecretValue` or pydantic's SecretStr."""
 
     def get_secret_value(self) -> str:
-        """The text."""
+        """Return the text."""
         ...
 
 
 class SecretScopeParam(TypedDict, total=False):
-    """Whose a secret is; set one."""
+    """Who owns a secret (`gitpod.v1.SecretScope`). Set one id, a UUID."""
 
     project_id: str
     user_id: str
@@ -220,28 +219,28 @@ class SecretScopeParam(TypedDict, total=False):
 
 
 class CredentialProxyParam(TypedDict, total=False):
-    """The hosts and the HTTP header to which a proxy adds the secret."""
+    """How a proxy adds the secret to requests: to which `target_hosts`, in which HTTP `header`."""
 
     target_hosts: Sequence[str]
     header: str
 
 
 class OidcJFrogParam(TypedDict):
-    """A JFrog platform that issues the credentials."""
+    """A JFrog platform that issues the credentials; see `OidcJFrog`."""
 
     host: str
     provider_name: str
 
 
 class SourceParam(TypedDict, total=False):
-    """Where a secret's value comes from; set one. Left out means verbatim."""
+    """Where a secret's value comes from. Set one; `verbatim` is the default."""
 
     verbatim: bool
     oidc_jfrog: OidcJFrogParam | OidcJFrog
 
 
 class SecretCreateParams(TypedDict, total=False):
-    """The parameters of `secrets.create` and `secrets.put`; `proto/gitpod/v1/secret.proto` has every rule."""
+    """The parameters of `secrets.create` and `secrets.put`, for `create(**params)`; `create` documents them."""
 
     name: Required[str]
     value: str | SupportsSecretValue
@@ -256,21 +255,21 @@ class SecretCreateParams(TypedDict, total=False):
 
 
 class SecretListFilter(TypedDict, total=False):
-    """Which secrets to list. `project_ids` is deprecated: use `scope`."""
+    """Which secrets to list: those of one `scope`. `project_ids`, at most 25 UUIDs, is deprecated."""
 
     scope: SecretScopeParam | SecretScope
     project_ids: Sequence[str]
 
 
 class SecretListPagination(TypedDict, total=False):
-    """Which page to list: at most `page_size` (0 to 100, 0 means 25) secrets, from `token` on."""
+    """Which page to list: at most `page_size` secrets (0 to 100, 0 means 25), from the `next_token` before on."""
 
     page_size: int
     token: str
 
 
 class SecretListParams(TypedDict, total=False):
-    """The parameters of `secrets.list`. `token` and `page_size` win over those in `pagination`."""
+    """The parameters of `secrets.list`. `page_size` and `token` win over those in `pagination`."""
 
     filter: SecretListFilter
     pagination: SecretListPagination
@@ -279,19 +278,19 @@ class SecretListParams(TypedDict, total=False):
 
 
 class SecretGetValueParams(TypedDict):
-    """The parameters of `secrets.get_value`."""
+    """The parameters of `secrets.get_value`. `secret_id` is a UUID."""
 
     secret_id: str
 
 
 class SecretUpdateValueParams(TypedDict):
-    """The parameters of `secrets.update_value`."""
+    """The parameters of `secrets.update_value`. `secret_id` is a UUID; `value` has 1 to 10240 characters."""
 
     secret_id: str
     value: str | SupportsSecretValue
 
 
 class SecretDeleteParams(TypedDict):
-    """The parameters of `secrets.delete`."""
+    """The parameters of `secrets.delete`. `secret_id` is a UUID."""
 
     secret_id: str

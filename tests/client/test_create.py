@@ -1,15 +1,41 @@
 """Storing secrets, in every flavour."""
 
+import asyncio
 import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from tests.support.caller import Caller
+from tests.support.peer import Peer, answer
+from tests.support.service import TOKEN
 
 import gitpod
-from gitpod.types import CredentialProxy, OidcJFrog, SecretScope, Source
+from gitpod.types import CredentialProxy, OidcJFrog, Secret, SecretScope, Source, Subject
 
+DOCUMENTED_ANSWER = b"""{
+"secret": {
+"id": "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e",
+"apiOnly": true,
+"containerRegistryBasicAuthHost": "https://example.com",
+"createdAt": "2019-12-27T18:11:19.117Z",
+"creator": {
+"id": "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e",
+"principal": "PRINCIPAL_UNSPECIFIED"
+},
+"environmentVariable": true,
+"filePath": "filePath",
+"name": "name",
+"projectId": "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e",
+"scope": {
+"organizationId": "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e",
+"projectId": "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e",
+"serviceAccountId": "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e",
+"userId": "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e"
+},
+"updatedAt": "2019-12-27T18:11:19.117Z"
+}
+}"""
 MOUNTS: list[dict[str, Any]] = [
     {"environment_variable": True},
     {"file_path": "/home/gitpod/.ssh/id_rsa"},
@@ -91,6 +117,25 @@ def test_credential_proxy_and_source_are_kept(client: Caller, project: str) -> N
         source=made.source,
     ).secret
     assert (again.credential_proxy, again.source) == (made.credential_proxy, made.source)
+
+
+def test_the_documented_answer_is_read(kind: Any, runner: asyncio.Runner) -> None:
+    """As the public reference prints it: with several members of a oneof, of which the last wins."""
+    there = Peer(answer(200, DOCUMENTED_ANSWER))
+    caller = Caller(kind(bearer_token=TOKEN, base_url=there.url, codec="json"), runner)
+    time, uuid = datetime(2019, 12, 27, 18, 11, 19, 117000, UTC), "182bd5e5-6e1a-4fe4-a799-aa6d9a6ab26e"
+    assert caller.create(name="NAME", value="v", project_id=uuid, api_only=True).secret == Secret(
+        id=uuid,
+        name="name",
+        file_path="filePath",
+        project_id=uuid,
+        scope=SecretScope(user_id=uuid),
+        creator=Subject(id=uuid, principal="PRINCIPAL_UNSPECIFIED"),
+        created_at=time,
+        updated_at=time,
+    )
+    caller.close()
+    there.close()
 
 
 @pytest.mark.parametrize("value", ["", " \n\r\n\t", "päss\x00wörd", "😀" * 10240, "\\\"'$`#="], ids=ascii)

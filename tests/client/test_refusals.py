@@ -6,12 +6,15 @@ import pytest
 from tests.support.service import TOKEN
 
 import gitpod
-from gitpod import Gitpod, Violation
-from gitpod.types import SecretScope
+from gitpod import Gitpod, SecretValue, Violation
+from gitpod._messages import requests
+from gitpod.types import SecretScope, Source
+from gitpod_proto.gitpod.v1 import pagination_pb
 
 UUID = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
 GOOD: dict[str, Any] = {"name": "NAME", "value": "v", "project_id": UUID, "api_only": True}
 VALUE = "s3cret-canary"
+JFROG: dict[str, Any] = {"oidc_jfrog": {"host": "a.jfrog.io", "provider_name": "ci"}}
 
 
 class Unreadable:
@@ -19,6 +22,13 @@ class Unreadable:
 
     def get_secret_value(self) -> str:
         raise RuntimeError(VALUE)
+
+
+class Holder:
+    """Something with a `get_secret_value()` that gives what is no text."""
+
+    def __init__(self, held: object) -> None:
+        self.get_secret_value = lambda: held
 
 
 BAD: list[tuple[dict[str, Any], str, str, str]] = [
@@ -43,7 +53,22 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
     ({"value": "x" * 10241}, "value", "string.max_len", "must be at most 10240 characters"),
     ({"value": b"bytes"}, "value", "type", "must be a string"),
     ({"value": None}, "value", "type", "must be a string, and is None"),
+    ({"value": None, "source": JFROG}, "value", "type", "must be a string, and is None"),
+    (
+        {"source": {"oidc_jfrog": {**JFROG["oidc_jfrog"], "user_id": 1}}},
+        "source.oidc_jfrog.user_id",
+        "unknown_field",
+        "",
+    ),
+    ({"organization_id": UUID}, "organization_id", "unknown_field", 'write scope={"organization_id": ...}'),
+    ({"header": "x"}, "header", "unknown_field", 'write credential_proxy={"header": ...}'),
+    ({"host": "x"}, "host", "unknown_field", 'write source={"oidc_jfrog": {"host": ...}}'),
+    ({"extra_query": {}}, "extra_query", "unknown_field", "every field has a parameter of its own"),
+    ({"a value": 1}, "?", "unknown_field", "?: is not a parameter"),
     ({"value": Unreadable()}, "value", "type", "cannot be read"),
+    ({"value": Holder(None)}, "value", "type", "must be a string, and is None"),
+    ({"value": Holder(b"bytes")}, "value", "type", "must be a string"),
+    ({"value": Holder(VALUE + "\udfff")}, "value", "string.utf8", "without lone surrogates"),
     ({"user_id": UUID}, "user_id", "unknown_field", 'write scope={"user_id": ...}'),
     ({"extra_headers": {"Content-Length": "3"}}, "", "", "extra_headers: 'Content-Length' is for the protocol"),
     ({"value": VALUE + "\ud800"}, "value", "string.utf8", "without lone surrogates"),
@@ -126,8 +151,62 @@ def test_other_calls_are_checked_too(offline: Gitpod) -> None:
             {"page_size": "10"},
             Violation("page_size", "type", "must be a whole number of 32 bits"),
         ),
+        (
+            offline.secrets.list,
+            {"pagination": {"page_size": 2**31}},
+            Violation("pagination.page_size", "type", "must be a whole number of 32 bits"),
+        ),
+        (
+            offline.secrets.list,
+            {"project_id": UUID},
+            Violation("project_id", "unknown_field", 'is not a parameter; write filter={"scope": {"project_id": ...}}'),
+        ),
     ]
     for call, params, expected in calls:
         with pytest.raises(gitpod.InvalidRequestError) as caught:
             call(**params)
         assert caught.value.violations == (expected,)
+
+
+@pytest.mark.parametrize("source", [None, {}, {"verbatim": True}, {"verbatim": False}, Source(verbatim=True)])
+def test_a_value_may_only_be_left_out_if_it_comes_from_elsewhere(offline: Gitpod, source: Any) -> None:
+    """Nobody stores an empty secret by forgetting its value."""
+    params = {name: given for name, given in GOOD.items() if name != "value"}
+    with pytest.raises(gitpod.InvalidRequestError) as caught:
+        offline.secrets.create(**params, source=source)
+    assert caught.value.violations == (
+        Violation("value", "required", "must be given, unless source says where it comes from"),
+    )
+
+
+@pytest.mark.parametrize("given", [{"value": ""}, {"value": SecretValue("")}, {"source": JFROG}])
+def test_a_value_may_be_empty_or_come_from_elsewhere(given: dict[str, Any]) -> None:
+    """Both are stored."""
+    params = {name: good for name, good in GOOD.items() if name != "value"}
+    with Gitpod(base_url="sqlite://") as client:
+        made = client.secrets.create(**params, **given).secret
+        assert client.secrets.get_value(secret_id=made.id).reveal() == ""
+
+
+def test_a_name_that_is_missing_is_a_type_error(offline: Gitpod) -> None:
+    """As for every Python function, and not blamed on this package."""
+    for create in (offline.secrets.create, offline.secrets.put, offline.secrets.with_raw_response.create):
+        with pytest.raises(TypeError, match="missing 1 required keyword-only argument: 'name'") as caught:
+            create(value=VALUE, api_only=True)  # type: ignore[call-arg]
+        assert not hasattr(caught.value, "__notes__")
+
+
+def test_a_flag_of_the_wrong_type_is_the_only_problem(offline: Gitpod) -> None:
+    """The mount is wrong, but not missing."""
+    wrong: dict[str, Any] = {"api_only": "yes"}
+    with pytest.raises(gitpod.InvalidRequestError) as caught:
+        offline.secrets.create(**{**GOOD, **wrong})
+    assert [found.field for found in caught.value.violations] == ["api_only"]
+
+
+def test_page_size_and_token_win_over_those_in_pagination() -> None:
+    """Each of its own, and 0 too."""
+    request = requests.list_request({"page_size": 0, "pagination": {"page_size": 7, "token": "t"}})
+    assert request.pagination == pagination_pb.PaginationRequest(page_size=0, token="t")
+    request = requests.list_request({"token": "u", "pagination": {"page_size": 7, "token": "t"}})
+    assert request.pagination == pagination_pb.PaginationRequest(page_size=7, token="u")

@@ -57,8 +57,9 @@ def sync_client(client: Gitpod) -> None:
     assert_type(response.secret.creator, Subject | None)
     assert_type(response.secret.scope, SecretScope | None)
     client.secrets.create(**PARAMS)
+    client.secrets.create(name="NAME", value="v", file_path=None, scope=None, api_only=True)
     client.secrets.create(name="NAME", scope=SecretScope(user_id=PROJECT), api_only=True)
-    page = client.secrets.list(filter={"scope": {"project_id": PROJECT}}, page_size=10, token="t", use_get=True)
+    page = client.secrets.list(filter={"scope": {"project_id": PROJECT}}, page_size=10, token="t")
     assert_type(page, SyncSecretsPage)
     assert_type(page, SyncSecretsPage[Secret])
     assert_type(iter(page), Iterator[Secret])
@@ -125,6 +126,9 @@ def mistakes(client: Gitpod) -> None:
     client.secrets.create(value="v")  # type: ignore[call-arg]
     client.secrets.create(name="NAME", colour="red")  # type: ignore[call-arg]
     client.secrets.create(name=3)  # type: ignore[arg-type]
+    client.secrets.create(name="NAME", value=None)  # type: ignore[arg-type]
+    client.secrets.put(**PARAMS, colour="red")  # type: ignore[call-arg]
+    client.secrets.list(use_get=True)  # type: ignore[call-arg]
     client.secrets.create(name="NAME", scope={"projectId": "x"})  # type: ignore[arg-type]
     client.secrets.get_value()  # type: ignore[call-arg]
     Gitpod(codec="xml")  # type: ignore[arg-type]

@@ -1,7 +1,5 @@
 """The compiled contract against a table written by hand, so that a slip in either is seen."""
 
-from typing import get_args
-
 import protovalidate
 import pytest
 from protobuf import DescMessage, Registry
@@ -9,7 +7,6 @@ from protobuf.txtpb import message_to_text
 from protobuf.wkt.google.protobuf.descriptor_pb import FieldOptions, MethodOptions, OneofOptions
 from protovalidate._gen.buf.validate import validate_pb  # the private path that the generated code imports too
 
-from gitpod import types
 from gitpod_proto.gitpod.v1 import identity_pb, pagination_pb, secret_pb
 
 UUID = "string { uuid: true }"
@@ -172,37 +169,6 @@ def test_principals() -> None:
     [principal] = identity_pb.desc().enums
     found = {value.proto.number: value.proto.name for value in principal.values}
     assert found == dict(enumerate(f"PRINCIPAL_{name}" for name in PRINCIPALS))
-
-
-def test_principals_have_the_same_names_in_python() -> None:
-    """`gitpod.types` says them by hand."""
-    assert list(get_args(types.Principal)) == [f"PRINCIPAL_{name}" for name in PRINCIPALS]
-
-
-@pytest.mark.parametrize(
-    ("message", "python"),
-    [
-        ("CreateSecretRequest", types.SecretCreateParams),
-        ("UpdateSecretValueRequest", types.SecretUpdateValueParams),
-        ("DeleteSecretRequest", types.SecretDeleteParams),
-        ("GetSecretValueRequest", types.SecretGetValueParams),
-        ("ListSecretsRequest.Filter", types.SecretListFilter),
-        ("PaginationRequest", types.SecretListPagination),
-        ("SecretScope", types.SecretScopeParam),
-        ("SecretScope", types.SecretScope),
-        ("Secret", types.Secret),
-        ("Secret.CredentialProxy", types.CredentialProxyParam),
-        ("Secret.CredentialProxy", types.CredentialProxy),
-        ("Secret.Source.OidcJFrog", types.OidcJFrogParam),
-        ("Secret.Source.OidcJFrog", types.OidcJFrog),
-        ("Secret.Source", types.SourceParam),
-        ("Secret.Source", types.Source),
-        ("Subject", types.Subject),
-    ],
-)
-def test_python_has_every_field_and_no_other(message: str, python: type) -> None:
-    """What goes in and comes out is the contract's, field by field."""
-    assert sorted(python.__annotations__) == sorted(row[2] for row in rows(FIELDS) if row[0] == message)
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ class JSONCodec(Codec[Message, Any]):
 class Call:
     """What a caller wants of a call beside its parameters. Shows none of it, as the headers are credentials."""
 
-    __slots__ = ("credentials", "headers", "timeout", "use_get")
+    __slots__ = ("credentials", "headers", "timeout")
 
     def __init__(
         self,
@@ -60,7 +60,6 @@ class Call:
         timeout: float | None,
         extra_headers: Headers | None,
         *,
-        use_get: bool = False,
         no_store: bool = False,
     ) -> None:
         try:
@@ -71,14 +70,11 @@ class Call:
         given = {"authorization": f"Bearer {options.bearer_token}", **options.default_headers, **extra}
         self.credentials = {"": options.bearer_token, **given}
         self.headers = {"user-agent": USER_AGENT, **given, **({"cache-control": "no-store"} if no_store else {})}
-        # The other protocols post everything.
-        self.use_get = use_get and options.protocol == "connect"
 
     def options(self) -> dict[str, Any]:
         """The options of the stub's method."""
         # Whole milliseconds, as connectrpc sends whatever it is given.
-        options = {"headers": self.headers, "timeout_ms": max(1, round(self.timeout * 1000))}
-        return {**options, "use_get": True} if self.use_get else options
+        return {"headers": self.headers, "timeout_ms": max(1, round(self.timeout * 1000))}
 
 
 class Calls:

@@ -7,6 +7,7 @@ from urllib.parse import quote, quote_plus
 
 from protobuf import Message
 
+from gitpod._messages.descriptors import redacted_texts
 from gitpod._secret_value import MASK
 
 SHORTEST_MASKED = 8
@@ -25,14 +26,19 @@ PLAIN = {"accept", "accept-language", "baggage", "cache-control", "traceparent",
 def mask_of(request: Message, headers: Mapping[str, str]) -> Callable[[str], str]:
     """A function that makes a text of the service's fit to be shown.
 
-    It masks the request's value and its credentials, as they stand or quoted; replaces what would control
+    It masks the request's secret texts and its credentials, as they stand or quoted; replaces what would control
     a terminal; and shortens.
     """
-    value: str = getattr(request, "value", "")
+    values = redacted_texts(request)
     credentials = [text for name, text in headers.items() if name.lower() not in PLAIN]
-    hidden = {value, value.strip(), *credentials, *(text.rpartition(" ")[2] for text in credentials)}
+    hidden = {
+        *values,
+        *(value.strip() for value in values),
+        *credentials,
+        *(text.rpartition(" ")[2] for text in credentials),
+    }
     forms = {form for text in hidden if len(text) >= SHORTEST_MASKED for form in _quoted(text)}
-    lines = {line for line in value.splitlines() if len(line) >= SHORTEST_LINE}
+    lines = {line for value in values for line in value.splitlines() if len(line) >= SHORTEST_LINE}
     quoted = sorted(forms | lines, key=len, reverse=True)
 
     longest = len(quoted[0]) if quoted else 0

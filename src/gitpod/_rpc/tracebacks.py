@@ -1,10 +1,10 @@
 """Errors without the frames that they came through, whose locals hold values and tokens."""
 
 from functools import wraps
+from typing import TYPE_CHECKING
 
 from gitpod.errors import GitpodError
 
-TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, ParamSpec, TypeVar
@@ -19,7 +19,10 @@ def _bare(error: BaseException) -> BaseException:
         # Not ours, hence a fault of this package: say where, as source lines without locals.
         import traceback  # rarely needed
 
-        error.add_note("".join(["raised inside gitpod:\n", *traceback.format_tb(error.__traceback__)]))
+        lines = traceback.extract_tb(error.__traceback__)
+        # Raised here, it says that the arguments do not fit the method, or it has its note already.
+        if lines and lines[-1].filename != __file__:
+            error.add_note("".join(["raised inside gitpod:\n", *lines.format()]))
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
 

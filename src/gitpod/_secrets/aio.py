@@ -1,4 +1,4 @@
-"""`_secrets.py`, awaited: the same calls, parameters and errors, which `Secrets` documents."""
+"""The calls of `AsyncGitpod`: those of `Secrets`, awaited. Parameters and errors are documented there."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -14,12 +14,13 @@ from gitpod._options import Options
 from gitpod._rpc.call import Call, Calls, Headers
 from gitpod._rpc.tracebacks import without_frames, without_frames_async
 from gitpod._secrets import put
-from gitpod._secrets.raw import AsyncSecretsWithRawResponse
+from gitpod._secrets.keywords import OMITTED, Nothing, keywords
+from gitpod._secrets.raw import araw
 from gitpod._transport.connections import AsyncConnections
 from gitpod.errors import APIError, GitpodError
 from gitpod.pagination import AsyncPaginator, AsyncSecretsPage
+from gitpod_proto.gitpod.v1 import secret_pb
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClient
-from gitpod_proto.gitpod.v1.secret_pb import ListSecretsRequest
 
 if TYPE_CHECKING:
     from pyqwest import Client
@@ -29,7 +30,7 @@ RES = TypeVar("RES", bound=Message)
 
 
 class AsyncSecrets(Calls):
-    """`AsyncGitpod().secrets`: `Secrets`, awaited. `Secrets` documents parameters and errors."""
+    """The calls of `gitpod.v1.SecretService`: `AsyncGitpod().secrets`. `Secrets` documents parameters and errors."""
 
     def __init__(self, options: Options, transport: AsyncConnections) -> None:
         super().__init__(options, transport.endpoint.address)
@@ -39,33 +40,53 @@ class AsyncSecrets(Calls):
         self._repeating = SecretServiceClient(http_client=http, **self._stub_options(repeat=True))
 
     @property
-    def with_raw_response(self) -> AsyncSecretsWithRawResponse:
-        """The same calls, which return the status, headers and trailers too; `await .parse()` gives the result."""
+    def with_raw_response(self) -> "AsyncSecretsWithRawResponse":
+        """The same calls, which return status, headers and trailers too; `await .parse()` gives the result."""
         return AsyncSecretsWithRawResponse(self)
 
     @without_frames_async
-    async def create(
+    async def create(  # noqa: PLR0913 # options by name
         self,
         *,
+        name: str,
+        value: str | types.SupportsSecretValue = OMITTED,
+        environment_variable: bool | None = None,
+        file_path: str | None = None,
+        container_registry_basic_auth_host: str | None = None,
+        api_only: bool | None = None,
+        project_id: str | None = None,
+        scope: types.SecretScopeParam | types.SecretScope | None = None,
+        credential_proxy: types.CredentialProxyParam | types.CredentialProxy | None = None,
+        source: types.SourceParam | types.Source | None = None,
         timeout: float | None = None,  # noqa: ASYNC109 # travels to the service as its deadline
         extra_headers: Headers | None = None,
-        **params: Unpack[types.SecretCreateParams],
+        **unknown: Unpack[Nothing],
     ) -> types.SecretCreateResponse:
         """`Secrets.create`, awaited."""
-        request, call = requests.create_request(params), Call(self._options, timeout, extra_headers)
+        request, call = requests.create_request(keywords(locals())), Call(self._options, timeout, extra_headers)
         return await self._send(self._stub.create_secret, request, results.create_response, call)
 
     @without_frames_async
-    async def put(
+    async def put(  # noqa: PLR0913 # options by name
         self,
         *,
+        name: str,
+        value: str | types.SupportsSecretValue = OMITTED,
+        environment_variable: bool | None = None,
+        file_path: str | None = None,
+        container_registry_basic_auth_host: str | None = None,
+        api_only: bool | None = None,
+        project_id: str | None = None,
+        scope: types.SecretScopeParam | types.SecretScope | None = None,
+        credential_proxy: types.CredentialProxyParam | types.CredentialProxy | None = None,
+        source: types.SourceParam | types.Source | None = None,
         replace: bool = False,
-        timeout: float | None = None,  # noqa: ASYNC109 # as above
+        timeout: float | None = None,  # noqa: ASYNC109 # travels to the service as its deadline
         extra_headers: Headers | None = None,
-        **params: Unpack[types.SecretCreateParams],
+        **unknown: Unpack[Nothing],
     ) -> types.SecretPutResponse:
         """`Secrets.put`, awaited."""
-        steps = put.steps(requests.put_request(params), replace=replace)
+        steps = put.steps(requests.put_request(keywords(locals())), replace=replace)
         call = Call(self._options, timeout, extra_headers)
         deadline = monotonic() + call.timeout
         try:
@@ -85,49 +106,57 @@ class AsyncSecrets(Calls):
     def list(
         self,
         *,
-        use_get: bool = False,
         timeout: float | None = None,
         extra_headers: Headers | None = None,
         **params: Unpack[types.SecretListParams],
     ) -> AsyncPaginator[types.Secret]:
         """`Secrets.list`: await it for the first page, or `async for` over every secret."""
-        call = Call(self._options, timeout, extra_headers, use_get=use_get)
+        call = Call(self._options, timeout, extra_headers)
         return self._pages(requests.list_request(params), call)
 
     @without_frames_async
     async def get_value(
         self,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 # as above
+        timeout: float | None = None,  # noqa: ASYNC109 # travels to the service as its deadline
         extra_headers: Headers | None = None,
         **params: Unpack[types.SecretGetValueParams],
     ) -> types.SecretValue:
         """`Secrets.get_value`, awaited."""
-        request, call = requests.get_value_request(params), Call(self._options, timeout, extra_headers, no_store=True)
+        request, call = (
+            requests.request(secret_pb.GetSecretValueRequest, params),
+            Call(self._options, timeout, extra_headers, no_store=True),
+        )
         return await self._send(self._stub.get_secret_value, request, results.get_value_response, call)
 
     @without_frames_async
     async def update_value(
         self,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 # as above
+        timeout: float | None = None,  # noqa: ASYNC109 # travels to the service as its deadline
         extra_headers: Headers | None = None,
         **params: Unpack[types.SecretUpdateValueParams],
     ) -> None:
         """`Secrets.update_value`, awaited."""
-        request, call = requests.update_value_request(params), Call(self._options, timeout, extra_headers)
+        request, call = (
+            requests.request(secret_pb.UpdateSecretValueRequest, params),
+            Call(self._options, timeout, extra_headers),
+        )
         await self._send(self._stub.update_secret_value, request, results.empty_response, call)
 
     @without_frames_async
     async def delete(
         self,
         *,
-        timeout: float | None = None,  # noqa: ASYNC109 # as above
+        timeout: float | None = None,  # noqa: ASYNC109 # travels to the service as its deadline
         extra_headers: Headers | None = None,
         **params: Unpack[types.SecretDeleteParams],
     ) -> None:
         """`Secrets.delete`, awaited."""
-        request, call = requests.delete_request(params), Call(self._options, timeout, extra_headers)
+        request, call = (
+            requests.request(secret_pb.DeleteSecretRequest, params),
+            Call(self._options, timeout, extra_headers),
+        )
         await self._send(self._stub.delete_secret, request, results.empty_response, call)
 
     async def _send(
@@ -140,21 +169,33 @@ class AsyncSecrets(Calls):
             failure = self._translated(error, request, call)
         raise failure
 
-    def _pages(self, request: ListSecretsRequest, call: Call) -> AsyncPaginator[types.Secret]:
+    def _pages(self, request: secret_pb.ListSecretsRequest, call: Call) -> AsyncPaginator[types.Secret]:
         return AsyncPaginator(partial(self._page, request, call))
 
     @without_frames_async
-    async def _page(self, request: ListSecretsRequest, call: Call) -> AsyncSecretsPage[types.Secret]:
+    async def _page(self, request: secret_pb.ListSecretsRequest, call: Call) -> AsyncSecretsPage[types.Secret]:
         secrets, token = await self._send(self._stub.list_secrets, request, results.list_response, call)
         return AsyncSecretsPage(secrets, token, partial(self._next_page, request, call))
 
     @without_frames
-    def _next_page(self, request: ListSecretsRequest, call: Call, token: str) -> AsyncPaginator[types.Secret]:
+    def _next_page(self, request: secret_pb.ListSecretsRequest, call: Call, token: str) -> AsyncPaginator[types.Secret]:
         return self._pages(requests.next_page_request(request, token), call)
 
 
+class AsyncSecretsWithRawResponse:
+    """`AsyncGitpod().secrets.with_raw_response`: the calls of `AsyncSecrets`, which give an `AsyncAPIResponse`."""
+
+    def __init__(self, secrets: AsyncSecrets) -> None:
+        self.create = araw(secrets.create)
+        self.put = araw(secrets.put)
+        self.list = araw(secrets.list)
+        self.get_value = araw(secrets.get_value)
+        self.update_value = araw(secrets.update_value)
+        self.delete = araw(secrets.delete)
+
+
 def _require_asyncio() -> None:
-    """Refuse other event loops, under which connectrpc's client fails in ways that look like an outage."""
+    """Raise under other event loops, where connectrpc's client fails with errors that look like an outage."""
     try:
         asyncio.get_running_loop()
     except RuntimeError:

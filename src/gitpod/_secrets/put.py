@@ -3,7 +3,7 @@
 from collections.abc import Callable, Generator
 from typing import Any, Literal, NamedTuple
 
-from protobuf import Message
+from protobuf import DescOneof, Message
 
 from gitpod._messages import results
 from gitpod._messages.requests import MOUNTS, ProjectId
@@ -12,14 +12,17 @@ from gitpod.types import Secret, SecretPutResponse
 from gitpod_proto.gitpod.v1 import pagination_pb, secret_pb
 
 ROUNDS = 10
-"""How often to begin anew because somebody else creates and deletes the same name meanwhile."""
+"""How often `put` starts over while others create and delete a secret of the same name."""
+
+FOUND_BY = {"name", "scope", "project_id"}
+"""The fields of a secret by which `put` finds it."""
 
 GONE = "the secret that was to be replaced is deleted, and none of that name exists"
 UNTOUCHED = "a secret of that name exists, and this call did not change it"
 
 
 class Step(NamedTuple):
-    """One RPC: the stub's method, its request, and what reads the answer."""
+    """One RPC: the name of the stub's method, the request, and the function that reads the answer."""
 
     rpc: Literal["create_secret", "list_secrets", "update_secret_value", "delete_secret"]
     request: Message
@@ -30,9 +33,10 @@ Steps = Generator[Step, Any, SecretPutResponse]
 
 
 def steps(request: secret_pb.CreateSecretRequest, *, replace: bool) -> Steps:
-    """Create; when the name is taken, update the value, or replace a secret of another mount if that is wanted.
+    """Create a secret. If the name is taken, update its value; if it differs otherwise, replace it or raise.
 
-    Each step is sent into the generator as what its `read` returns, or thrown into it as an `APIError`.
+    Yields each RPC as a `Step`. The caller sends back what the step's `read` returned, or throws the `APIError`
+    with which the RPC failed.
     """
     is_deleted = is_doubtful = False
     create = Step("create_secret", request, results.create_response)
@@ -57,7 +61,7 @@ def steps(request: secret_pb.CreateSecretRequest, *, replace: bool) -> Steps:
             if not replace:
                 raise _another(taken, found, different)
             if not left:
-                # Nothing is deleted that is not created anew.
+                # No round is left to create the secret anew, so it must not be deleted.
                 break
             is_deleted = (yield from _delete(found, there, in_doubt=in_doubt)) or is_deleted
             continue
@@ -70,14 +74,14 @@ def steps(request: secret_pb.CreateSecretRequest, *, replace: bool) -> Steps:
 
 
 def result(done: StopIteration) -> SecretPutResponse:
-    """What the generator returned."""
+    """Return the result of the generator, which is in its `StopIteration`."""
     value: SecretPutResponse = done.value
     return value
 
 
 def _taken(error: APIError, *, is_deleted: bool, is_doubtful: bool) -> APIError:
-    """The error of a create, when it may be that the name is taken; else raises it."""
-    # An answer that cannot be read may have been one of success.
+    """Return the error of a create after which the name may be taken. Raise any other error."""
+    # An answer that cannot be read may have meant success.
     is_unreadable = isinstance(error, APIResponseValidationError) and error.outcome == "unknown"
     if isinstance(error, ConflictError) or is_unreadable:
         return error
@@ -90,7 +94,7 @@ def _taken(error: APIError, *, is_deleted: bool, is_doubtful: bool) -> APIError:
 
 
 def _there(*, is_deleted: bool, is_doubtful: bool) -> tuple[str, bool]:
-    """What there is once a create has found the name taken, and whether this call may have to do with it."""
+    """Say what exists once a create found the name taken, and whether this call may have caused it."""
     if is_deleted:
         return "this call deleted the secret of that name, and there is another now", True
     if is_doubtful:
@@ -99,6 +103,7 @@ def _there(*, is_deleted: bool, is_doubtful: bool) -> tuple[str, bool]:
 
 
 def _another(taken: APIError, found: Secret, different: list[str]) -> ConflictError:
+    """Make the error for a secret that an update of the value would not make the one that was asked for."""
     mount = next((name for name in MOUNTS if getattr(found, name) is not None), "none that this package knows")
     return ConflictError(
         f"already_exists: name: a secret of this name exists with another {' and '.join(different)} (it has {mount}), "
@@ -112,14 +117,14 @@ def _another(taken: APIError, found: Secret, different: list[str]) -> ConflictEr
 
 
 def _find(request: secret_pb.CreateSecretRequest) -> Generator[Step, Any, Secret | None]:
-    """The secret of this name in this scope."""
+    """Find the secret of this name in this scope."""
     scope = request.scope
     if scope is None:
-        scope = secret_pb.SecretScope(scope=ProjectId("project_id", request.project_id))  # pyright: ignore[reportDeprecated] # as in `_params.py`
+        scope = secret_pb.SecretScope(scope=ProjectId("project_id", request.project_id))  # pyright: ignore[reportDeprecated] # the public reference documents it
     chosen = secret_pb.ListSecretsRequest.Filter(scope=scope)
     token: str | None = ""
     seen: set[str] = set()
-    # A list that leads to itself would never end.
+    # A token that comes twice would make the list endless.
     while token is not None and token not in seen:
         seen.add(token)
         page = pagination_pb.PaginationRequest(page_size=100, token=token)
@@ -133,7 +138,7 @@ def _find(request: secret_pb.CreateSecretRequest) -> Generator[Step, Any, Secret
 
 
 def _delete(found: Secret, there: str, *, in_doubt: bool) -> Generator[Step, Any, bool]:
-    """Whether this call deleted the secret; False when somebody else has."""
+    """Delete the secret. Returns False if somebody else has deleted it."""
     try:
         yield Step("delete_secret", secret_pb.DeleteSecretRequest(secret_id=found.id), results.empty_response)
     except NotFoundError:
@@ -145,7 +150,7 @@ def _delete(found: Secret, there: str, *, in_doubt: bool) -> Generator[Step, Any
 
 
 def _update(found: Secret, value: str, there: str, *, in_doubt: bool) -> Generator[Step, Any, bool]:
-    """Whether the value was updated; False when somebody has deleted the secret."""
+    """Update the value. Returns False if somebody has deleted the secret."""
     try:
         update = secret_pb.UpdateSecretValueRequest(secret_id=found.id, value=value)
         yield Step("update_secret_value", update, results.empty_response)
@@ -158,17 +163,26 @@ def _update(found: Secret, value: str, there: str, *, in_doubt: bool) -> Generat
 
 
 def _differences(request: secret_pb.CreateSecretRequest, found: Secret) -> list[str]:
-    """What an update of the value would leave other than the request says."""
-    wanted = results.secret(
-        secret_pb.Secret(id="?", mount=request.mount, credential_proxy=request.credential_proxy, source=request.source)
-    )
-    different = ["mount"] if any(getattr(wanted, name) != getattr(found, name) for name in MOUNTS) else []
-    asked = [name for name in ("credential_proxy", "source") if getattr(wanted, name) is not None]
-    return different + [name for name in asked if getattr(wanted, name) != getattr(found, name)]
+    """Return what differs from the request and an update of the value would not change."""
+    of_secret = {member.name for member in secret_pb.Secret.desc().members}
+    members = [member for member in request.desc().members if member.name in of_secret - FOUND_BY]
+    same = {member.local_name: getattr(request, member.local_name) for member in members}
+    wanted = results.secret(secret_pb.Secret(id="?", **same))
+    different: list[str] = []
+    for member in members:
+        names = [field.name for field in member.fields] if isinstance(member, DescOneof) else [member.name]
+        # What the request leaves out may be as it is.
+        is_asked = any(getattr(wanted, name) for name in names)
+        if is_asked and any(getattr(wanted, name) != getattr(found, name) for name in names):
+            different.append(member.name)
+    return different
 
 
 def _failed(error: APIError, text: str, *, in_doubt: bool) -> APIError:
-    """The error of a step as that of the whole: what it leaves behind, which is not its own outcome alone."""
+    """Make the error of a step that of the whole call: it says what exists now.
+
+    `in_doubt` means that an earlier step may have changed something, so the outcome of the call is unknown.
+    """
     if in_doubt:
         error.outcome = "unknown"
     return error.saying(text)

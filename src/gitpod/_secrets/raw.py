@@ -1,6 +1,7 @@
-"""`with_raw_response`: what a call returns, with the status, headers and trailers that came with it."""
+"""`APIResponse`: what a call returns, together with the status, headers and trailers of the answer."""
 
 from collections.abc import Awaitable, Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Generic, ParamSpec, TypeVar
 
 from gitpod._rpc.failure import LAST_ANSWER
@@ -9,24 +10,23 @@ from gitpod._rpc.tracebacks import without_frames, without_frames_async
 if TYPE_CHECKING:
     from connectrpc.request import Headers
 
-    from gitpod._secrets.aio import AsyncSecrets
-    from gitpod._secrets.sync import Secrets
-
-__all__ = ["APIResponse", "AsyncAPIResponse", "AsyncSecretsWithRawResponse", "SecretsWithRawResponse"]
+__all__ = ["APIResponse", "AsyncAPIResponse"]
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 class _Response(Generic[T]):
-    """The answer to a call: to the last attempt, or to the last of the RPCs that it took.
+    """The result of a call and the HTTP answer it came with.
+
+    A call may be sent several times, and `put` sends several RPCs: this is the last answer of all.
 
     Attributes:
         status_code: the HTTP status.
-        headers: by name in any case.
-        trailers: likewise; Connect sends those of a unary RPC as headers `trailer-…`.
-        request_id: the service's `x-request-id`, None when it gave none.
-        retries_taken: how many attempts there were before this one.
+        headers: the headers, by name in any case.
+        trailers: the trailers, by name in any case. Connect sends those of a unary RPC as headers `trailer-…`.
+        request_id: the service's `x-request-id`; None if it sent none.
+        retries_taken: number of attempts before this answer.
     """
 
     def __init__(self, parsed: T) -> None:
@@ -46,7 +46,7 @@ class APIResponse(_Response[T]):
     __doc__ = _Response.__doc__
 
     def parse(self) -> T:
-        """What the call itself returns."""
+        """Return what the call itself returns."""
         return self._parsed
 
 
@@ -54,35 +54,14 @@ class AsyncAPIResponse(_Response[T]):
     __doc__ = _Response.__doc__
 
     async def parse(self) -> T:
-        """What the call itself returns, when awaited."""
+        """Return what the call itself returns when it is awaited."""
         return self._parsed
 
 
-class SecretsWithRawResponse:
-    """`Gitpod().secrets.with_raw_response`: the calls of `Secrets`, each of which returns an `APIResponse`."""
+def raw(method: Callable[P, T]) -> Callable[P, APIResponse[T]]:
+    """Make a call return its `APIResponse`."""
 
-    def __init__(self, secrets: "Secrets") -> None:
-        self.create = _raw(secrets.create)
-        self.put = _raw(secrets.put)
-        self.list = _raw(secrets.list)
-        self.get_value = _raw(secrets.get_value)
-        self.update_value = _raw(secrets.update_value)
-        self.delete = _raw(secrets.delete)
-
-
-class AsyncSecretsWithRawResponse:
-    """`AsyncGitpod().secrets.with_raw_response`: the calls of `AsyncSecrets`, which give an `AsyncAPIResponse`."""
-
-    def __init__(self, secrets: "AsyncSecrets") -> None:
-        self.create = _araw(secrets.create)
-        self.put = _araw(secrets.put)
-        self.list = _araw(secrets.list)
-        self.get_value = _araw(secrets.get_value)
-        self.update_value = _araw(secrets.update_value)
-        self.delete = _araw(secrets.delete)
-
-
-def _raw(method: Callable[P, T]) -> Callable[P, APIResponse[T]]:
+    @wraps(method)
     @without_frames
     def call(*args: P.args, **kwargs: P.kwargs) -> APIResponse[T]:
         return APIResponse(method(*args, **kwargs))
@@ -90,7 +69,10 @@ def _raw(method: Callable[P, T]) -> Callable[P, APIResponse[T]]:
     return call
 
 
-def _araw(method: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[AsyncAPIResponse[T]]]:
+def araw(method: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[AsyncAPIResponse[T]]]:
+    """Make an awaited call return its `AsyncAPIResponse`."""
+
+    @wraps(method)
     @without_frames_async
     async def call(*args: P.args, **kwargs: P.kwargs) -> AsyncAPIResponse[T]:
         return AsyncAPIResponse(await method(*args, **kwargs))

@@ -1,7 +1,7 @@
-"""The calls of `gitpod.v1.SecretService`, one short method each.
+"""The calls of `Gitpod`, a short method for each.
 
-Parameters become a message in `_params.py`, which goes through the generated stub, `_retry.py` and
-`_transport.py`; the answer becomes a result in `_results.py`, or a failure an exception in `_translate.py`.
+Parameters become a message in `_messages.requests`. The generated stub sends it. The answer becomes a result in
+`_messages.results`, or a failure becomes an exception in `_rpc.translate`.
 """
 
 from collections.abc import Callable
@@ -17,12 +17,13 @@ from gitpod._options import Options
 from gitpod._rpc.call import Call, Calls, Headers
 from gitpod._rpc.tracebacks import without_frames
 from gitpod._secrets import put
-from gitpod._secrets.raw import SecretsWithRawResponse
+from gitpod._secrets.keywords import OMITTED, Nothing, keywords
+from gitpod._secrets.raw import raw
 from gitpod._transport.connections import SyncConnections
 from gitpod.errors import APIError
 from gitpod.pagination import SyncSecretsPage
+from gitpod_proto.gitpod.v1 import secret_pb
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClientSync
-from gitpod_proto.gitpod.v1.secret_pb import ListSecretsRequest
 
 if TYPE_CHECKING:
     from pyqwest import SyncClient
@@ -32,15 +33,15 @@ RES = TypeVar("RES", bound=Message)
 
 
 class Secrets(Calls):
-    """`Gitpod().secrets`.
+    """The calls of `gitpod.v1.SecretService`: `Gitpod().secrets`.
 
-    Every method takes keywords only, and beside its own: `timeout`, the seconds that the call may take
-    in all (the client's by default), and `extra_headers`, sent beside the client's.
+    Every method takes keywords only. Two of them are common to all: `timeout`, the seconds that the whole call
+    may take (the client's `timeout` by default), and `extra_headers`, which are sent beside those of the client.
 
-    Every method raises `InvalidRequestError` for what the contract's rules refuse, before anything is
-    sent; then `APIStatusError` or the class of it for the status (`AuthenticationError` 401,
-    `PermissionDeniedError` 403, ...), `APIConnectionError`, `APITimeoutError` and
-    `APIResponseValidationError`. The error's `outcome` says whether the request was processed.
+    Every method raises `InvalidRequestError` before anything is sent if the parameters break a rule of the
+    contract. A call that fails raises `APIStatusError` or its subclass for the status (`AuthenticationError` 401,
+    `PermissionDeniedError` 403, ...), `APIConnectionError`, `APITimeoutError` or `APIResponseValidationError`.
+    The error's `outcome` says whether the request was processed.
     """
 
     def __init__(self, options: Options, transport: SyncConnections) -> None:
@@ -51,66 +52,103 @@ class Secrets(Calls):
         self._repeating = SecretServiceClientSync(http_client=http, **self._stub_options(repeat=True))
 
     @property
-    def with_raw_response(self) -> SecretsWithRawResponse:
-        """The same calls, which return the status, headers and trailers too; `.parse()` gives the result."""
+    def with_raw_response(self) -> "SecretsWithRawResponse":
+        """The same calls, which return status, headers and trailers too; `.parse()` gives the result."""
         return SecretsWithRawResponse(self)
 
     @without_frames
-    def create(
+    def create(  # noqa: PLR0913 # options by name
         self,
         *,
+        name: str,
+        value: str | types.SupportsSecretValue = OMITTED,
+        environment_variable: bool | None = None,
+        file_path: str | None = None,
+        container_registry_basic_auth_host: str | None = None,
+        api_only: bool | None = None,
+        project_id: str | None = None,
+        scope: types.SecretScopeParam | types.SecretScope | None = None,
+        credential_proxy: types.CredentialProxyParam | types.CredentialProxy | None = None,
+        source: types.SourceParam | types.Source | None = None,
         timeout: float | None = None,
         extra_headers: Headers | None = None,
-        **params: Unpack[types.SecretCreateParams],
+        **unknown: Unpack[Nothing],
     ) -> types.SecretCreateResponse:
-        """Store a new secret (CreateSecret).
+        """Store a new secret (CreateSecret). Give one mount, and `scope` or `project_id`.
 
-        A create is sent again only when the failure proves that it was not processed. After an error
-        whose `outcome` is `"unknown"` the secret may exist; `put` has no such doubt.
+        The request is sent again only if the failure proves that it was not processed. After an error whose
+        `outcome` is `"unknown"` the secret may exist; `put` has no such doubt.
 
         Args:
-            timeout: seconds for the whole call.
+            name: unique in its scope; 3 to 127 letters, digits and underscores.
+            value: at most 10240 characters: a string, a `SecretValue` or pydantic's SecretStr. It may be empty.
+                It may be left out only if `source` says that it comes from elsewhere.
+            environment_variable: mount: True sets an environment variable of that name. False means left out.
+            file_path: mount: the absolute path of a file with the value.
+            container_registry_basic_auth_host: mount: the URL of a registry; the value is `username:password`.
+            api_only: mount: True gives the secret to no environment. False means left out.
+            project_id: the UUID of the project that owns the secret; short for `scope={"project_id": ...}`.
+            scope: who owns the secret: the UUID of a `project_id`, `user_id`, `organization_id` or
+                `service_account_id`.
+            credential_proxy: the hosts and the header to which a proxy adds the value.
+            source: where the value comes from; `{"verbatim": True}`, the value itself, by default.
+            timeout: seconds for the whole call; those of the client by default.
             extra_headers: sent beside the client's.
-            **params: `name`, 3 to 127 letters, digits and underscores, unique in its scope;
-                `value`, at most 10240 characters, as a string, a `SecretValue` or pydantic's SecretStr;
-                one mount: `environment_variable=True`, `file_path="/absolute/path"`,
-                `container_registry_basic_auth_host="https://…"` (the value is then `username:password`)
-                or `api_only=True`, where False is the same as leaving it out; whose it is: `project_id`,
-                or `scope` with one of `project_id`, `user_id`, `organization_id`, `service_account_id`;
-                `credential_proxy`; `source`.
+            **unknown: nothing; any other name is refused.
 
         Raises:
+            InvalidRequestError: a rule is broken; nothing was sent.
             ConflictError: the name is taken in that scope.
         """
-        request, call = requests.create_request(params), Call(self._options, timeout, extra_headers)
+        request, call = requests.create_request(keywords(locals())), Call(self._options, timeout, extra_headers)
         return self._send(self._stub.create_secret, request, results.create_response, call)
 
     @without_frames
-    def put(
+    def put(  # noqa: PLR0913 # options by name
         self,
         *,
+        name: str,
+        value: str | types.SupportsSecretValue = OMITTED,
+        environment_variable: bool | None = None,
+        file_path: str | None = None,
+        container_registry_basic_auth_host: str | None = None,
+        api_only: bool | None = None,
+        project_id: str | None = None,
+        scope: types.SecretScopeParam | types.SecretScope | None = None,
+        credential_proxy: types.CredentialProxyParam | types.CredentialProxy | None = None,
+        source: types.SourceParam | types.Source | None = None,
         replace: bool = False,
         timeout: float | None = None,
         extra_headers: Headers | None = None,
-        **params: Unpack[types.SecretCreateParams],
+        **unknown: Unpack[Nothing],
     ) -> types.SecretPutResponse:
-        """Store a secret, or update its value when the name exists in that scope.
+        """Store a secret, or update its value if the name exists in that scope.
 
-        Leaves one secret of that name with that value, however often it is sent, and is retried after
-        any transient failure. Takes CreateSecret, and when the name exists ListSecrets and
-        UpdateSecretValue.
+        However often it is sent, it leaves one secret of that name with that value, so it is sent again after
+        any transient failure. Sends CreateSecret and, if the name exists, ListSecrets and UpdateSecretValue.
 
         Args:
-            replace: when the secret exists with another mount, `credential_proxy` or `source`, delete it
-                and create it anew. If that fails in between, the error says what exists.
-            timeout: seconds for the whole call.
-            extra_headers: sent beside the client's.
-            **params: those of `create`; `value` is at least 1 character, and `scope` or `project_id` required.
+            name: as for `create`.
+            value: as for `create`, but at least 1 character and never left out.
+            environment_variable: as for `create`.
+            file_path: as for `create`.
+            container_registry_basic_auth_host: as for `create`.
+            api_only: as for `create`.
+            project_id: as for `create`; required if there is no `scope`.
+            scope: as for `create`; required if there is no `project_id`.
+            credential_proxy: as for `create`.
+            source: as for `create`.
+            replace: if the secret exists with another mount, `credential_proxy` or `source`, delete it and
+                create it anew; False by default. If that fails halfway, the error says what exists.
+            timeout: seconds for all RPCs together; those of the client by default.
+            extra_headers: sent beside the client's, with every RPC.
+            **unknown: nothing; any other name is refused.
 
         Raises:
+            InvalidRequestError: a rule is broken; nothing was sent.
             ConflictError: the secret exists with another mount, `credential_proxy` or `source`.
         """
-        steps = put.steps(requests.put_request(params), replace=replace)
+        steps = put.steps(requests.put_request(keywords(locals())), replace=replace)
         call = Call(self._options, timeout, extra_headers)
         deadline = monotonic() + call.timeout
         try:
@@ -130,23 +168,21 @@ class Secrets(Calls):
     def list(
         self,
         *,
-        use_get: bool = False,
         timeout: float | None = None,
         extra_headers: Headers | None = None,
         **params: Unpack[types.SecretListParams],
     ) -> SyncSecretsPage[types.Secret]:
         """List secrets, oldest first and without their values (ListSecrets).
 
-        Iterate over the page for every secret from there on; further pages are fetched as needed.
+        Returns one page. Iterate over it for every secret from there on; it fetches further pages as needed.
 
         Args:
-            use_get: send an HTTP GET, which caches and logs on the way may keep, with the scope in its URL.
-            timeout: seconds for each page.
-            extra_headers: sent beside the client's.
-            **params: `filter`, a mapping with `scope` (see `create`); `page_size`, 0 to 100, where 0
-                means 25; `token`, the `next_token` of an earlier page; or both of these in `pagination`.
+            timeout: seconds for each page; those of the client by default.
+            extra_headers: sent beside the client's, with every page.
+            **params: `filter`, a mapping with `scope` (see `create`); `page_size`, 0 to 100, where 0 means 25;
+                `token`, the `next_token` of an earlier page. `pagination` may hold `page_size` and `token` too.
         """
-        call = Call(self._options, timeout, extra_headers, use_get=use_get)
+        call = Call(self._options, timeout, extra_headers)
         return self._page(requests.list_request(params), call)
 
     @without_frames
@@ -159,12 +195,15 @@ class Secrets(Calls):
     ) -> types.SecretValue:
         """Read the value of the secret `secret_id`, a UUID (GetSecretValue); `.reveal()` gives the text.
 
-        Always an HTTP POST, with `cache-control: no-store`.
+        Sends `cache-control: no-store`.
 
         Raises:
-            NotFoundError: there is no such secret.
+            NotFoundError: no such secret exists.
         """
-        request, call = requests.get_value_request(params), Call(self._options, timeout, extra_headers, no_store=True)
+        request, call = (
+            requests.request(secret_pb.GetSecretValueRequest, params),
+            Call(self._options, timeout, extra_headers, no_store=True),
+        )
         return self._send(self._stub.get_secret_value, request, results.get_value_response, call)
 
     @without_frames
@@ -178,9 +217,12 @@ class Secrets(Calls):
         """Replace the value of the secret `secret_id` by `value`, 1 to 10240 characters (UpdateSecretValue).
 
         Raises:
-            NotFoundError: there is no such secret.
+            NotFoundError: no such secret exists.
         """
-        request, call = requests.update_value_request(params), Call(self._options, timeout, extra_headers)
+        request, call = (
+            requests.request(secret_pb.UpdateSecretValueRequest, params),
+            Call(self._options, timeout, extra_headers),
+        )
         self._send(self._stub.update_secret_value, request, results.empty_response, call)
 
     @without_frames
@@ -194,9 +236,12 @@ class Secrets(Calls):
         """Remove the secret `secret_id` and its value for good (DeleteSecret).
 
         Raises:
-            NotFoundError: there is no such secret.
+            NotFoundError: no such secret exists.
         """
-        request, call = requests.delete_request(params), Call(self._options, timeout, extra_headers)
+        request, call = (
+            requests.request(secret_pb.DeleteSecretRequest, params),
+            Call(self._options, timeout, extra_headers),
+        )
         self._send(self._stub.delete_secret, request, results.empty_response, call)
 
     def _send(self, rpc: Callable[..., RES], request: Message, read: Callable[[RES], T], call: Call) -> T:
@@ -207,10 +252,24 @@ class Secrets(Calls):
         raise failure
 
     @without_frames
-    def _page(self, request: ListSecretsRequest, call: Call) -> SyncSecretsPage[types.Secret]:
+    def _page(self, request: secret_pb.ListSecretsRequest, call: Call) -> SyncSecretsPage[types.Secret]:
         secrets, token = self._send(self._stub.list_secrets, request, results.list_response, call)
         return SyncSecretsPage(secrets, token, partial(self._next_page, request, call))
 
     @without_frames
-    def _next_page(self, request: ListSecretsRequest, call: Call, token: str) -> SyncSecretsPage[types.Secret]:
+    def _next_page(
+        self, request: secret_pb.ListSecretsRequest, call: Call, token: str
+    ) -> SyncSecretsPage[types.Secret]:
         return self._page(requests.next_page_request(request, token), call)
+
+
+class SecretsWithRawResponse:
+    """`Gitpod().secrets.with_raw_response`: the calls of `Secrets`, each of which returns an `APIResponse`."""
+
+    def __init__(self, secrets: Secrets) -> None:
+        self.create = raw(secrets.create)
+        self.put = raw(secrets.put)
+        self.list = raw(secrets.list)
+        self.get_value = raw(secrets.get_value)
+        self.update_value = raw(secrets.update_value)
+        self.delete = raw(secrets.delete)

@@ -1,0 +1,231 @@
+"""Builds a message from keywords by its descriptor, which says which keywords there are and of which types.
+
+`message` and `apply_rules` collect what is wrong as a list of violations; `checked` raises them all at once.
+"""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import fields, is_dataclass
+from functools import cache, partial
+from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
+
+import protovalidate
+from protobuf import DescEnum, DescField, DescMessage, Message, Oneof, ScalarType
+
+from gitpod import types
+from gitpod._messages.descriptors import is_list, is_redacted, kind_of, oneof_of
+from gitpod.errors import InvalidRequestError, Violation, violation
+from gitpod_proto.gitpod.v1 import secret_pb
+
+M = TypeVar("M", bound=Message)
+Problems: TypeAlias = list[Violation]
+Reader: TypeAlias = Callable[[object, str, Problems], Any]
+"""Turns a keyword's value into that of a field. If it does not fit, notes a problem at the path that is given."""
+
+PARAMS: dict[DescMessage, type] = {
+    secret_pb.CreateSecretRequest.desc(): types.SecretCreateParams,
+    secret_pb.ListSecretsRequest.desc(): types.SecretListParams,
+}
+"""The keywords of a call in the order in which errors name them, where that is not the order of the descriptor."""
+
+HINTS: dict[str, str] = dict.fromkeys(("extra_body", "extra_query"), "every field has a parameter of its own")
+"""What to say of parameters that gitpod-sdk has and this package does not."""
+
+
+class _Field(NamedTuple):
+    """How a keyword becomes a field of a message; `attribute` is that of its oneof if it has one.
+
+    None leaves a field out, except where `read` is to refuse it; False leaves out a flag, a bool in a oneof.
+    """
+
+    attribute: str
+    oneof: str | None
+    takes_none: bool
+    is_flag: bool
+    read: Reader
+
+
+def names(desc: DescMessage) -> list[str]:
+    """Return the keywords that become a message, in the order in which errors name them: deprecated ones last."""
+    if desc in PARAMS:
+        return [*PARAMS[desc].__annotations__]
+    return [field.name for field in sorted(desc.fields, key=lambda field: field.deprecated)]
+
+
+@cache
+def _fields(desc: DescMessage) -> dict[str, _Field]:
+    """Read the fields of a message, by name."""
+    found = {field.name: _field(field) for field in desc.fields}
+    return {name: found[name] for name in names(desc) if name in found}
+
+
+def members(desc: DescMessage, oneof: str) -> list[str]:
+    """Return the keywords of which a oneof takes one."""
+    return [name for name, field in _fields(desc).items() if field.oneof == oneof]
+
+
+def _field(field: DescField) -> _Field:
+    oneof, read = oneof_of(field), _reader(field)
+    is_hidden = is_redacted(field)
+    if is_hidden:
+        read = partial(_secret, read)
+    return _Field(
+        attribute=(oneof or field).local_name,
+        oneof=oneof.name if oneof else None,
+        takes_none=is_hidden,
+        is_flag=oneof is not None and read is _flag,
+        read=read,
+    )
+
+
+def _reader(field: DescField) -> Reader:
+    kind = kind_of(field)
+    if isinstance(kind, DescMessage):
+        read: Reader = partial(message, kind.type)
+    elif isinstance(kind, DescEnum):
+        read = partial(_enum, kind)
+    elif kind is ScalarType.STRING:
+        read = _text
+    elif kind is ScalarType.BOOL:
+        read = _flag
+    elif kind is not None and "INT" in kind.name:
+        read = partial(_number, 64 if "64" in kind.name else 32, kind.name.startswith("UINT"))
+    else:
+        raise NotImplementedError(f"{field}: no parameter can be of its type yet")
+    if is_list(field):
+        return partial(_list, read, "a list of strings" if read is _text else "a list")
+    return read
+
+
+def message(kind: type[M], given: object, path: str, problems: Problems) -> M:
+    """Build a message from a mapping or a dataclass that stands at this path of the request."""
+    desc, known = kind.desc(), _fields(kind.desc())
+    values: dict[str, Any] = {}
+    chosen: dict[str, set[str]] = {}
+    for name, value in _items(given, path, problems):
+        field = known.get(name)
+        if field is None:
+            problems.append(_unknown(desc, name, path))
+            continue
+        if (value is None and not field.takes_none) or (value is False and field.is_flag):
+            continue
+        read = field.read(value, f"{path}.{name}" if path else name, problems)
+        values[field.attribute] = Oneof(name, read) if field.oneof else read
+        if field.oneof:
+            chosen.setdefault(field.oneof, set()).add(name)
+    for oneof, given_names in chosen.items():
+        if len(given_names) > 1:
+            problems.append(_too_many(desc, oneof, given_names, path))
+    return kind(**values)
+
+
+def _items(given: object, path: str, problems: Problems) -> Iterable[tuple[str, object]]:
+    if isinstance(given, Mapping):
+        return cast("Mapping[str, object]", given).items()
+    if is_dataclass(given) and not isinstance(given, type):
+        return [(field.name, getattr(given, field.name)) for field in fields(given)]
+    problems.append(Violation(path, "type", "must be a mapping"))
+    return ()
+
+
+def _unknown(desc: DescMessage, name: object, path: str) -> Violation:
+    # A key that is not an identifier may be a secret value in the wrong place, so it is not shown.
+    shown = name if isinstance(name, str) and name.isidentifier() else "?"
+    nested = _nested(desc, shown)
+    hint = HINTS.get(shown) or (f"write {nested}" if nested else f"there are {', '.join(names(desc))}")
+    return Violation(f"{path}.{shown}" if path else shown, "unknown_field", f"is not a parameter; {hint}")
+
+
+def _nested(desc: DescMessage, name: str, form: str = "{}={}") -> str:
+    """Return how to write a parameter that is a field of a nested message, such as `scope={"user_id": ...}`."""
+    for field in desc.fields:
+        if isinstance(inner := kind_of(field), DescMessage):
+            is_there = any(field.name == name for field in inner.fields)
+            if value := f'{{"{name}": ...}}' if is_there else _nested(inner, name, '{{"{}": {}}}'):
+                return form.format(field.name, value)
+    return ""
+
+
+def _too_many(desc: DescMessage, oneof: str, given: set[str], path: str) -> Violation:
+    every = members(desc, oneof)
+    # A message that is nothing but a oneof is given as a mapping with one name: callers never see the oneof's name.
+    where = [path] if len(every) == len(desc.fields) else filter(None, [path, oneof])
+    both = " and ".join(name for name in every if name in given)
+    return Violation(".".join(where), "oneof", f"takes only one of {', '.join(every)}; {both} were given")
+
+
+def _secret(read: Reader, value: object, path: str, problems: Problems) -> object:
+    """Read a value that may come hidden."""
+    reveal = None if isinstance(value, str) else getattr(value, "get_secret_value", None)
+    try:
+        value = reveal() if callable(reveal) else value
+    except Exception:  # noqa: BLE001 # its text may hold the value
+        problems.append(Violation(path, "type", "cannot be read: its get_secret_value() failed"))
+        return ""
+    if value is None:
+        # None often comes from a variable that is not set. It must not be stored as an empty secret.
+        problems.append(Violation(path, "type", "must be a string, and is None"))
+        return ""
+    return read(value, path, problems)
+
+
+def _text(value: object, path: str, problems: Problems) -> str:
+    if not isinstance(value, str):
+        problems.append(Violation(path, "type", "must be a string"))
+        return ""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        problems.append(Violation(path, "string.utf8", "must be valid Unicode, without lone surrogates"))
+        return ""
+    return value
+
+
+def _flag(value: object, path: str, problems: Problems) -> bool:
+    if isinstance(value, bool):
+        return value
+    problems.append(Violation(path, "type", "must be True or False"))
+    return False
+
+
+def _number(bits: int, is_unsigned: bool, value: object, path: str, problems: Problems) -> int:  # noqa: FBT001 # bound by position
+    lowest = 0 if is_unsigned else -(2 ** (bits - 1))
+    if isinstance(value, int) and not isinstance(value, bool) and lowest <= value < lowest + 2**bits:
+        return value
+    at_least = ", at least 0" if is_unsigned else ""
+    problems.append(Violation(path, "type", f"must be a whole number of {bits} bits{at_least}"))
+    return 0
+
+
+def _enum(kind: DescEnum, value: object, path: str, problems: Problems) -> object:
+    numbers = {known.name: known.number for known in kind.values}
+    if not isinstance(value, str) or value not in numbers:
+        problems.append(Violation(path, "type", f"must be one of {', '.join(numbers)}"))
+        return kind.type(0)
+    return kind.type(numbers[value])
+
+
+def _list(read: Reader, what: str, value: object, path: str, problems: Problems) -> list[Any]:
+    if isinstance(value, str | bytes) or not isinstance(value, Sequence):
+        problems.append(Violation(path, "type", f"must be {what}"))
+        return []
+    items = cast("Sequence[object]", value)
+    return [read(item, f"{path}[{index}]", problems) for index, item in enumerate(items)]
+
+
+def apply_rules(message: Message, problems: Problems) -> None:
+    """Note what breaks the rules of the contract, except at fields that have a problem already."""
+    noted = {problem.field for problem in problems}
+    for broken in protovalidate.collect_violations(message):
+        found = violation(broken.proto)
+        if found.rule_id == "required" and (every := members(message.desc(), found.field)):
+            found = found._replace(message=f"one of {', '.join(every)} is required")
+        if found.field not in noted:
+            problems.append(found)
+
+
+def checked(message: M, problems: Problems) -> M:
+    """Return the message if nothing is wrong with it."""
+    apply_rules(message, problems)
+    if problems:
+        raise InvalidRequestError.of(problems)
+    return message
