@@ -25,10 +25,10 @@ from tests.support.service import TOKEN
 import gitpod
 from gitpod import Gitpod, GitpodError
 from gitpod.server import operate
-from gitpod.server.app import unlock
 from gitpod.server.auth import Role
 from gitpod.server.errors import ServiceError
 from gitpod.server.keys.keyring import Keyring
+from gitpod.server.keys.unlock import unlock
 from gitpod.server.storage.database import Database
 from gitpod.server.storage.rows import StoredSecret, audit_record
 from gitpod.server.storage.store import Store, Transaction

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable
 
-from gitpod.server.app import add_organization, open_key, unlock
 from gitpod.server.auth import Role, new_token
 from gitpod.server.keys.keyring import (
     REFRESH,
@@ -14,6 +13,7 @@ from gitpod.server.keys.keyring import (
     unwrap,
     wrap,
 )
+from gitpod.server.keys.unlock import add_organization, open_key, unlock
 from gitpod.server.storage.rows import Sealed, StoredSecret, StoredToken, WrappedKey, audit_record, now
 from gitpod.server.storage.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Subject
