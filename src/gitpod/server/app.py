@@ -14,7 +14,7 @@ from sqlalchemy.exc import DBAPIError
 
 from gitpod.server.async_service import AsyncSecretService
 from gitpod.server.auth import Authenticate, Caller, Role
-from gitpod.server.edge.headers import guarded_asgi, guarded_wsgi
+from gitpod.server.edge.applications import guarded_asgi, guarded_wsgi
 from gitpod.server.edge.codecs import KnownBinaryCodec, StrictJSONCodec
 from gitpod.server.edge.guard import Guard
 from gitpod.server.errors import ServiceError

@@ -20,7 +20,7 @@ import grpc  # type: ignore[import-untyped]
 from protobuf import DescService
 from protobuf.wkt import Int32Value, StringValue
 
-from gitpod.server.edge.headers import guarded_wsgi
+from gitpod.server.edge.applications import guarded_wsgi
 from gitpod.server.edge.guard import Guard
 from gitpod.server.errors import ServiceError
 from gitpod.server.serving.grpc_wsgi import Context, finish, forward
