@@ -17,6 +17,7 @@ from gitpod.server.auth import Authenticate, Caller, Role
 from gitpod.server.edge.applications import guarded_asgi, guarded_wsgi
 from gitpod.server.edge.codecs import KnownBinaryCodec, StrictJSONCodec
 from gitpod.server.edge.guard import Guard
+from gitpod.server.edge.pagination import QueryPagination
 from gitpod.server.errors import ServiceError
 from gitpod.server.keys.keyring import Keyring
 from gitpod.server.keys.unlock import unlock
@@ -99,7 +100,7 @@ class Embedded:
             self._store, self._keyring, owner, token, is_served=served, executor=self.executor
         )
         options: dict[str, Any] = {
-            "interceptors": [*telemetry, Guard(), self.authenticate],
+            "interceptors": [*telemetry, Guard(), self.authenticate, QueryPagination()],
             "read_max_bytes": MAX_REQUEST_BYTES,
             "codecs": [KnownBinaryCodec(), StrictJSONCodec()],
             "compressions": _compressions(),

@@ -23,6 +23,7 @@ from gitpod.server.edge.headers import (
     refusal,
     with_deadline,
 )
+from gitpod.server.edge.pagination import QUERY
 from gitpod.server.log import REQUEST, Request
 
 NO_RPC = 415
@@ -82,6 +83,7 @@ def guarded_asgi(app: ASGIApplication, *, ready: Callable[[], bool], executor: E
 def _begin(request: Request, method: str, query: str) -> None:
     """Set the context variables of a request. The query of a GET is its message, so it has no pagination."""
     REQUEST.set(request)
+    QUERY.set(query if (method, request.protocol) == ("POST", "connect") else "")
 
 
 class _WholeAnswer:
