@@ -179,7 +179,7 @@ def test_alone_on_sqlite(tmp_path: Path) -> None:
     """Every block on SQLite, in order; then a backup of each age opens, also one from before `reencrypt`."""
     taken: list[tuple[str, bytes]]
     with collector() as (port, taken), Reader(tmp_path, {"4318": str(port)}) as reader:
-        alone = [block for block in ON_SQLITE if "## Alone" in block.headings]
+        alone = [block for block in ON_SQLITE if "## On SQLite" in block.headings]
         printed = reader.follow(alone)
         [backup] = [block for block in ON_SQLITE if "backup(copy)" in block.code]
         reader.follow([backup])
