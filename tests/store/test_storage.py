@@ -273,7 +273,7 @@ def test_an_interrupted_leader_leaves_nobody_behind(store: Store, writes: Writes
         raise InterruptedLeader
 
     made = together(writes, adds(secret("FIRST")), interrupted, adds(secret("LAST")))
-    assert sorted(type(each).__name__ for each in made) == ["InterruptedLeader", *["StoreUncertainError"] * 2]
+    assert sorted(type(each).__name__ for each in made) == ["InterruptedLeader", *["OutcomeUnknownError"] * 2]
     assert names(store) == []
     assert write(writes.run, adds(secret())).name == "NAME"
 

@@ -18,8 +18,8 @@ from tests.support.service import ROOT, TOKEN, serve
 
 import gitpod
 from gitpod import Gitpod, GitpodError
-from gitpod.server.keys.kek import random_key
-from gitpod.server.keys.keyring import Keyring, SealError, new_data_key
+from gitpod.server.keys.kek import SealError, random_key
+from gitpod.server.keys.keyring import Keyring, new_data_key
 from gitpod.server.storage import database
 from gitpod.server.storage.rows import StoredSecret
 

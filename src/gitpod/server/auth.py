@@ -18,7 +18,8 @@ from connectrpc.errors import ConnectError
 from connectrpc.request import RequestContext
 
 from gitpod.server.errors import ServiceError
-from gitpod.server.keys.keyring import Keyring, SealError
+from gitpod.server.keys.kek import SealError
+from gitpod.server.keys.keyring import Keyring
 from gitpod.server.log import REQUEST, logger
 from gitpod.server.storage.rows import AuditRecord, StoredToken, audit_record, now
 from gitpod.server.storage.store import Store

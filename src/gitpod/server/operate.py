@@ -4,10 +4,10 @@ import time
 from collections.abc import Callable
 
 from gitpod.server.auth import Role, new_token
+from gitpod.server.keys.kek import SealError
 from gitpod.server.keys.keyring import (
     REFRESH,
     Keyring,
-    SealError,
     check_organization,
     new_data_key,
     unwrap,

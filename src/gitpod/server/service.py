@@ -11,7 +11,8 @@ from protobuf import Oneof, merge_from_binary
 from protobuf.wkt import Timestamp
 
 from gitpod.server.auth import Caller, Ctx, current_caller
-from gitpod.server.keys.keyring import Keyring, SealError
+from gitpod.server.keys.kek import SealError
+from gitpod.server.keys.keyring import Keyring
 from gitpod.server.log import REQUEST, logger
 from gitpod.server.rules import check, page_token, position, violation
 from gitpod.server.storage.rows import StoredSecret, audit_record, columns

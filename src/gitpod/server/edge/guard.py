@@ -6,7 +6,7 @@ from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 
 from gitpod.server.auth import Ctx
-from gitpod.server.errors import ServiceError, StoreUnavailableError, StoreUncertainError
+from gitpod.server.errors import OutcomeUnknownError, ServiceError, StoreUnavailableError
 from gitpod.server.log import REQUEST, logger
 
 
@@ -73,6 +73,6 @@ def _unexpected(error: Exception, ctx: Ctx) -> ConnectError:
     if isinstance(error, ServiceError):
         # Only the key raises this during a call, and it is used before anything is written.
         return ConnectError(Code.UNAVAILABLE, "the key cannot be used; nothing was written")
-    if isinstance(error, StoreUncertainError):
+    if isinstance(error, OutcomeUnknownError):
         return ConnectError(Code.INTERNAL, "the store was lost during the commit; the outcome is not known")
     return ConnectError(Code.INTERNAL, f"internal error; the service's log has request {request_id}")
