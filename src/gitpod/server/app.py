@@ -1,7 +1,7 @@
-"""The wiring: a store, its key and the service behind one WSGI and one ASGI application.
+"""Puts a store, its key and the service together as one WSGI and one ASGI application.
 
-Connect and gRPC-Web, binary and JSON; the WSGI application serves gRPC too. Every request passes the edge,
-`Guard` and `Authenticate` before its body is read.
+Both speak Connect and gRPC-Web, binary and JSON; the WSGI application also speaks gRPC. Every request passes
+`edge.applications`, `Guard` and `Authenticate` before its body is read.
 """
 
 from concurrent.futures import ThreadPoolExecutor
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 MAX_REQUEST_BYTES = 128 * 1024
 """The largest body to read, decompressed. A value of 10240 characters takes up to 120 KiB of escaped JSON."""
 THREADS = 64
-"""For the calls that wait for the store at the same time; they share its commits."""
+"""Calls that wait for the store at the same time. They share its commits."""
 
 
 def _compressions() -> list[Compression]:
-    """How requests may be compressed: zstd needs a package of its own."""
+    """Return the compressions of requests: gzip, and zstd if its package is installed."""
     if find_spec("zstandard") is None:
         return [GzipCompression()]
     from connectrpc.compression.zstd import ZstdCompression  # which imports that package
@@ -46,21 +46,21 @@ def _compressions() -> list[Compression]:
 
 
 class Embedded:
-    """A running service: `wsgi` and `asgi` are its applications.
+    """A running service. `wsgi` and `asgi` are its applications, `executor` runs its handlers.
 
     Args:
-        url: `sqlite:///path/to/file.db`, `sqlite://` for a store in memory, which is gone with this object,
-            or `postgresql://…`.
+        url: `sqlite:///path/to/file.db`, `postgresql://…`, or `sqlite://` for a store in memory, which ends
+            with this object.
         token: the bearer token of the store's owner.
         key: the key-encryption key: `file:PATH`, `env:NAME` or `command:COMMAND`. Default: the file
-            `file.db.key` beside a database in a file; a store on PostgreSQL has none.
-        is_served: whether requests must carry a token, the owner's or one of the store; in process, where
-            this is False, any will do. Default: whether there is a `token`.
+            `file.db.key` beside a SQLite database `file.db`; a store on PostgreSQL has no default.
+        is_served: whether requests must carry a token, the owner's or one of the store. False accepts any
+            request as the owner's, for a client in the same process. Default: whether there is a `token`.
         telemetry: interceptors that measure (connectrpc-otel).
 
     Raises:
-        ServiceError: the store cannot be opened, or its key is missing or not its own.
-        StoreUnavailableError: another process keeps the store locked, or it cannot be reached.
+        ServiceError: the store cannot be opened, or its key is missing or is another one.
+        StoreUnavailableError: another process keeps the store locked, or the store cannot be reached.
     """
 
     def __init__(
@@ -82,12 +82,12 @@ class Embedded:
         self._keyring.prepare(organization.id)
         for each in self._store.organizations():
             try:
-                # Opened now, they stay usable when `keys rewrap` gives the store another key.
+                # A data key that is loaded now stays usable after `keys rewrap`, which this process may not follow.
                 self._keyring.prepare(each)
             except ServiceError as error:
-                # The others are served all the same.
+                # The other organizations can still be served.
                 logger.error("organization %s: %s", each, error)
-        # Both run handlers here, so that closing can wait for those under way.
+        # Every handler runs here, so that `close` can wait for those under way.
         self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="gitpod-embedded")
         service = SecretService(self._store, self._keyring)
         owner = Caller(
@@ -105,7 +105,7 @@ class Embedded:
             "codecs": [KnownBinaryCodec(), StrictJSONCodec()],
             "compressions": _compressions(),
         }
-        # For whoever puts an edge of their own around it.
+        # gRPC wraps this one, together with its reflection.
         self.bare_wsgi: WSGIApplication = SecretServiceWSGIApplication(service, **options)
         self.wsgi = guarded_wsgi(self.bare_wsgi, logs=False)
         asgi = SecretServiceASGIApplication(AsyncSecretService(service, self.executor), **options)
@@ -117,26 +117,26 @@ class Embedded:
         return bool(self._store.tokens())
 
     def is_ready(self) -> bool:
-        """Whether the store answers, and its newest data key opens."""
+        """Tell whether the store answers, its schema is current, and its newest data key opens."""
         try:
             self._keyring.prepare(self._organization_id)
             is_current = self._store.is_current and self._keyring.opens_all_new(self._organization_id)
-        except Exception as error:  # noqa: BLE001 # whatever it is, this is the place to say so
-            # Without its text, which may quote a URL.
+        except Exception as error:  # noqa: BLE001 # any failure means that the service is not ready
+            # The error's message is left out, as it may quote a URL.
             logger.error("not ready: %s", type(error).__name__)
             return False
         return is_current
 
     @property
     def in_memory(self) -> bool:
-        """Whether the store is gone with this object."""
+        """Whether the store is in memory, so that it ends with this object."""
         return self._store.in_memory
 
     def abandon(self) -> None:
-        """Leave the store to the process that this one was forked from."""
+        """Leave the store's connections open, in a forked child: they belong to the parent."""
         self._store.abandon()
 
     def close(self) -> None:
-        """Finish what is under way and close the store. Safe to repeat."""
+        """Wait for the handlers under way, and close the store. Safe to repeat."""
         self.executor.shutdown()
         self._store.close()

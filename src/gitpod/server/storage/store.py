@@ -222,13 +222,13 @@ class Store:
         """Return the ids of all organizations, the store's own first."""
         return [row["id"] for row in self._read(ORGANIZATIONS)]
 
-    def sealed_otherwise(self, newest: WrappedKey, after_id: str, limit: int) -> list[StoredSecret]:
+    def not_sealed_by(self, newest: WrappedKey, after_id: str, limit: int) -> list[StoredSecret]:
         """Return at most `limit` secrets with ids after `after_id` whose values are not sealed by this data key."""
         chosen = secrets.c.organization_id == newest.organization_id, secrets.c.key_id != newest.id
         statement = select(secrets).where(*chosen, secrets.c.id > after_id)
         return _secrets(self._read(statement.order_by(secrets.c.id).limit(limit)))
 
-    def count_sealed_otherwise(self, newest: WrappedKey) -> int:
+    def count_not_sealed_by(self, newest: WrappedKey) -> int:
         """Return the number of secrets in the organization whose values are not sealed by this data key."""
         chosen = secrets.c.organization_id == newest.organization_id, secrets.c.key_id != newest.id
         return int(self._read(select(func.count().label("all")).select_from(secrets).where(*chosen))[0]["all"])
