@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trustme
 import uvicorn
-from tests.support.attacks import CREATE, JSON, PROTO, WEB, create, post
+from tests.support.raw_requests import CREATE, JSON, PROTO, WEB, create, post
 from tests.support.service import TOKEN
 from tests.support.target import SECONDS, Target, ask, launched, read_answer
 
