@@ -222,4 +222,4 @@ def test_a_token_that_was_altered_in_the_store_is_none(tmp_path: Path, change: s
     with Gitpod(bearer_token=token, base_url=service.url) as client, pytest.raises(gitpod.AuthenticationError):
         client.secrets.list()
     assert service.stop() == 0
-    assert ("is not as it was made" in service.log.read_text()) == ("digest" not in change)
+    assert ("was altered in the store" in service.log.read_text()) == ("digest" not in change)

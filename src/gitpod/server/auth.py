@@ -29,7 +29,7 @@ Ctx = RequestContext[Any, Any]
 """connectrpc's context of a request: method, headers and deadline."""
 
 CACHE_SECONDS = 3.0
-"""Seconds for which a token is not looked up again, so for which a revoked token may still be accepted."""
+"""Seconds for which a token is not looked up again, and for which a revoked token may still be accepted."""
 CACHE_SIZE = 10_000
 READS = frozenset({"GetSecretValue", "ListSecrets"})
 OWN_SCOPE = {Principal.USER: "user_id", Principal.SERVICE_ACCOUNT: "service_account_id"}
@@ -157,7 +157,7 @@ class Authenticate:
         """Authenticate the caller (connectrpc.interceptor.MetadataInterceptorSync)."""
         caller = self._cached(ctx) or self._look_up(ctx)
         if not caller.may_call(ctx.method.name):
-            self._deny(_denial(caller, ctx), caller.role)
+            self._refuse(_refusal(caller, ctx), caller.role)
         return self._admit(caller, ctx)
 
     async def on_start(self, ctx: Ctx, /) -> CallerToken:
@@ -165,7 +165,7 @@ class Authenticate:
         run: Callable[..., Any] = asyncio.get_running_loop().run_in_executor
         caller = self._cached(ctx) or await run(self._executor, self._look_up, ctx)
         if not caller.may_call(ctx.method.name):
-            await run(self._executor, self._deny, _denial(caller, ctx), caller.role)
+            await run(self._executor, self._refuse, _refusal(caller, ctx), caller.role)
         return self._admit(caller, ctx)
 
     def on_end_sync(self, token: CallerToken, _ctx: Ctx, _error: Exception | None, /) -> None:
@@ -213,11 +213,11 @@ class Authenticate:
             self._keyring.prepare(token.organization_id)
             self._keyring.fetching(lambda: self._keyring.check(token))
         except SealError:
-            logger.error("token %s is not as it was made", token.id)
+            logger.error("token %s was altered in the store", token.id)
             return False
         return True
 
-    def _deny(self, record: AuditRecord, role: Role) -> None:
+    def _refuse(self, record: AuditRecord, role: Role) -> None:
         """Write the audit record of a refused call, and raise PERMISSION_DENIED."""
         self._store.write(record, lambda transaction: transaction.record(record))
         raise ConnectError(Code.PERMISSION_DENIED, f"a token of the role {role} may not call {record.action}")
@@ -228,7 +228,8 @@ class Authenticate:
         return CALLER.set(lambda: self._cached(ctx) or self._look_up(ctx))
 
 
-def _denial(caller: Caller, ctx: Ctx) -> AuditRecord:
+def _refusal(caller: Caller, ctx: Ctx) -> AuditRecord:
+    """Return the audit record of a call that the caller's role may never make."""
     request = REQUEST.get()
     request.subject = caller.subject.id
     return audit_record(

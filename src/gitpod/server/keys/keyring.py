@@ -225,7 +225,7 @@ def check_organization(kek: KeyEncryptionKey, keys: list[WrappedKey], organizati
             except SealError:
                 break
             return
-    raise ServiceError(f"the store's organization {organization.id} is not as it was made")
+    raise ServiceError(f"the store's organization {organization.id} was altered")
 
 
 def _organization_associated_data(organization: Organization) -> bytes:

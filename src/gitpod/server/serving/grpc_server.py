@@ -136,7 +136,9 @@ class GRPCServer:
                 self.port = self._server.add_secure_port(listen, credentials)
         except RuntimeError:
             pem = ", or the certificate and its key are not valid" if tls else ""
-            raise ServiceError(f"cannot listen on {listen} for gRPC: it is taken or not to be had{pem}") from None
+            raise ServiceError(
+                f"cannot listen on {listen} for gRPC: it is in use or not of this machine{pem}"
+            ) from None
         self._server.start()
         threading.Thread(target=self._calls.end_overdue, name="gitpod-grpc-overdue", daemon=True).start()
 

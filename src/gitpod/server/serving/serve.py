@@ -200,7 +200,7 @@ def _check(settings: Settings) -> None:
     for origin in settings.origins:
         parts = urlsplit(origin)
         if parts.scheme not in ("https", "http") or not parts.hostname or origin != f"{parts.scheme}://{parts.netloc}":
-            raise ServiceError("an origin must be as browsers send it: https://host, without a path; * is none")
+            raise ServiceError("an origin must be as browsers send it: https://host[:port] and no path; not *")
     if settings.token and settings.token.startswith("gps_"):
         # As the owner's, the token would exceed its role, and could not be revoked.
         raise ServiceError("GITPOD_API_KEY holds a token of the store, and serve would make it the owner's; unset it")
