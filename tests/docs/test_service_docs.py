@@ -27,7 +27,8 @@ from gitpod import Gitpod, InternalServerError
 from gitpod.cli.commands.root import cli
 from gitpod.server.app import MAX_REQUEST_BYTES
 from gitpod.server.edge.headers import LONGEST_CALL
-from gitpod.server.serving import grpc_server, http_connection, serve
+from gitpod.server.serving import grpc_server, serve
+from gitpod.server.serving.http_connection import Connection
 from gitpod.server.storage import commit, database
 
 GUIDE = (ROOT / "docs/service.md").read_text()
@@ -179,7 +180,7 @@ def test_alone_on_sqlite(tmp_path: Path) -> None:
     """Every block on SQLite, in order; then a backup of each age opens, also one from before `reencrypt`."""
     taken: list[tuple[str, bytes]]
     with collector() as (port, taken), Reader(tmp_path, {"4318": str(port)}) as reader:
-        alone = [block for block in ON_SQLITE if "## Alone" in block.headings]
+        alone = [block for block in ON_SQLITE if "## On SQLite" in block.headings]
         printed = reader.follow(alone)
         [backup] = [block for block in ON_SQLITE if "backup(copy)" in block.code]
         reader.follow([backup])
@@ -286,7 +287,7 @@ def test_the_documented_limits_are_the_codes() -> None:
     shown = {
         f"{MAX_REQUEST_BYTES // 1024} KiB, decompressed": True,
         f"{LONGEST_CALL // 1000} s, or what the client grants": True,
-        f"{http_connection.Connection.most}; cut when for {http_connection.Connection.patience:g} s": True,
+        f"{Connection.max_connections}; cut when for {Connection.stall_timeout:g} s": True,
         f"At most {database.CONNECTIONS} for each process": True,
         f"{database.BUSY_TIMEOUT:g} s; {commit.QUEUE_TIMEOUT:g} s; then": True,
         f"there, for {commit.SETTLE_TIMEOUT:g} s": True,

@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.attacks import CANARY, CUT, HOST, JSON, LIST, PROTO, STRANGERS, TABLE, UNFINISHED, WEB, Row, post
+from tests.support.attacks import STRANGERS, TABLE, UNFINISHED
+from tests.support.raw_requests import CANARY, CUT, HOST, JSON, LIST, PROTO, WEB, Row, post
 from tests.support.service import TOKEN
 from tests.support.target import SECONDS, Target, ask, launched
 

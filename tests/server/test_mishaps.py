@@ -18,9 +18,9 @@ from tests.support.service import TOKEN, Service, serve
 
 import gitpod
 from gitpod import Gitpod, GitpodError
-from gitpod.server.app import unlock
 from gitpod.server.auth import Role
 from gitpod.server.errors import ServiceError
+from gitpod.server.keys.unlock import unlock
 from gitpod.server.operate import create_token, rewrap, rotate
 from gitpod.server.storage.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject

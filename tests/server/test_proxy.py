@@ -14,10 +14,10 @@ from typing import Any
 import httpx
 import pytest
 import trustme
-from tests.support.attacks import CREATE, get, post
 from tests.support.caller import Codec
 from tests.support.grpc import GRPCPeer
 from tests.support.peer import Peer, free_port
+from tests.support.raw_requests import CREATE, get, post
 from tests.support.service import ROOT, TOKEN, Service, serve
 
 import gitpod

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import trustme
 import uvicorn
-from tests.support.attacks import CREATE, JSON, PROTO, WEB, create, post
+from tests.support.raw_requests import CREATE, JSON, PROTO, WEB, create, post
 from tests.support.service import TOKEN
 from tests.support.target import SECONDS, Target, ask, launched, read_answer
 
@@ -24,7 +24,7 @@ MOST = 40
 MAIN = f"""
 from gitpod.cli import main
 from gitpod.server.serving.http_connection import Connection
-Connection.patience, Connection.most = {PATIENCE}, {MOST}
+Connection.stall_timeout, Connection.max_connections = {PATIENCE}, {MOST}
 main()
 """
 DEADLINE = b"connect-timeout-ms: 1000\r\ngrpc-timeout: 1S\r\n"
@@ -34,7 +34,7 @@ HOST = "127.0.0.1"
 class Impatient(Connection):
     """As the service has it, with less patience."""
 
-    patience = PATIENCE
+    stall_timeout = PATIENCE
 
 
 @pytest.fixture

@@ -1,11 +1,10 @@
 """Commits whose connection broke, and transactions that PostgreSQL aborted: what callers are told, and what is so."""
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import Any
 
 import psycopg
 import pytest
@@ -23,7 +22,9 @@ from tests.support.storage import (
     embedded,
     errors,
     keep,
+    release,
     secret,
+    slow_commits,
     tables,
     together,
     write,
@@ -37,12 +38,6 @@ from gitpod.server.storage.store import Store, Transaction
 
 SEALED = Sealed(key_id="k2", ciphertext=b"resealed")
 WAITING = "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
-COMMITS_SLOWLY = """
-CREATE FUNCTION wait_at_commit() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0
-AS 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END';
-CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON audit DEFERRABLE INITIALLY DEFERRED
-FOR EACH ROW EXECUTE FUNCTION wait_at_commit();
-"""
 
 
 @pytest.fixture(autouse=True)
@@ -72,20 +67,6 @@ def store(database_url: str) -> Iterator[Store]:
     """A store with tables and no rows."""
     with tables(database_url) as made:
         yield made
-
-
-@contextmanager
-def slow_commits(url: str) -> Generator[psycopg.Connection[Any]]:
-    """A block in which no commit ends before the connection releases the lock, or the block ends."""
-    with psycopg.connect(url, autocommit=True) as connection:
-        connection.execute(COMMITS_SLOWLY)
-        connection.execute("SELECT pg_advisory_lock(1)")
-        yield connection
-
-
-def release(connection: psycopg.Connection[Any]) -> None:
-    """Let commits end."""
-    connection.execute("SELECT pg_advisory_unlock(1)")
 
 
 @pytest.mark.parametrize("cut", ["before", "after"])

@@ -1,15 +1,12 @@
-"""The rules of the store, group commit and the schema, on SQLite and on PostgreSQL alike."""
+"""The rows of a store, and its schema."""
 
 import subprocess
 import sys
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from ctypes import c_ulong, py_object, pythonapi
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from threading import get_ident
 from typing import Any
 from uuid import uuid4
 
@@ -20,48 +17,17 @@ from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from postgres import until
 from sqlalchemy import inspect
 from sqlalchemy.exc import IntegrityError
-from tests.support.storage import ORGANIZATION, OTHER, PROJECT, Work, Writes, add, adds, secret, tables, together, write
+from tests.support.storage import ORGANIZATION, OTHER, PROJECT, Writes, add, names, secret, write
 
 from gitpod.server.app import Embedded
-from gitpod.server.storage import commit, migrations
-from gitpod.server.storage.commit import LARGEST_BATCH
-from gitpod.server.storage.rows import AuditRecord, Position, Sealed, StoredSecret, StoredToken, audit_record
+from gitpod.server.storage import migrations
+from gitpod.server.storage.rows import Position, Sealed, StoredSecret, StoredToken, audit_record
 from gitpod.server.storage.schema import REVISION, metadata
 from gitpod.server.storage.store import Store, Transaction
 
 RESEALED = Sealed(key_id="k2", ciphertext=b"resealed")
-
-
-class InterruptedLeader(BaseException):
-    """What no handler catches."""
-
-
-@pytest.fixture(params=["sqlite", "postgresql"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """An empty database of either kind."""
-    if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/secrets.db"
-    found: str = request.getfixturevalue("database_url")
-    return found
-
-
-@pytest.fixture
-def store(url: str) -> Iterator[Store]:
-    """A store with tables and no rows."""
-    with tables(url) as made:
-        yield made
-
-
-@pytest.fixture
-def writes(url: str, store: Store) -> Iterator[Writes]:
-    """Group commit on the store, beside that of the store itself."""
-    assert store.is_current
-    made = Writes(url)
-    yield made
-    made.database.engine.dispose()
 
 
 def token(**changed: Any) -> StoredToken:
@@ -85,11 +51,6 @@ def find(store: Store, wanted: StoredSecret) -> StoredSecret | None:
     """The row of a secret."""
     found: StoredSecret | None = write(store.write, lambda each: each.find(wanted.organization_id, wanted.id))
     return found
-
-
-def names(store: Store) -> list[str]:
-    """The names of all secrets, in the order of a page."""
-    return [each.name for each in store.page(ORGANIZATION, None, None, 10_000)]
 
 
 def test_a_secret_is_found_as_it_was_kept(store: Store) -> None:
@@ -208,102 +169,6 @@ def test_audit_records_are_the_newest_in_order(store: Store) -> None:
     assert store.audit(secret_id=None, since=0, limit=2) == every[-2:]
     assert store.audit(secret_id="1", since=0, limit=2) == [every[3], every[5]]
     assert store.audit(secret_id=None, since=every[4].at, limit=100) == every[4:]
-
-
-def test_writers_share_commits(store: Store, writes: Writes) -> None:
-    """Thirty who wait for another share one."""
-    made = together(writes, *(adds(secret(f"NUM{number}")) for number in range(30)))
-    assert writes.commits == 2
-    assert [each.name for each in sorted(made, key=lambda each: each.created_at)] == names(store)
-    assert len(names(store)) == len(store.audit(secret_id=None, since=0, limit=100)) - 1 == 30
-
-
-def test_an_answer_comes_after_its_commit(store: Store, writes: Writes) -> None:
-    """Whoever is told of a row has others see it."""
-
-    def seen(number: int) -> bool:
-        made: StoredSecret = write(writes.run, adds(secret(f"NUM{number}")))
-        return store.page(ORGANIZATION, None, Position(made.created_at - 1, ""), 1) == [made]
-
-    with ThreadPoolExecutor(16) as pool:
-        assert list(pool.map(seen, range(64))) == [True] * 64
-    assert writes.commits < 64
-
-
-def test_bad_work_spares_its_neighbours(store: Store, writes: Writes) -> None:
-    """Each is told what came of its own; nothing is left of the work that failed."""
-    first = audit_record(ORGANIZATION, None, "First")
-    store.write(first, lambda transaction: transaction.record(first))
-
-    def raises(transaction: Transaction) -> None:
-        transaction.add(secret("RAISES"))
-        raise ZeroDivisionError
-
-    def violates(transaction: Transaction) -> None:
-        transaction.add(secret("VIOLATES"))
-        transaction.record(first)
-
-    good, *bad, best = together(writes, adds(secret("GOOD")), raises, violates, adds(secret("BEST")))
-    assert [type(each) for each in bad] == [ZeroDivisionError, IntegrityError]
-    assert [good.name, best.name] == ["GOOD", "BEST"]
-    assert sorted(names(store)) == ["BEST", "GOOD"]
-
-
-def test_one_of_two_gets_a_name(store: Store, writes: Writes) -> None:
-    """Also when one transaction holds both."""
-    made = together(writes, adds(secret()), adds(secret()))
-    assert writes.commits == 2
-    assert sorted(each is None for each in made) == [False, True]
-    assert names(store) == ["NAME"]
-
-
-def test_the_lead_is_handed_over(store: Store, writes: Writes) -> None:
-    """No transaction holds more than the largest batch, and nothing is left behind."""
-    count = 2 * LARGEST_BATCH + 1
-    made = together(writes, *(adds(secret(f"NUM{number}")) for number in range(count)))
-    assert writes.commits == 1 + 3
-    assert sorted(each.name for each in made) == sorted(names(store))
-    assert (len(made), writes.waiting) == (count, 0)
-
-
-def test_an_interrupted_leader_leaves_nobody_behind(store: Store, writes: Writes) -> None:
-    """Nobody waits for it or is falsely told of success, and the next one writes again."""
-
-    def interrupted(_: Transaction) -> None:
-        raise InterruptedLeader
-
-    made = together(writes, adds(secret("FIRST")), interrupted, adds(secret("LAST")))
-    assert sorted(type(each).__name__ for each in made) == ["InterruptedLeader", *["StoreUncertainError"] * 2]
-    assert names(store) == []
-    assert write(writes.run, adds(secret())).name == "NAME"
-
-
-def test_an_interrupted_heir_leaves_nobody_behind(
-    store: Store, writes: Writes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Whoever ends while the lead is handed to them passes it on."""
-    monkeypatch.setattr(commit, "QUEUE_TIMEOUT", 1)
-    interrupt = pythonapi.PyThreadState_SetAsyncExc
-    heir: list[int] = []
-
-    def inherit(record: AuditRecord, work: Work) -> object:
-        heir.append(get_ident())
-        return writes.run(record, work)
-
-    with ThreadPoolExecutor(2) as pool:
-
-        def first(_: Transaction) -> list[Future[Any]]:
-            begun = [pool.submit(write, inherit, adds(secret("HEIR")))]
-            until(lambda: writes.waiting == 1, "the heir waits")
-            interrupt(c_ulong(heir[0]), py_object(InterruptedLeader))
-            begun.append(pool.submit(write, writes.run, adds(secret("LAST"))))
-            until(lambda: writes.waiting == 2, "another one waits")
-            return begun
-
-        ended, last = write(writes.run, first)
-        assert isinstance(ended.exception(30), InterruptedLeader)
-        assert last.result(30).name == "LAST"
-    assert names(store) == ["LAST"]
 
 
 def test_every_key_leads_with_the_organization(store: Store, writes: Writes) -> None:

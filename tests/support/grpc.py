@@ -38,7 +38,8 @@ class GRPCPeer:
 @contextmanager
 def serving(stubs: Path, log: Path, *certificate: str) -> Generator[GRPCPeer]:
     """A gRPC service, for a while."""
-    command: list[str | Path] = [sys.executable, ROOT / "tests/support/grpc_program.py", stubs, log, *certificate]
+    # -P: the program's folder is not searched for modules, as this one would be found in place of grpcio.
+    command: list[str | Path] = [sys.executable, "-P", ROOT / "tests/support/grpc_program.py", stubs, log, *certificate]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         try:

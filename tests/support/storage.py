@@ -11,6 +11,7 @@ from threading import Event, Thread
 from typing import Any, Literal
 from uuid import uuid4
 
+import psycopg
 from postgres import HOST, Cluster, until
 from psycopg import sql
 from sqlalchemy import Engine, event
@@ -221,3 +222,30 @@ def errors() -> Generator[list[str]]:
 
     with listening("handle_error", note):
         yield seen
+
+
+COMMITS_SLOWLY = """
+CREATE FUNCTION wait_at_commit() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0
+AS 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END';
+CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON audit DEFERRABLE INITIALLY DEFERRED
+FOR EACH ROW EXECUTE FUNCTION wait_at_commit();
+"""
+
+
+@contextmanager
+def slow_commits(url: str) -> Generator[psycopg.Connection[Any]]:
+    """A block in which no commit ends before the connection releases the lock, or the block ends."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(COMMITS_SLOWLY)
+        connection.execute("SELECT pg_advisory_lock(1)")
+        yield connection
+
+
+def release(connection: psycopg.Connection[Any]) -> None:
+    """Let commits end."""
+    connection.execute("SELECT pg_advisory_unlock(1)")
+
+
+def names(store: Store) -> list[str]:
+    """The names of all secrets, in the order of a page."""
+    return [each.name for each in store.page(ORGANIZATION, None, None, 10_000)]

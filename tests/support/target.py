@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
-from tests.support.attacks import CUT, JSON
+from tests.support.raw_requests import CUT, JSON
 from tests.support.service import TOKEN
 
 GRPC_CODES = {

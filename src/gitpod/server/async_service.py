@@ -1,4 +1,4 @@
-"""The handlers of `service.py` for an event loop: each call in a thread, as the store waits for disks."""
+"""The handlers of `service.py` for an event loop. Each call runs in a thread, because the store waits for disks."""
 
 import asyncio
 from collections.abc import Callable
@@ -30,40 +30,40 @@ RES = TypeVar("RES")
 
 
 class AsyncSecretService(secret_connect.SecretService):
-    """The same handlers for an event loop, each call in a thread of the executor: the store waits for disks."""
+    """Runs the handlers of a `SecretService` in threads of the executor."""
 
     def __init__(self, service: SecretService, executor: Executor) -> None:
         self._service = service
         self._executor = executor
 
     async def create_secret(self, request: CreateSecretRequest, ctx: Ctx, /) -> CreateSecretResponse:
-        """CreateSecret."""
+        """Create a secret."""
         return await self._run(self._service.create_secret, request, ctx)
 
     async def update_secret_value(self, request: UpdateSecretValueRequest, ctx: Ctx, /) -> UpdateSecretValueResponse:
-        """UpdateSecretValue."""
+        """Replace a value."""
         return await self._run(self._service.update_secret_value, request, ctx)
 
     async def list_secrets(self, request: ListSecretsRequest, ctx: Ctx, /) -> ListSecretsResponse:
-        """ListSecrets."""
+        """List secrets."""
         return await self._run(self._service.list_secrets, request, ctx)
 
     async def delete_secret(self, request: DeleteSecretRequest, ctx: Ctx, /) -> DeleteSecretResponse:
-        """DeleteSecret."""
+        """Delete a secret."""
         return await self._run(self._service.delete_secret, request, ctx)
 
     async def get_secret_value(self, request: GetSecretValueRequest, ctx: Ctx, /) -> GetSecretValueResponse:
-        """GetSecretValue."""
+        """Return a value."""
         return await self._run(self._service.get_secret_value, request, ctx)
 
     async def _run(self, handler: Callable[[REQ, Ctx], RES], request: REQ, ctx: Ctx) -> RES:
-        # With the context variables of the request: the caller is one.
+        # The thread needs the context variables of the request, which hold the caller.
         context = copy_context()
         try:
             running = asyncio.get_running_loop().run_in_executor(
                 self._executor, lambda: context.run(handler, request, ctx)
             )
         except RuntimeError:
-            # The executor was shut down.
+            # run_in_executor raises this after the executor was shut down.
             raise ConnectError(Code.UNAVAILABLE, "the service is closed") from None
         return await running

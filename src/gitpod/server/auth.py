@@ -1,4 +1,4 @@
-"""Who may do what: bearer tokens, the roles that they carry, and the check that comes before a body is read."""
+"""Authentication and authorization: bearer tokens, their roles, and the interceptor that checks them."""
 
 import asyncio
 import secrets
@@ -18,39 +18,40 @@ from connectrpc.errors import ConnectError
 from connectrpc.request import RequestContext
 
 from gitpod.server.errors import ServiceError
-from gitpod.server.keys.keyring import Keyring, SealError
+from gitpod.server.keys.kek import SealError
+from gitpod.server.keys.keyring import Keyring
 from gitpod.server.log import REQUEST, logger
 from gitpod.server.storage.rows import AuditRecord, StoredToken, audit_record, now
 from gitpod.server.storage.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 
 Ctx = RequestContext[Any, Any]
-"""What connectrpc knows of a request."""
+"""connectrpc's context of a request: method, headers and deadline."""
 
-REMEMBERED = 3.0
-"""Seconds for which a token is taken to be what it was; a revoked one is refused after that."""
-MOST_REMEMBERED = 10_000
+CACHE_SECONDS = 3.0
+"""Seconds for which a token is not looked up again, and for which a revoked token may still be accepted."""
+CACHE_SIZE = 10_000
 READS = frozenset({"GetSecretValue", "ListSecrets"})
 OWN_SCOPE = {Principal.USER: "user_id", Principal.SERVICE_ACCOUNT: "service_account_id"}
 """The scope that is a subject's own."""
 
 
 class Role(StrEnum):
-    """What a caller may do. docs/roles.md has the table."""
+    """What a caller may do. docs/roles.md has the table of calls, scopes and roles."""
 
     OWNER = "owner"
-    """Whoever has the store itself: everything. No token in the store has this role."""
+    """Everything in the store's own organization. No token of the store has this role."""
     ADMIN = "admin"
     """Every scope of the organization."""
     MEMBER = "member"
-    """The subject's own scope, and the projects that it is given."""
+    """The subject's own scope, and the projects named in the token."""
     ENVIRONMENT = "environment"
-    """Reads the projects that it is given, and changes nothing."""
+    """Reads the projects named in the token, and changes nothing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Caller:
-    """Whoever makes a call, as authentication found out."""
+    """The authenticated caller of a request."""
 
     organization_id: str
     subject: Subject
@@ -58,11 +59,11 @@ class Caller:
     projects: frozenset[str] = field(default=frozenset())
 
     def may_call(self, rpc: str) -> bool:
-        """Whether there is any scope in which this caller may use the RPC."""
+        """Tell whether there is a scope in which this caller may use the RPC."""
         return self.role is not Role.ENVIRONMENT or rpc in READS
 
     def reaches(self, scope_kind: str, scope_id: str) -> bool:
-        """Whether a scope is this caller's, for the RPCs that it may use."""
+        """Tell whether this caller may use its RPCs in a scope."""
         if self.role is Role.OWNER:
             return True
         if self.role is Role.ADMIN:
@@ -71,34 +72,33 @@ class Caller:
 
     @property
     def scopes(self) -> list[tuple[str, str]]:
-        """The scopes of a caller that does not reach them all."""
+        """The scopes of a caller for which `reaches_all` is False."""
         own = OWN_SCOPE.get(self.subject.principal) if self.role is Role.MEMBER else None
         given = [("project_id", project) for project in sorted(self.projects)]
         return [*given, (own, self.subject.id)] if own else given
 
     @property
     def reaches_all(self) -> bool:
-        """Whether no list of scopes says which are this caller's."""
+        """Whether the role reaches scopes that no list names."""
         return self.role in (Role.OWNER, Role.ADMIN)
 
 
 CALLER: ContextVar[Callable[[], Caller]] = ContextVar("gitpod_caller")
-"""Set before a handler runs: gives whoever calls, as it is a few seconds ago at most."""
+"""Set before a handler runs. Returns the caller, checked at most `CACHE_SECONDS` ago."""
 
-
-Admitted = Token[Callable[[], Caller]]
-"""What undoes it."""
+CallerToken = Token[Callable[[], Caller]]
+"""Restores `CALLER` at the end of a request (contextvars.Token)."""
 
 
 def current_caller() -> Caller:
-    """Whoever makes the call under way. Raises UNAUTHENTICATED when the token was revoked since the call began."""
+    """Return the caller of the request. Raises UNAUTHENTICATED when its token was revoked since the call began."""
     return CALLER.get()()
 
 
 def new_token(organization_id: str, subject: Subject, role: Role, projects: frozenset[str]) -> tuple[str, StoredToken]:
-    """A bearer token, to be shown once, and what the store keeps of it.
+    """Return a new bearer token, and its row for the store, which has only the SHA-256 of the token.
 
-    It names its organization, so that it is looked up in one place, and has 256 random bits.
+    The token names its organization, so that the store looks in one organization only, and has 256 random bits.
     """
     token = f"gps_{uuid.UUID(organization_id).hex}_{secrets.token_urlsafe(32)}"
     return token, StoredToken(
@@ -116,15 +116,15 @@ def new_token(organization_id: str, subject: Subject, role: Role, projects: froz
 
 
 class Authenticate:
-    """Finds out who calls, and refuses who may not, before the request's body is read.
+    """Authenticates the caller, and refuses calls that its role may never make, before the body is read.
 
     Args:
-        store: where the tokens are.
-        keyring: what they are signed by.
-        owner: whoever needs no token of the store.
-        token: the owner's bearer token. Without it only tokens of the store are taken.
-        is_served: whether callers need a token at all; in process they have the store anyway.
-        executor: where the store is asked, so that an event loop does not wait for it.
+        store: has the tokens.
+        keyring: checks the signatures of tokens.
+        owner: the caller of requests with the owner's token, and of all requests in process.
+        token: the owner's bearer token. None: only tokens of the store are accepted.
+        is_served: whether callers need a token. In process they do not, as they have the store itself.
+        executor: runs the look-ups in the store, so that an event loop does not wait for them.
     """
 
     def __init__(
@@ -145,48 +145,49 @@ class Authenticate:
             self.accept_owner(token)
         self._is_served = is_served
         self._executor = executor
-        self._remembered: dict[bytes, tuple[float, Caller]] = {}
+        self._cache: dict[bytes, tuple[float, Caller]] = {}
 
     def accept_owner(self, token: str) -> None:
-        """Take a token for the owner's."""
+        """Accept a token as the owner's. Raises `ServiceError` for one that no header can carry."""
         if not token or not all("!" <= character <= "~" for character in token):
             raise ServiceError("the token must be printable ASCII without spaces or line breaks")
         self._owner_digest = _digest(token)
 
-    def on_start_sync(self, ctx: Ctx, /) -> Admitted:
-        """Refuse whoever may not call this at all (connectrpc.interceptor.MetadataInterceptorSync)."""
-        caller = self._known(ctx) or self._look_up(ctx)
+    def on_start_sync(self, ctx: Ctx, /) -> CallerToken:
+        """Authenticate the caller (connectrpc.interceptor.MetadataInterceptorSync)."""
+        caller = self._cached(ctx) or self._look_up(ctx)
         if not caller.may_call(ctx.method.name):
-            self._deny(_denial(caller, ctx), caller.role)
+            self._refuse(_refusal(caller, ctx), caller.role)
         return self._admit(caller, ctx)
 
-    async def on_start(self, ctx: Ctx, /) -> Admitted:
+    async def on_start(self, ctx: Ctx, /) -> CallerToken:
         """`on_start_sync` for connectrpc.interceptor.MetadataInterceptor."""
         run: Callable[..., Any] = asyncio.get_running_loop().run_in_executor
-        caller = self._known(ctx) or await run(self._executor, self._look_up, ctx)
+        caller = self._cached(ctx) or await run(self._executor, self._look_up, ctx)
         if not caller.may_call(ctx.method.name):
-            await run(self._executor, self._deny, _denial(caller, ctx), caller.role)
+            await run(self._executor, self._refuse, _refusal(caller, ctx), caller.role)
         return self._admit(caller, ctx)
 
-    def on_end_sync(self, token: Admitted, _ctx: Ctx, _error: Exception | None, /) -> None:
-        """Forget who called, or the thread would keep the store alive."""
+    def on_end_sync(self, token: CallerToken, _ctx: Ctx, _error: Exception | None, /) -> None:
+        """Forget the caller, because the thread would keep the store alive by it."""
         CALLER.reset(token)
 
-    async def on_end(self, token: Admitted, ctx: Ctx, error: Exception | None, /) -> None:
+    async def on_end(self, token: CallerToken, ctx: Ctx, error: Exception | None, /) -> None:
         """`on_end_sync` for connectrpc.interceptor.MetadataInterceptor."""
         self.on_end_sync(token, ctx, error)
 
-    def _known(self, ctx: Ctx) -> Caller | None:
-        """Whoever calls, if that is known without asking the store."""
+    def _cached(self, ctx: Ctx) -> Caller | None:
+        """Return the caller if it is known without asking the store."""
         if not self._is_served:
             return self._owner
         digest = _digest(_bearer(ctx))
         if self._owner_digest is not None and compare_digest(digest, self._owner_digest):
             return self._owner
-        seen_at, caller = self._remembered.get(digest, (0.0, None))
-        return caller if time.monotonic() - seen_at < REMEMBERED else None
+        seen_at, caller = self._cache.get(digest, (0.0, None))
+        return caller if time.monotonic() - seen_at < CACHE_SECONDS else None
 
     def _look_up(self, ctx: Ctx) -> Caller:
+        """Return the caller whose token the store has. Raises UNAUTHENTICATED if there is none."""
         given = _bearer(ctx)
         asked_at, digest = time.monotonic(), _digest(given)
         stored = None
@@ -194,40 +195,41 @@ class Authenticate:
         if organization_id is not None:
             stored = self._store.token(organization_id, digest)
         if stored is None or stored.revoked_at is not None or not self._is_signed(stored):
-            self._remembered.pop(digest, None)
+            self._cache.pop(digest, None)
             raise ConnectError(Code.UNAUTHENTICATED, "authorization: the bearer token is not known")
         subject = Subject(id=stored.subject_id, principal=Principal(stored.principal))
         projects = frozenset(stored.projects.split())
         caller = Caller(
             organization_id=stored.organization_id, subject=subject, role=Role(stored.role), projects=projects
         )
-        if len(self._remembered) >= MOST_REMEMBERED:
-            self._remembered.clear()
-        self._remembered[digest] = asked_at, caller
+        if len(self._cache) >= CACHE_SIZE:
+            self._cache.clear()
+        self._cache[digest] = asked_at, caller
         return caller
 
     def _is_signed(self, token: StoredToken) -> bool:
-        """Whether a token was made by whoever had the keys."""
+        """Tell whether the row of a token is as it was signed."""
         try:
             self._keyring.prepare(token.organization_id)
             self._keyring.fetching(lambda: self._keyring.check(token))
         except SealError:
-            logger.error("token %s is not as it was made", token.id)
+            logger.error("token %s was altered in the store", token.id)
             return False
         return True
 
-    def _deny(self, record: AuditRecord, role: Role) -> None:
-        """Keep a record of who tried what, and refuse it."""
+    def _refuse(self, record: AuditRecord, role: Role) -> None:
+        """Write the audit record of a refused call, and raise PERMISSION_DENIED."""
         self._store.write(record, lambda transaction: transaction.record(record))
         raise ConnectError(Code.PERMISSION_DENIED, f"a token of the role {role} may not call {record.action}")
 
-    def _admit(self, caller: Caller, ctx: Ctx) -> Admitted:
+    def _admit(self, caller: Caller, ctx: Ctx) -> CallerToken:
         REQUEST.get().subject = caller.subject.id
-        # Until a body has come, which may take its time, the token may have been revoked.
-        return CALLER.set(lambda: self._known(ctx) or self._look_up(ctx))
+        # Looked up again when the handler asks: the token may be revoked while the body is being received.
+        return CALLER.set(lambda: self._cached(ctx) or self._look_up(ctx))
 
 
-def _denial(caller: Caller, ctx: Ctx) -> AuditRecord:
+def _refusal(caller: Caller, ctx: Ctx) -> AuditRecord:
+    """Return the audit record of a call that the caller's role may never make."""
     request = REQUEST.get()
     request.subject = caller.subject.id
     return audit_record(
@@ -240,7 +242,7 @@ def _denial(caller: Caller, ctx: Ctx) -> AuditRecord:
 
 
 def _bearer(ctx: Ctx) -> str:
-    """The token of a request."""
+    """Return the bearer token of a request. Raises UNAUTHENTICATED if there is none."""
     scheme, _, given = ctx.request_headers.get("authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not given.strip():
         raise ConnectError(Code.UNAUTHENTICATED, "authorization: a bearer token is required")
@@ -248,7 +250,7 @@ def _bearer(ctx: Ctx) -> str:
 
 
 def _organization(token: str) -> str | None:
-    """The organization that a token names, None if it names none."""
+    """Return the organization that a token names, None if it is not a token of a store."""
     prefix, _, rest = token.partition("_")
     try:
         return str(uuid.UUID(rest.partition("_")[0])) if prefix == "gps" else None

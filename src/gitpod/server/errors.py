@@ -1,14 +1,19 @@
-"""What keeps the service from working, apart from what is wrong with a request."""
+"""The failures of the service itself, as opposed to those of a request. Each class is one kind of failure."""
 
 
 class ServiceError(Exception):
-    """The service cannot start: its store or its key cannot be used. The message says why, and names no value."""
+    """The store, its key or a setting cannot be used, so the service cannot start. The message names no value.
+
+    During a call only the key raises it.
+    """
 
 
 class StoreUnavailableError(Exception):
-    """The store cannot be reached, or others keep it locked. Nothing was written. The message says which.
+    """The store cannot be written to now: it is unreachable, locked or full. Nothing was written.
 
-    `reason` is what the database said, for those who operate it: it may name hosts and users.
+    Args:
+        message: which of these it is, for the caller.
+        reason: what the database said, for operators only: it may name hosts and users.
     """
 
     def __init__(self, message: str, reason: str = "") -> None:
@@ -19,5 +24,5 @@ class StoreUnavailableError(Exception):
         return str(self.args[0])
 
 
-class StoreUncertainError(Exception):
-    """The connection broke during a commit, and the store could not be asked since whether it took place."""
+class OutcomeUnknownError(Exception):
+    """The connection broke during a commit, and the store could not tell since whether the commit took place."""

@@ -1,4 +1,4 @@
-"""What the service says of its requests: one line of JSON for each, without anything that came with it."""
+"""Logging: one line of JSON for each request, without anything that the request carried."""
 
 import json
 import logging
@@ -16,7 +16,7 @@ requests = logging.getLogger("gitpod.server.requests")
 
 @dataclass(slots=True)
 class Request:
-    """A request under way. `code` is a Connect code, `ok`, or empty for what is no call of the service."""
+    """A request under way. `code` is a Connect code or `ok`, empty for a request that is no call of the service."""
 
     id: str = field(default_factory=lambda: str(uuid.uuid4()))
     protocol: str = ""
@@ -27,7 +27,7 @@ class Request:
     began_at: float = field(default_factory=time.perf_counter)
 
     def log(self) -> None:
-        """Write its line."""
+        """Write the line of the request."""
         fields = {
             "protocol": self.protocol,
             "method": self.method,
@@ -41,14 +41,14 @@ class Request:
 
 
 REQUEST: ContextVar[Request] = ContextVar("gitpod_request")
-"""Set before anything else happens to a request."""
+"""The request under way. It is set before anything else is done with a request."""
 
 
 class JSONLines(logging.Formatter):
-    """A record as a line of JSON. Of an exception it has the type and the stack, not the text, which may quote."""
+    """Formats a record as a line of JSON. Leaves out the message of an exception, which may quote a value."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """The line."""
+        """Return the line (logging.Formatter)."""
         line: dict[str, object] = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
             "level": record.levelname.lower(),
@@ -63,7 +63,7 @@ class JSONLines(logging.Formatter):
 
 
 def to(stream: TextIO) -> None:
-    """Send what the service and its HTTP server log to a stream."""
+    """Send the logs of the service, and of the libraries that it uses, to a stream."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JSONLines())
     levels = {

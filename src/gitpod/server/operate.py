@@ -1,27 +1,27 @@
-"""What those who operate a store do with it: tokens, keys and the schema. The command line is its face."""
+"""Operators' work on a store: tokens, keys and the schema. The command line calls it."""
 
 import time
 from collections.abc import Callable
 
-from gitpod.server.app import add_organization, open_key, unlock
 from gitpod.server.auth import Role, new_token
+from gitpod.server.keys.kek import SealError
 from gitpod.server.keys.keyring import (
     REFRESH,
     Keyring,
-    SealError,
     check_organization,
     new_data_key,
     unwrap,
     wrap,
 )
+from gitpod.server.keys.unlock import add_organization, open_key, unlock
 from gitpod.server.storage.rows import Sealed, StoredSecret, StoredToken, WrappedKey, audit_record, now
 from gitpod.server.storage.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Subject
 
 BATCH = 100
-"""Values that are sealed anew in one transaction; the service waits for no longer than that takes."""
+"""Values that are sealed again in one transaction. On SQLite the service waits for that long."""
 PAUSE = 0.02
-"""Seconds between two of them, for the service to write in."""
+"""Seconds between two batches, in which the service can write."""
 
 
 def migrate(store: Store) -> None:
@@ -33,15 +33,21 @@ def migrate(store: Store) -> None:
 def create_token(
     store: Store, key: str | None, subject: Subject, role: Role, projects: frozenset[str], organization_id: str | None
 ) -> tuple[str, StoredToken]:
-    """Make a token, for the store's own organization by default. A new organization gets a data key.
+    """Make a token and return it with its row. The store keeps only the SHA-256, so the token cannot be shown again.
 
-    Returns the token, which nobody can show again, and what the store keeps of it.
+    Args:
+        store: the store.
+        key: which key-encryption key, as `keys.unlock.open_key` takes it.
+        subject: whom the token is for.
+        role: what the token may do; not the owner's role.
+        projects: the ids of the projects that the token reaches.
+        organization_id: the organization. A new one is added with a data key. Default: the store's own.
     """
     own, kek = unlock(store, key)
     token, bare = new_token(organization_id or own.id, subject, role, projects)
     if bare.organization_id not in store.organizations():
         with store.maintenance() as maintenance:
-            # Another command may have wrapped the keys anew since, or made it.
+            # Another command may have rewrapped the keys or added the organization since `unlock`.
             check_organization(kek, maintenance.data_keys(own.id), own)
             if not maintenance.data_keys(bare.organization_id):
                 add_organization(maintenance, kek, bare.organization_id, is_own=False)
@@ -57,7 +63,7 @@ def create_token(
 
 
 def revoke_token(store: Store, token_id: str) -> bool:
-    """Revoke a token; every service refuses it within seconds. False when there is no such token."""
+    """Revoke a token. Every service refuses it within seconds. False when there is no such token."""
     with store.maintenance() as maintenance:
         token = maintenance.revoke_token(token_id)
         if token is None:
@@ -69,11 +75,11 @@ def revoke_token(store: Store, token_id: str) -> bool:
 
 
 def rotate(store: Store, key: str | None) -> int:
-    """Give every organization a new data key, which new values are sealed by. Returns how many there are."""
+    """Add a data key to every organization, which seals new values. Returns the number of organizations."""
     own, kek = unlock(store, key)
     with store.maintenance() as maintenance:
         keys = maintenance.data_keys()
-        # Another command may have wrapped them anew since.
+        # Another command may have rewrapped the keys since `unlock`.
         check_organization(kek, keys, own)
         organizations = {each.organization_id for each in keys}
         for organization_id in organizations:
@@ -83,7 +89,7 @@ def rotate(store: Store, key: str | None) -> int:
 
 
 def rewrap(store: Store, key: str | None, new: str) -> int:
-    """Wrap every data key by another key-encryption key, all or none. Returns how many there are."""
+    """Wrap every data key by another key-encryption key, all or none. Returns the number of data keys."""
     _, old = unlock(store, key)
     kek = open_key(store, new, create=True)
     with store.maintenance() as maintenance:
@@ -96,9 +102,9 @@ def rewrap(store: Store, key: str | None, new: str) -> int:
 
 
 class Reencryption:
-    """Moves values to their organization's newest data key, while the service goes on.
+    """Seals the values again by the newest data key of their organization, while the service goes on.
 
-    What is done is done: it can be stopped at any time, and goes on from there when it is run again.
+    It can be stopped at any time. Run again, it continues with the values that are left.
     """
 
     def __init__(self, store: Store, key: str | None) -> None:
@@ -107,21 +113,21 @@ class Reencryption:
         self._keyring = Keyring(kek, store.data_keys)
         self._organizations = [each for each in store.organizations() if store.data_keys(each)]
         self.unreadable: set[str] = set()
-        """The ids of secrets whose values do not open, and were left as they are."""
+        """The ids of secrets whose values do not open. They were left unchanged."""
 
     def remaining(self) -> int:
-        """How many values another data key seals."""
-        return sum(self._store.count_sealed_otherwise(self._newest(each)) for each in self._organizations)
+        """Return the number of values that an older data key seals."""
+        return sum(self._store.count_not_sealed_by(self._newest(each)) for each in self._organizations)
 
     def run(self, progress: Callable[[int], object]) -> None:
-        """Move them all. `progress` gets the number of each batch."""
+        """Seal all values again. `progress` is called with the number of values after each batch."""
         for organization_id in self._organizations:
             self._run(organization_id, progress)
 
     def _run(self, organization_id: str, progress: Callable[[int], object]) -> None:
         newest = self._newest(organization_id)
         while True:
-            # Services may seal with the key before it for that long.
+            # For this long a service may not know the newest key, and seal by the one before.
             time.sleep(min(2 * REFRESH, max(0.0, newest.created_at / 1e6 + 2 * REFRESH - now() / 1e6)))
             moved = self._walk(newest, progress)
             latest = self._newest(organization_id)
@@ -135,9 +141,9 @@ class Reencryption:
         return self._store.data_keys(organization_id)[-1]
 
     def _walk(self, newest: WrappedKey, progress: Callable[[int], object]) -> int:
-        """Pass over what is left once. Returns how many values were moved."""
+        """Seal again what an older key seals, in one pass. Returns the number of values."""
         moved, last = 0, ""
-        while batch := self._store.sealed_otherwise(newest, last, BATCH):
+        while batch := self._store.not_sealed_by(newest, last, BATCH):
             last = batch[-1].id
             resealed = [(old, sealed) for old in batch if (sealed := self._reseal(old))]
             with self._store.maintenance() as maintenance:

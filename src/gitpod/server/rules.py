@@ -1,4 +1,4 @@
-"""The contract's rules, as errors that name each field and rule; and the tokens of pages."""
+"""Checks the contract's rules, with errors that name each field and rule. Also encodes the tokens of pages."""
 
 import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
@@ -29,18 +29,18 @@ def _path(violation: ViolationPb) -> str:
 
 
 def violation(rule_id: str, message: str, *path: str) -> ConnectError:
-    """The error for a rule that the contract has in words only."""
+    """Return the error for a rule that the contract has only in words. `path` names the field."""
     elements = [FieldPathElementPb(field_name=name) for name in path]
     return _invalid([ViolationPb(field=FieldPathPb(elements=elements), rule_id=rule_id, message=message)])
 
 
 def page_token(last: StoredSecret) -> str:
-    """The token of the page that begins after a secret."""
+    """Return the token of the page that begins after a secret."""
     return urlsafe_b64encode(f"{last.created_at}.{last.id}".encode()).decode()
 
 
 def position(token: str) -> Position | None:
-    """Where the page of a token begins, None for the first."""
+    """Return the position after which the page of a token begins, None for the first page."""
     if not token:
         return None
     try:

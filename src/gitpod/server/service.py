@@ -1,4 +1,4 @@
-"""The rules of `gitpod.v1.SecretService`: five handlers over a store and a keyring, no SQL and no HTTP."""
+"""The handlers of `gitpod.v1.SecretService`: rules and reach over a store and a keyring. No SQL and no HTTP."""
 
 import uuid
 from collections.abc import Callable
@@ -11,7 +11,8 @@ from protobuf import Oneof, merge_from_binary
 from protobuf.wkt import Timestamp
 
 from gitpod.server.auth import Caller, Ctx, current_caller
-from gitpod.server.keys.keyring import Keyring, SealError
+from gitpod.server.keys.kek import SealError
+from gitpod.server.keys.keyring import Keyring
 from gitpod.server.log import REQUEST, logger
 from gitpod.server.rules import check, page_token, position, violation
 from gitpod.server.storage.rows import StoredSecret, audit_record, columns
@@ -35,19 +36,19 @@ from gitpod_proto.gitpod.v1.secret_pb import (
 
 RES = TypeVar("RES")
 DEFAULT_PAGE_SIZE = 25
-MOST_METADATA = 8192
-"""Bytes of a secret without its value, so that a page of 100 is an answer that clients accept."""
+MAX_METADATA_BYTES = 8192
+"""The most bytes of a secret without its value. A page of 100 then stays below the limit of gRPC clients, 4 MiB."""
 
 
 class SecretService(secret_connect.SecretServiceSync):
-    """The RPCs, called from many threads at once."""
+    """The RPCs. Safe to call from many threads at once."""
 
     def __init__(self, store: Store, keyring: Keyring) -> None:
         self._store = store
         self._keyring = keyring
 
     def create_secret(self, request: CreateSecretRequest, ctx: Ctx, /) -> CreateSecretResponse:  # noqa: ARG002
-        """CreateSecret. ALREADY_EXISTS when the name is taken in the scope."""
+        """Create a secret. ALREADY_EXISTS when the name is taken in the scope."""
         check(request)
         if request.mount and request.mount.value is False:
             raise violation("true", "must be true, or left out", request.mount.field)
@@ -63,12 +64,12 @@ class SecretService(secret_connect.SecretServiceSync):
             source=request.source,
         )
         if kind == "project_id":
-            secret.project_id = scope_id  # pyright: ignore[reportDeprecated] # echoed, as the reference shows
-        # The rules for what goes out are stricter than those for what comes in.
+            secret.project_id = scope_id  # pyright: ignore[reportDeprecated] # the reference shows it in answers
+        # The contract's rules for Secret are stricter than those for CreateSecretRequest.
         check(secret)
         record = secret.to_binary()
-        if len(record) > MOST_METADATA:
-            raise violation("max_bytes", f"all but its value must take at most {MOST_METADATA} bytes")
+        if len(record) > MAX_METADATA_BYTES:
+            raise violation("max_bytes", f"all but its value must take at most {MAX_METADATA_BYTES} bytes")
         bare = StoredSecret(
             organization_id=caller.organization_id,
             id=secret.id,
@@ -91,11 +92,11 @@ class SecretService(secret_connect.SecretServiceSync):
         return CreateSecretResponse(secret=_message(self._audited(caller, "CreateSecret", "", lambda _: new, add)))
 
     def update_secret_value(self, request: UpdateSecretValueRequest, ctx: Ctx, /) -> UpdateSecretValueResponse:  # noqa: ARG002
-        """UpdateSecretValue. NOT_FOUND when there is no such secret; DATA_LOSS when its row was altered."""
+        """Replace a value. NOT_FOUND when there is no such secret; DATA_LOSS when its row was altered."""
         check(request)
 
         def replace_value(transaction: Transaction, stored: StoredSecret) -> None:
-            # Or what was altered in the row would be sealed as if it had been said so.
+            # Opening checks the row: sealing a new value would make altered metadata look genuine.
             self._open(transaction, stored)
             if not transaction.replace_value(stored, self._keyring.seal(request.value, stored)):
                 raise _not_found()
@@ -104,12 +105,12 @@ class SecretService(secret_connect.SecretServiceSync):
         return UpdateSecretValueResponse()
 
     def list_secrets(self, request: ListSecretsRequest, ctx: Ctx, /) -> ListSecretsResponse:  # noqa: ARG002
-        """ListSecrets, a keyset page in creation order."""
+        """List the secrets that the caller reaches: a keyset page in creation order."""
         check(request)
         wanted, token = DEFAULT_PAGE_SIZE, ""
         if request.pagination:
             wanted, token = request.pagination.page_size or wanted, request.pagination.token
-        # One more than asked for tells whether there is a next page.
+        # Reads one row more than the page needs, to learn whether there is a next page.
         caller = current_caller()
         scopes = _scopes(request.filter, caller)
         found = self._store.page(caller.organization_id, scopes, position(token), wanted + 1)
@@ -121,7 +122,7 @@ class SecretService(secret_connect.SecretServiceSync):
         )
 
     def delete_secret(self, request: DeleteSecretRequest, ctx: Ctx, /) -> DeleteSecretResponse:  # noqa: ARG002
-        """DeleteSecret. NOT_FOUND when there is no such secret."""
+        """Delete a secret. NOT_FOUND when there is no such secret."""
         check(request)
 
         def remove(transaction: Transaction, stored: StoredSecret) -> None:
@@ -132,7 +133,7 @@ class SecretService(secret_connect.SecretServiceSync):
         return DeleteSecretResponse()
 
     def get_secret_value(self, request: GetSecretValueRequest, ctx: Ctx, /) -> GetSecretValueResponse:  # noqa: ARG002
-        """GetSecretValue. NOT_FOUND when there is no such secret; DATA_LOSS when its value does not open."""
+        """Return a value. NOT_FOUND when there is no such secret; DATA_LOSS when its value does not open."""
         check(request)
         return GetSecretValueResponse(value=self._with("GetSecretValue", request.secret_id, self._open))
 
@@ -143,7 +144,7 @@ class SecretService(secret_connect.SecretServiceSync):
             raise ConnectError(Code.DATA_LOSS, "the value was altered, or sealed for another secret") from None
 
     def _with(self, rpc: str, secret_id: str, act: Callable[[Transaction, StoredSecret], RES]) -> RES:
-        """Do something with the secret that has an id."""
+        """Run `act` with the secret that has an id, as `_audited` does."""
         caller, secret_id = current_caller(), secret_id.lower()
         self._keyring.prepare(caller.organization_id)
         return self._audited(caller, rpc, secret_id, lambda each: each.find(caller.organization_id, secret_id), act)
@@ -156,9 +157,14 @@ class SecretService(secret_connect.SecretServiceSync):
         find: Callable[[Transaction], StoredSecret | None],
         act: Callable[[Transaction, StoredSecret], RES],
     ) -> RES:
-        """Do something with a secret, if the caller reaches it, and keep a record of it in the same transaction.
+        """Run `act` with a secret that the caller reaches, and write the audit record in the same transaction.
 
-        `given_id` is what the record of a refusal has for the secret's.
+        Args:
+            caller: who calls.
+            rpc: the action of the audit record.
+            given_id: the secret's id in the audit record of a refusal.
+            find: returns the secret, or None for NOT_FOUND.
+            act: does the work, and returns the result. A ConnectError that it raises is recorded as a refusal.
         """
         began = audit_record(
             caller.organization_id, caller.subject, rpc, secret_id=given_id, request_id=REQUEST.get().id
@@ -190,8 +196,8 @@ def _not_found() -> ConnectError:
 
 
 def _scope_of(request: CreateSecretRequest) -> SecretScope:
-    """Whose the new secret is; `project_id` stands in for a scope."""
-    project_id = request.project_id.lower()  # pyright: ignore[reportDeprecated] # what the reference documents
+    """Return the scope of a new secret: `scope`, or the deprecated `project_id` in its place."""
+    project_id = request.project_id.lower()  # pyright: ignore[reportDeprecated] # the reference documents it
     if request.scope and request.scope.scope:
         scope = _lower(request.scope)
         if project_id and _owner(scope) != ("project_id", project_id):
@@ -200,19 +206,19 @@ def _scope_of(request: CreateSecretRequest) -> SecretScope:
     if not project_id:
         raise violation("required", "is required, or project_id in its place", "scope")
     scope = SecretScope(scope=Oneof[Literal["project_id"], str]("project_id", project_id))
-    # Named as it was given.
+    # Reports an invalid id under the field that the caller gave.
     check(scope)
     return scope
 
 
 def _lower(scope: SecretScope) -> SecretScope:
-    """The scope with its id in lower case: UUIDs differ by their digits alone (RFC 9562 section 4)."""
+    """Return the scope with its id in lower case, as case does not tell UUIDs apart (RFC 9562 section 4)."""
     kind, scope_id = _owner(scope)
     return SecretScope(scope=Oneof(kind, scope_id.lower()))  # type: ignore[arg-type]  # the member it had
 
 
 def _owner(scope: SecretScope, *path: str) -> tuple[str, str]:
-    """The member of the scope that is set, and its id."""
+    """Return the kind and the id of a scope. `path` names the scope's parent in an error."""
     if scope.scope is None:
         message = "needs one of project_id, user_id, organization_id, service_account_id"
         raise violation("required", message, *path, "scope")
@@ -225,7 +231,7 @@ def _check_reach(caller: Caller, kind: str, scope_id: str) -> None:
 
 
 def _scopes(chosen: ListSecretsRequest.Filter | None, caller: Caller) -> list[tuple[str, str]] | None:
-    """The scopes that a filter keeps, of those that the caller reaches; None keeps all."""
+    """Return the scopes of a list: those of the filter, or all that the caller reaches. None means every scope."""
     projects = [("project_id", project_id.lower()) for project_id in chosen.project_ids] if chosen else []  # pyright: ignore[reportDeprecated]
     scopes = projects or None
     if chosen and chosen.scope is not None:
@@ -239,11 +245,11 @@ def _scopes(chosen: ListSecretsRequest.Filter | None, caller: Caller) -> list[tu
 
 
 def _readable(stored: StoredSecret) -> Secret | None:
-    """The secret of a row, None if somebody made it unreadable: the others are listed all the same."""
+    """Return the secret of a row, None if the row was made unreadable, so that the other secrets are still listed."""
     try:
         return _message(stored)
     except (ValueError, TypeError, OverflowError):
-        # Without the error's text, which may quote the row.
+        # The error's message is left out, as it may quote the row.
         logger.error("the row of secret %s cannot be read", stored.id)
         return None
 

@@ -1,1 +1,1 @@
-"""What a request meets before its handler."""
+"""What a request passes before its handler: header checks, error translation, strict codecs."""

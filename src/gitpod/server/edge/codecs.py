@@ -1,10 +1,7 @@
-"""What is read of a request's body, and nothing that only some would read.
+"""Codecs that refuse or drop what different readers of a request's body read differently.
 
-JSON that means one thing: the proto3 JSON mapping, refusing what parsers understand differently.
-
-protobuf-py takes the last of two members of a oneof and of two equal keys, where the mapping's
-specification says that a parser should fail. A proxy that looks at the first would see another secret
-than the one that is stored.
+protobuf-py takes the last of two members of a oneof, and of two equal keys, where the proto3 JSON mapping
+says that a parser should fail. A proxy that reads the first one would see another secret than is stored.
 """
 
 import json
@@ -19,39 +16,40 @@ M = TypeVar("M", bound=Message)
 
 
 class KnownBinaryCodec(Codec[Message, Any]):
-    """`connectrpc.codec.proto_binary_codec`, without fields that the contract does not have.
+    """`connectrpc.codec.proto_binary_codec` that drops unknown fields.
 
-    They would be stored in clear, and listed, though a later contract may call them sensitive.
+    They would be stored in clear and listed, although a later version of the contract may mark them sensitive.
     """
 
     def name(self) -> str:
-        """The codec's part of the content type."""
+        """Return the codec's part of the content type (connectrpc.codec.Codec)."""
         return "proto"
 
     def encode(self, message: Message) -> bytes:
-        """The message as protobuf."""
+        """Return the message as protobuf."""
         return message.to_binary()
 
     def decode(self, data: bytes | bytearray, message_class: type[M]) -> M:
-        """The message, of known fields alone."""
+        """Return the message with its known fields."""
         return message_class.from_binary(data, ignore_unknown_fields=True)
 
 
 class StrictJSONCodec(Codec[Message, Any]):
-    """`connectrpc.codec.proto_json_codec`, without ambiguity. No message of the contract holds an `Any`."""
+    """`connectrpc.codec.proto_json_codec` that refuses ambiguous JSON. No message of the contract holds an `Any`."""
 
     def name(self) -> str:
-        """The codec's part of the content type."""
+        """Return the codec's part of the content type (connectrpc.codec.Codec)."""
         return "json"
 
     def encode(self, message: Message) -> bytes:
-        """The message as JSON."""
+        """Return the message as JSON."""
         return message.to_json().encode()
 
     def decode(self, data: bytes | bytearray, message_class: type[M]) -> M:
-        """The message. INVALID_ARGUMENT for JSON that is unknown or ambiguous, ValueError for what is no JSON."""
-        # UTF-8 alone (RFC 8259 section 8.1), where json.loads would guess; then no lone surrogates either.
+        """Return the message. INVALID_ARGUMENT for unknown or ambiguous fields, ValueError for what is no JSON."""
+        # UTF-8 only (RFC 8259 section 8.1): json.loads would guess the encoding of bytes.
         value = json.loads(data.decode(), object_pairs_hook=_unique)
+        # Raises UnicodeEncodeError, which is a ValueError, for a lone surrogate.
         json.dumps(value, ensure_ascii=False).encode()
         _check(message_class.desc(), value)
         return message_from_json_value(message_class, value)

@@ -1,1 +1,1 @@
-"""Keys and sealing: the key-encryption key, data keys, unlocking a store."""
+"""Keys and sealing: the key-encryption key, the data keys, and how a store is unlocked."""

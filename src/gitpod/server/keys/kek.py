@@ -1,6 +1,6 @@
-"""Key-encryption keys: in a file, in an environment variable, or with a command that stands for a KMS.
+"""Key-encryption keys: in a file, in an environment variable, or behind a command that calls a KMS.
 
-Each wraps and unwraps data keys. Its `str` says which it is, and its repr shows nothing of it.
+Each wraps and unwraps data keys. Its `str` names where the key is, and its repr shows nothing of the key.
 """
 
 import os
@@ -20,30 +20,45 @@ from gitpod.server.errors import ServiceError
 NONCE_BYTES = 12
 KEY_FILE_HEADER = "gitpod-secrets-key-1:"
 OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
-NOT_ITS_BUSINESS = ("GITPOD_API_KEY", "GITPOD_SECRETS_STORE", "PGPASSWORD")
-"""What a key's command does not find in its environment."""
+WITHHELD = ("GITPOD_API_KEY", "GITPOD_SECRETS_STORE", "PGPASSWORD")
+"""Environment variables that a key's command does not get, as it has no use for these secrets."""
 COMMAND_TIMEOUT = 30.0
 """Seconds that a command may take."""
 
 
-class UnwrapError(Exception):
-    """What is to be unwrapped was altered, or wrapped by another key or for something else."""
+class SealError(Exception):
+    """A ciphertext does not open: it was altered, or sealed by another key or with other associated data."""
+
+
+def seal(key: AESGCM, plain: bytes, associated_data: bytes) -> bytes:
+    """Encrypt by AES-256-GCM. The result begins with its random nonce."""
+    nonce = os.urandom(NONCE_BYTES)
+    return nonce + key.encrypt(nonce, plain, associated_data)
+
+
+def unseal(key: AESGCM, sealed: bytes, associated_data: bytes) -> bytes:
+    """Decrypt what `seal` returned. Raises `SealError` when it does not open."""
+    try:
+        return key.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], associated_data)
+    except (InvalidTag, ValueError, TypeError):
+        # TypeError: somebody who writes to a SQLite database can store any type in a column.
+        raise SealError from None
 
 
 class KeyEncryptionKey(Protocol):
-    """What keeps the data keys."""
+    """A key that wraps data keys. Both methods raise `ServiceError` when the key cannot be used now."""
 
     def wrap(self, data_key: bytes, associated_data: bytes) -> bytes:
-        """Wrap a data key for what `associated_data` names. Raises `ServiceError` when that cannot be done now."""
+        """Wrap a data key, bound to what `associated_data` names."""
         ...
 
     def unwrap(self, wrapped: bytes, associated_data: bytes) -> bytes:
-        """Unwrap a data key. Raises `UnwrapError` when it was not wrapped by this key, for the same."""
+        """Unwrap a data key. Raises `SealError` unless this key wrapped it with the same `associated_data`."""
         ...
 
 
 class LocalKey:
-    """A key that this process holds: AES-256-GCM."""
+    """A key in the memory of this process: AES-256-GCM."""
 
     def __init__(self, key: bytes, name: str) -> None:
         self._key = AESGCM(key)
@@ -53,24 +68,20 @@ class LocalKey:
         return self._name
 
     def wrap(self, data_key: bytes, associated_data: bytes) -> bytes:
-        """Seal a data key."""
-        nonce = os.urandom(NONCE_BYTES)
-        return nonce + self._key.encrypt(nonce, data_key, associated_data)
+        """Wrap a data key (KeyEncryptionKey)."""
+        return seal(self._key, data_key, associated_data)
 
     def unwrap(self, wrapped: bytes, associated_data: bytes) -> bytes:
-        """Open a data key."""
-        try:
-            return self._key.decrypt(wrapped[:NONCE_BYTES], wrapped[NONCE_BYTES:], associated_data)
-        except (InvalidTag, ValueError):
-            raise UnwrapError from None
+        """Unwrap a data key (KeyEncryptionKey)."""
+        return unseal(self._key, wrapped, associated_data)
 
 
 class CommandKey:
-    """A key that a command uses for us: `COMMAND wrap` and `COMMAND unwrap`.
+    """A key that only a command can use, for example in a KMS: `COMMAND wrap` and `COMMAND unwrap`.
 
-    What is to be wrapped goes to its standard input in base64, and what it prints is kept; for `unwrap`
-    the other way round. GITPOD_ASSOCIATED_DATA, in hexadecimal, is the same for both, for those that can
-    bind to it. Anything but exit status 0 is a failure; what it says on standard error is shown.
+    `wrap` reads the data key in base64 from standard input, and what it prints is stored. `unwrap` reads what
+    was stored, and prints the base64. The variable GITPOD_ASSOCIATED_DATA, in hexadecimal, has the same value
+    in both, for a KMS that binds to it. Any exit status but 0 is a failure. Standard error is not captured.
     """
 
     def __init__(self, command: str) -> None:
@@ -85,14 +96,14 @@ class CommandKey:
         return f"the key of the command {self._command[0]}"
 
     def wrap(self, data_key: bytes, associated_data: bytes) -> bytes:
-        """Have a data key wrapped."""
+        """Wrap a data key by the command (KeyEncryptionKey)."""
         wrapped = self._run("wrap", b64encode(data_key), associated_data)
         if not wrapped:
             raise ServiceError(f"{self._command[0]} wrap printed nothing")
         return wrapped
 
     def unwrap(self, wrapped: bytes, associated_data: bytes) -> bytes:
-        """Have a data key unwrapped."""
+        """Unwrap a data key by the command (KeyEncryptionKey)."""
         try:
             return b64decode(self._run("unwrap", wrapped, associated_data), validate=True)
         except ValueError:
@@ -100,7 +111,7 @@ class CommandKey:
 
     def _run(self, action: str, given: bytes, associated_data: bytes) -> bytes:
         program = self._command[0]
-        environment = {name: value for name, value in os.environ.items() if name not in NOT_ITS_BUSINESS}
+        environment = {name: value for name, value in os.environ.items() if name not in WITHHELD}
         try:
             done = subprocess.run(  # noqa: S603 # the operator's own, and no shell
                 [*self._command, action],
@@ -113,7 +124,7 @@ class CommandKey:
         except OSError as error:
             raise ServiceError(f"cannot run {program}: {error.strerror}") from None
         except subprocess.TimeoutExpired:
-            # Without its context, which holds the input.
+            # `from None`, because the context of this error holds the input.
             raise ServiceError(f"{program} {action} took longer than {COMMAND_TIMEOUT:g} s") from None
         if done.returncode != 0:
             raise ServiceError(f"{program} {action} ended with status {done.returncode}")
@@ -121,12 +132,16 @@ class CommandKey:
 
 
 def random_key() -> LocalKey:
-    """A key that is gone with the process, for a store in memory."""
+    """Return a new key that nothing stores, for a store in memory."""
     return LocalKey(AESGCM.generate_key(256), "the key in memory")
 
 
 def key_encryption_key(spec: str, *, create: bool) -> KeyEncryptionKey:
-    """The key that `file:PATH`, `env:NAME` or `command:COMMAND` names; a missing file is made if `create` says so.
+    """Return the key that `file:PATH`, `env:NAME` or `command:COMMAND` names.
+
+    Args:
+        spec: the name of the key.
+        create: whether to make a key file that is missing.
 
     Raises:
         ServiceError: there is no such key, or it may not be used.
@@ -144,11 +159,11 @@ def key_encryption_key(spec: str, *, create: bool) -> KeyEncryptionKey:
 
 
 def key_file(path: Path, *, create: bool) -> LocalKey:
-    """The key in a file that only its owner can read; made when it is missing and `create` says so."""
+    """Return the key in a file that only its owner can read. With `create`, make a file that is missing."""
     try:
         if create and not os.path.lexists(path):
             _write_key(path)
-        # Neither through a link, which may point anywhere, nor waiting for whoever fills a pipe.
+        # O_NOFOLLOW: a link may point anywhere. O_NONBLOCK: opening a pipe would wait for a writer.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), encoding="ascii") as file:
             status, text = os.fstat(file.fileno()), file.read(1000).strip()
     except FileNotFoundError:
@@ -170,7 +185,7 @@ def key_file(path: Path, *, create: bool) -> LocalKey:
 
 
 def _environment_key(name: str) -> LocalKey:
-    """The key in an environment variable: the text of a key file, or 32 bytes in base64."""
+    """Return the key in an environment variable: the text of a key file, or 32 bytes in base64."""
     text = os.environ.get(name)
     if not text:
         raise ServiceError(f"the key's environment variable {name} is not set")
@@ -189,7 +204,10 @@ def _decoded(text: str) -> bytes | None:
 
 
 def _write_key(path: Path) -> None:
-    """Make the file whole and durable before it has its name; whoever comes second keeps the first one's."""
+    """Make a key file that is complete and on disk before it gets its name.
+
+    If another process made the file meanwhile, that file stays.
+    """
     text = KEY_FILE_HEADER + b64encode(AESGCM.generate_key(256)).decode() + "\n"
     draft = path.with_name(f"{path.name}.{uuid.uuid4().hex}")
     try:

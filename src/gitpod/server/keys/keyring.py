@@ -1,10 +1,9 @@
-"""Envelope encryption: values are sealed by data keys, which the store keeps wrapped by a key-encryption key.
+"""Envelope encryption: data keys seal the values, and the store keeps the data keys wrapped by a key-encryption key.
 
-AES-256-GCM (NIST SP 800-38D), with a random 96-bit nonce in front of each ciphertext. What a ciphertext
-belongs to is its associated data, so one that was moved to another row does not open.
+AES-256-GCM (NIST SP 800-38D), with a random 96-bit nonce in front of each ciphertext. The associated data of
+a ciphertext names its row, so a ciphertext that was moved to another row does not open.
 """
 
-import os
 import threading
 import time
 import uuid
@@ -13,28 +12,22 @@ from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import TypeVar
 
-from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from gitpod.server.errors import ServiceError
-from gitpod.server.keys.kek import KeyEncryptionKey, UnwrapError
+from gitpod.server.keys.kek import KeyEncryptionKey, SealError, seal, unseal
 from gitpod.server.log import logger
 from gitpod.server.storage.rows import Organization, Sealed, StoredSecret, StoredToken, WrappedKey, now
 
 T = TypeVar("T")
 
-NONCE_BYTES = 12
 KEY_BYTES = 32
 REFRESH = 5.0
-"""Seconds until a process seals with a data key that another process has added."""
+"""Seconds after which a process looks for a data key that another process has added."""
 
 
-class SealError(Exception):
-    """A ciphertext was altered, or sealed by another key or for something else."""
-
-
-class KeyNotOpenError(Exception):
-    """A value's data key was not opened yet; see `Keyring.fetching`, which is for outside of any transaction."""
+class KeyNotLoadedError(Exception):
+    """The data key of a value or token is not loaded yet. `Keyring.fetching` loads it, outside of any transaction."""
 
     def __init__(self, of: StoredSecret | StoredToken) -> None:
         super().__init__(of.key_id)
@@ -43,7 +36,10 @@ class KeyNotOpenError(Exception):
 
 @dataclass(slots=True)
 class _Keys:
-    """The data keys of an organization, oldest first; those that were opened, and ids that are of none."""
+    """The data keys of an organization, oldest first.
+
+    `opened` holds those that were unwrapped, and `absent` ids that no data key has.
+    """
 
     wrapped: dict[str, WrappedKey] = field(default_factory=dict)
     opened: dict[str, AESGCM] = field(default_factory=dict)
@@ -55,14 +51,14 @@ class _Keys:
 
 
 class Keyring:
-    """The data keys of every organization, opened when they are first needed. Its repr shows no key.
+    """The data keys of every organization, unwrapped when they are first needed. Its repr shows no key.
 
-    Sealing and opening wait for nothing, so that they can be part of a transaction; `prepare` and `fetch`
-    may ask the store, and whatever has the key-encryption key.
+    `seal`, `open`, `sign` and `check` never wait, so they can be used within a transaction. `prepare` and
+    `fetch` may ask the store and the key-encryption key.
 
     Args:
-        kek: what the data keys are wrapped by.
-        load: gives an organization's data keys, oldest first.
+        kek: the key-encryption key that wraps the data keys.
+        load: returns the data keys of an organization, oldest first.
     """
 
     def __init__(self, kek: KeyEncryptionKey, load: Callable[[str], list[WrappedKey]]) -> None:
@@ -72,10 +68,10 @@ class Keyring:
         self._organizations: dict[str, _Keys] = {}
 
     def prepare(self, organization_id: str) -> None:
-        """See that there is a key to seal with, the newest there was a few seconds ago.
+        """Load a data key to seal with: the newest one, as of at most `REFRESH` seconds ago.
 
         Raises:
-            ServiceError: there is none, or none that opens.
+            ServiceError: the organization has no data key, or none that opens.
         """
         with self._lock:
             keys = self._organizations.setdefault(organization_id, _Keys())
@@ -90,11 +86,11 @@ class Keyring:
                 keys.refreshing.release()
 
     def opens_all_new(self, organization_id: str) -> bool:
-        """Whether the newest data key opens, after `prepare`."""
+        """Tell whether the newest data key opens. Call `prepare` first."""
         return self._organizations[organization_id].is_newest_open
 
     def fetch(self, organization_id: str, key_id: str) -> None:
-        """Open a data key, if there is one of this id. Raises `ServiceError` when it does not open."""
+        """Load the data key with this id, or note that there is none. Raises `ServiceError` when it does not open."""
         keys = self._organizations[organization_id]
         with keys.refreshing:
             if key_id not in keys.wrapped:
@@ -105,46 +101,45 @@ class Keyring:
                 keys.absent.add(key_id)
 
     def fetching(self, work: Callable[[], T]) -> T:
-        """Do work that opens or checks something, as often as a data key for it has still to be fetched."""
+        """Run `work`, and run it again after each data key that it found missing was fetched. Returns its result."""
         while True:
             try:
                 return work()
-            except KeyNotOpenError as missing:
-                # From now on it is open, or known to be none.
+            except KeyNotLoadedError as missing:
                 self.fetch(missing.organization_id, missing.key_id)
 
     def seal(self, value: str, secret: StoredSecret) -> Sealed:
-        """Seal a value for a secret, whose own value does not matter; after `prepare`."""
+        """Seal a value for a secret, whose present ciphertext is not used. Call `prepare` first."""
         keys = self._organizations[secret.organization_id]
         newest = keys.newest
-        ciphertext = _seal(keys.opened[newest], value.encode(), _associated_data(secret))
+        ciphertext = seal(keys.opened[newest], value.encode(), _associated_data(secret))
         return Sealed(key_id=newest, ciphertext=ciphertext)
 
     def open(self, secret: StoredSecret) -> str:
-        """Open the value of a secret; after `prepare`.
+        """Return the value of a secret. Call `prepare` first.
 
         Raises:
-            SealError: it was sealed for another secret, or altered.
-            KeyNotOpenError: its data key has to be fetched.
+            SealError: the value was altered, or sealed for another secret.
+            KeyNotLoadedError: its data key has to be fetched.
         """
         key = self._opened(self._organizations[secret.organization_id], secret)
-        return _open(key, secret.ciphertext, _associated_data(secret)).decode()
+        return unseal(key, secret.ciphertext, _associated_data(secret)).decode()
 
     def sign(self, token: StoredToken) -> StoredToken:
-        """Seal what a token says, so that nobody who merely writes to the store makes one; after `prepare`."""
+        """Sign a token, so that write access to the store is not enough to make one. Call `prepare` first."""
         keys = self._organizations[token.organization_id]
-        tag = _seal(keys.opened[keys.newest], b"", _token_associated_data(token))
+        tag = seal(keys.opened[keys.newest], b"", _token_associated_data(token))
         return replace(token, key_id=keys.newest, tag=tag)
 
     def check(self, token: StoredToken) -> None:
-        """See that a token is as it was signed. Raises as `open` does."""
+        """Check that a token is as it was signed. Raises the errors of `open`."""
         keys = self._organizations[token.organization_id]
-        _open(self._opened(keys, token), token.tag, _token_associated_data(token))
+        unseal(self._opened(keys, token), token.tag, _token_associated_data(token))
 
     def _opened(self, keys: _Keys, of: StoredSecret | StoredToken) -> AESGCM:
         key = keys.opened.get(of.key_id)
         if key is None:
-            raise SealError if of.key_id in keys.absent else KeyNotOpenError(of)
+            raise SealError if of.key_id in keys.absent else KeyNotLoadedError(of)
         return key
 
     def _refresh(self, organization_id: str, keys: _Keys) -> None:
@@ -161,7 +156,7 @@ class Keyring:
             try:
                 self._open(keys, key_id)
             except ServiceError as error:
-                # As after `keys rewrap`, until this process is started with the new key: one before does.
+                # After `keys rewrap` only older keys open, until this process is restarted with the new key.
                 logger.error("a data key does not open: %s", error)
                 keys.is_newest_open, failure = False, error
             else:
@@ -174,28 +169,31 @@ class Keyring:
 
 
 def new_data_key(kek: KeyEncryptionKey, organization_id: str) -> WrappedKey:
-    """Make a data key for an organization."""
+    """Return a new data key for an organization, wrapped."""
     key = WrappedKey(organization_id=organization_id, id=str(uuid.uuid4()), wrapped=b"", created_at=now())
     return wrap(kek, key, AESGCM.generate_key(256))
 
 
 def wrap(kek: KeyEncryptionKey, key: WrappedKey, data_key: bytes) -> WrappedKey:
-    """Wrap a data key, bound to its organization and id whatever the key-encryption key makes of them."""
+    """Wrap a data key.
+
+    The hash within binds the data key to its organization and id, even if a KMS ignores the associated data.
+    """
     associated_data = _key_associated_data(key)
     wrapped = kek.wrap(data_key + sha256(associated_data).digest(), associated_data)
     wrapped_key = replace(key, wrapped=wrapped)
     if unwrap(kek, wrapped_key) != data_key:
-        # Or whoever relies on it would lose every value.
+        # Storing it would lose every value that it seals.
         raise ServiceError(f"{kek} does not unwrap what it wrapped")
     return wrapped_key
 
 
 def unwrap(kek: KeyEncryptionKey, key: WrappedKey) -> bytes:
-    """Open a data key. Raises `ServiceError` when another key wrapped it, or for something else."""
+    """Unwrap a data key. Raises `ServiceError` when another key wrapped it, or it was wrapped for another id."""
     associated_data = _key_associated_data(key)
     try:
         plain = kek.unwrap(key.wrapped, associated_data)
-    except UnwrapError:
+    except SealError:
         plain = b""
     data_key, bound = plain[:KEY_BYTES], plain[KEY_BYTES:]
     if bound != sha256(associated_data).digest():
@@ -204,30 +202,30 @@ def unwrap(kek: KeyEncryptionKey, key: WrappedKey) -> bytes:
 
 
 def _associated_data(secret: StoredSecret) -> bytes:
-    """What a value belongs to: its row, and all that the row says of it.
+    """Return the associated data of a value: its row, with all metadata.
 
-    No part holds a NUL, so no two rows give the same.
+    No part contains a NUL, so no two rows have the same associated data.
     """
     parts = ("gitpod-secret-1", secret.organization_id, secret.scope_kind, secret.scope_id, secret.id)
     return "\0".join((*parts, sha256(secret.record).hexdigest())).encode()
 
 
 def sign_organization(kek: KeyEncryptionKey, key: WrappedKey, organization: Organization) -> Organization:
-    """Seal what an organization is, by one of its data keys."""
-    tag = _seal(AESGCM(unwrap(kek, key)), b"", _organization_associated_data(organization))
+    """Sign an organization by one of its data keys."""
+    tag = seal(AESGCM(unwrap(kek, key)), b"", _organization_associated_data(organization))
     return replace(organization, key_id=key.id, tag=tag)
 
 
 def check_organization(kek: KeyEncryptionKey, keys: list[WrappedKey], organization: Organization) -> None:
-    """See that an organization is as it was signed. Raises `ServiceError`, also when the key is another one."""
+    """Check that an organization is as it was signed. Raises `ServiceError`, also when the key is another one."""
     for key in keys:
         if key.id == organization.key_id:
             try:
-                _open(AESGCM(unwrap(kek, key)), organization.tag, _organization_associated_data(organization))
+                unseal(AESGCM(unwrap(kek, key)), organization.tag, _organization_associated_data(organization))
             except SealError:
                 break
             return
-    raise ServiceError(f"the store's organization {organization.id} is not as it was made")
+    raise ServiceError(f"the store's organization {organization.id} was altered")
 
 
 def _organization_associated_data(organization: Organization) -> bytes:
@@ -242,15 +240,3 @@ def _token_associated_data(token: StoredToken) -> bytes:
 
 def _key_associated_data(key: WrappedKey) -> bytes:
     return "\0".join(("gitpod-data-key-1", key.organization_id, key.id)).encode()
-
-
-def _seal(key: AESGCM, plain: bytes, associated_data: bytes) -> bytes:
-    nonce = os.urandom(NONCE_BYTES)
-    return nonce + key.encrypt(nonce, plain, associated_data)
-
-
-def _open(key: AESGCM, sealed: bytes, associated_data: bytes) -> bytes:
-    try:
-        return key.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], associated_data)
-    except (InvalidTag, ValueError, TypeError):
-        raise SealError from None

@@ -1,7 +1,7 @@
-"""The service over gRPC, on a port of its own: grpcio in front of the WSGI application that other callers have too.
+"""gRPC on a port of its own: grpcio in front of the service's WSGI application.
 
-A call becomes a WSGI request and the response a gRPC one, so that authentication, limits, errors and audit are
-the application's. Health checks are answered here; reflection is an application beside the service's.
+`grpc_wsgi` turns a call into a WSGI request and back, so authentication, limits, errors and audit are those of the
+application. Health checks are answered here. Reflection is a second application beside the service's.
 """
 
 import logging
@@ -20,8 +20,8 @@ import grpc  # type: ignore[import-untyped]
 from protobuf import DescService
 from protobuf.wkt import Int32Value, StringValue
 
-from gitpod.server.app import Guard
-from gitpod.server.edge.headers import guarded_wsgi
+from gitpod.server.edge.applications import guarded_wsgi
+from gitpod.server.edge.guard import Guard
 from gitpod.server.errors import ServiceError
 from gitpod.server.serving.grpc_wsgi import Context, finish, forward
 from gitpod_proto.gitpod.v1.secret_connect import SecretService
@@ -29,12 +29,12 @@ from gitpod_proto.gitpod.v1.secret_connect import SecretService
 logger = logging.getLogger("gitpod.server")
 
 LONGEST = 30.0
-"""Seconds that a call may take whatever its deadline, so that one that stalls gives its thread back."""
+"""Seconds that a call may take whatever its deadline, so that a call that stalls frees its thread."""
 FIRST_MESSAGE = 3.0
-"""Seconds for it: a thread waits with the call, and clients send it with the headers."""
+"""Seconds for the first message of a call, which holds a thread meanwhile. Clients send it with the headers."""
 MAX_METADATA_BYTES = 16 * 1024
 INTERVAL = 1.0
-"""Seconds between two looks at what changes by itself: whether calls are overdue, what watchers were told."""
+"""Seconds between two checks for overdue calls, and for changes that health watchers must get."""
 
 CHECK, WATCH = HEALTH = ("/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch")
 SERVING, NOT_SERVING, SERVICE_UNKNOWN = 1, 2, 3
@@ -43,7 +43,7 @@ Behaviour = Callable[[str, Iterator[bytes], Context], Iterator[bytes]]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TLS:
-    """The PEM of a certificate and its key, and of the authority that clients' certificates must come from."""
+    """PEM of a certificate, its key, and the authority of client certificates. None: callers need no certificate."""
 
     certificate: bytes
     key: bytes
@@ -51,7 +51,7 @@ class TLS:
 
 
 def route(apps: Mapping[str, WSGIApplication]) -> WSGIApplication:
-    """The applications as one: each has the methods of the service that it stands under, by its full name."""
+    """Return one application for several services. `apps` maps the full name of each service to its application."""
 
     def routed(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         app = apps.get(environ["PATH_INFO"].rpartition("/")[0].removeprefix("/"))
@@ -64,7 +64,7 @@ def route(apps: Mapping[str, WSGIApplication]) -> WSGIApplication:
 
 
 def reflection(*services: DescService) -> dict[str, WSGIApplication]:
-    """What tells clients the schema of the services: applications for `route`, which need no token."""
+    """Return the applications of gRPC server reflection for `route`. They need no token."""
     options: dict[str, Any] = {"interceptors": [Guard()], "read_max_bytes": 4096, "compressions": []}
     return {
         "grpc.reflection.v1.ServerReflection": reflect.ServerReflectionWSGIApplication(
@@ -77,22 +77,23 @@ def reflection(*services: DescService) -> dict[str, WSGIApplication]:
 
 
 def application(service: WSGIApplication) -> tuple[WSGIApplication, list[str]]:
-    """The service and reflection behind one edge, and the full names of what they serve."""
+    """Return the service and reflection as one application, and the full names of their services."""
     apps = {SecretService.desc().type_name: service, **reflection(SecretService.desc())}
     return guarded_wsgi(route(apps), logs=True), list(apps)
 
 
 class GRPCServer:
-    """A gRPC server, which accepts calls from the start.
+    """A gRPC server, which accepts calls once it is constructed.
 
     Args:
-        app: the application. It must speak gRPC, whose trailers go by `wsgi.ext.http.send_trailers`.
-        services: the full names of the services that it has; others are unimplemented.
-        listen: `host:port`; port 0 means a free one, which `port` tells.
-        ready: what health checks tell of the services.
-        tls: encrypts connections when it is given.
+        app: the application. It must speak gRPC, and send trailers by `wsgi.ext.http.send_trailers`.
+        services: the full names of its services. Calls of other services are UNIMPLEMENTED.
+        listen: `host:port`. Port 0 takes a free one, which the attribute `port` has.
+        ready: returns what health checks answer.
+        tls: the certificate. None: no TLS.
         max_message_bytes: the largest request message, decompressed.
-        workers: how many calls are served at a time. Some more wait; beyond, they are RESOURCE_EXHAUSTED.
+        workers: the calls that are served at a time. Three times as many wait; further ones are
+            RESOURCE_EXHAUSTED.
 
     Raises:
         ServiceError: the address cannot be listened on, or the certificate and its key are not valid.
@@ -120,7 +121,7 @@ class GRPCServer:
             "grpc.keepalive_time_ms": 60_000,
             "grpc.keepalive_timeout_ms": 20_000,
             "grpc.server_handshake_timeout_ms": 10_000,
-            # Or another process could listen on the same port, and get half of the connections.
+            # With SO_REUSEPORT another process could listen on the same port and take half of the connections.
             "grpc.so_reuseport": 0,
         }
         self._server = grpc.server(
@@ -135,19 +136,21 @@ class GRPCServer:
                 self.port = self._server.add_secure_port(listen, credentials)
         except RuntimeError:
             pem = ", or the certificate and its key are not valid" if tls else ""
-            raise ServiceError(f"cannot listen on {listen} for gRPC: it is taken or not to be had{pem}") from None
+            raise ServiceError(
+                f"cannot listen on {listen} for gRPC: it is in use or not of this machine{pem}"
+            ) from None
         self._server.start()
         threading.Thread(target=self._calls.end_overdue, name="gitpod-grpc-overdue", daemon=True).start()
 
     def stop(self, grace: float) -> None:
-        """Refuse new calls, give those under way `grace` seconds and then cancel them; return when all ended."""
+        """Refuse new calls, cancel those under way after `grace` seconds, and return when all have ended."""
         self._calls.stopping.set()
         self._server.stop(grace).wait()
         self._pool.shutdown()
 
 
-class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # it has no types
-    """Answers each call. All are streams of bytes to grpcio, so that a denial does not wait for a message."""
+class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # grpcio has no types
+    """Answers each call. To grpcio all are streams of bytes, so that a refusal does not wait for a message."""
 
     def __init__(
         self, app: WSGIApplication, services: Sequence[str], ready: Callable[[], bool], workers: int, scheme: str
@@ -156,14 +159,14 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # it has no types
         self._services = frozenset(services)
         self._ready = ready
         self._scheme = scheme
-        # What needs no token cannot have all the threads.
+        # Calls that need no token may take a quarter of the threads.
         free = (*HEALTH, *(name for name in services if name.startswith("grpc.")))
         self._places = {name: threading.Semaphore(max(1, workers // 4)) for name in free}
         self._under_way: dict[int, tuple[float, Context]] = {}
         self.stopping = threading.Event()
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "grpc.RpcMethodHandler[bytes, bytes] | None":
-        """The handler of a method, if there is one (grpc.GenericRpcHandler)."""
+        """Return the handler of a method, None if there is no such method (grpc.GenericRpcHandler)."""
         path: str = handler_call_details.method
         name = path.rpartition("/")[0].removeprefix("/")
         handler: grpc.RpcMethodHandler[bytes, bytes] | None = None
@@ -174,7 +177,7 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # it has no types
         return handler
 
     def end_overdue(self) -> None:
-        """Cancel what takes too long, until the server stops: grpcio itself waits for a message without end."""
+        """Cancel overdue calls until the server stops. grpcio itself waits for a message for ever."""
         while not self.stopping.wait(INTERVAL):
             now = time.monotonic()
             for until, context in list(self._under_way.values()):
@@ -184,20 +187,20 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # it has no types
     def _answer(
         self, place: str, behaviour: Behaviour, path: str, requests: Iterator[bytes], context: Context
     ) -> Generator[bytes]:
-        """The messages of an answer. Raises nothing, as grpcio would send the exception's text."""
+        """Yield the messages of an answer. Raises nothing, because grpcio would send the message of the exception."""
         places = self._places.get(place)
         if places and not places.acquire(blocking=False):
             finish(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "too many calls of this kind at a time")
             return
         self._under_way[id(context)] = (time.monotonic() + FIRST_MESSAGE, context)
         try:
-            # The client may have left before there was a thread for it.
+            # The client may have left while the call waited for a thread.
             if context.is_active():
                 yield from behaviour(path, self._timed(requests, context), context)
-        except Exception as error:  # noqa: BLE001 # the application's, or grpcio's own when the client left
+        except Exception as error:  # noqa: BLE001 # the application's, or grpcio's when the client left
             if context.is_active():
                 frames = "".join(traceback.format_tb(error.__traceback__))
-                logger.error("gRPC %s: %s\n%s", path, type(error).__name__, frames)  # noqa: TRY400 # it has the text
+                logger.error("gRPC %s: %s\n%s", path, type(error).__name__, frames)  # noqa: TRY400 # `exception` logs the message, which may quote a value
                 finish(context, grpc.StatusCode.INTERNAL, "internal error")
         finally:
             self._under_way.pop(id(context), None)
@@ -205,13 +208,13 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # it has no types
                 places.release()
 
     def _timed(self, requests: Iterator[bytes], context: Context) -> Generator[bytes]:
-        """The messages of a call, which may take its time once the first has come."""
+        """Yield the messages of a call. The first one extends its time from `FIRST_MESSAGE` to `LONGEST`."""
         for message in requests:
             self._under_way[id(context)] = (time.monotonic() + LONGEST, context)
             yield message
 
     def _health(self, path: str, requests: Iterator[bytes], context: Context) -> Generator[bytes]:
-        """What `ready` says. On the wire a request is what a StringValue is, and a response an Int32Value."""
+        """Answer a health check. On the wire its request equals a StringValue, and its response an Int32Value."""
         try:
             name = StringValue.from_binary(next(requests, b"")).value
         except ValueError:
@@ -221,20 +224,20 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # it has no types
         if path == CHECK and not is_known:
             finish(context, grpc.StatusCode.NOT_FOUND, "there is no such service")
             return
-        told = 0
+        sent = 0
         while context.is_active():
             stopping = self.stopping.is_set()
             state = SERVING if not stopping and self._ready() else NOT_SERVING
             state = state if is_known else SERVICE_UNKNOWN
-            if state != told:
+            if state != sent:
                 yield Int32Value(value=state).to_binary()
             if path == CHECK or stopping:
                 return
-            told = state
-            # A watcher may stay.
+            sent = state
+            # A watching call has no time limit.
             self._under_way.pop(id(context), None)
             self.stopping.wait(INTERVAL)
 
     def _application(self, path: str, requests: Iterator[bytes], context: Context) -> Generator[bytes]:
-        """What the application answers."""
+        """Forward a call to the application."""
         return forward(self._app, path, requests, context, scheme=self._scheme, longest=LONGEST)

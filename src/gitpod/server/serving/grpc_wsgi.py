@@ -1,4 +1,4 @@
-"""A gRPC call as a WSGI request, and the WSGI response as that call's answer: what `grpc_front` does with each call."""
+"""Turns a gRPC call of grpcio into a WSGI request, and the WSGI response into the answer of the call."""
 
 import io
 import struct
@@ -15,20 +15,20 @@ from connectrpc.errors import ConnectError
 from typing_extensions import Buffer
 
 MAX_STATUS_BYTES = 3 * 1024
-"""How much of an error's message is sent, and of its details: clients refuse trailers of more than 8 KiB."""
+"""The most bytes of an error's message, and of its details. Clients refuse trailers of more than 8 KiB."""
 PREFIX = 5
-"""Bytes before each message: whether it is compressed, and its length."""
+"""Bytes in front of each message: one flag for compression, four of its length."""
 DETAILS = "grpc-status-details-bin"
 STATUS = ("grpc-status", "grpc-message", DETAILS)
 OWN = frozenset(("grpc-status", "grpc-message", "grpc-encoding", "content-type", "content-length"))
-"""Fields that grpcio sends by itself."""
+"""Headers that grpcio sends by itself."""
 CODES: dict[str, grpc.StatusCode] = {str(code.value[0]): code for code in grpc.StatusCode}
 HTTP_CODES: dict[str, grpc.StatusCode] = {
     "404": grpc.StatusCode.UNIMPLEMENTED,
     "429": grpc.StatusCode.UNAVAILABLE,
     "503": grpc.StatusCode.UNAVAILABLE,
 }
-"""What an answer that is none of gRPC says; any other is INTERNAL."""
+"""The codes of answers that are not gRPC, by HTTP status. Any other status is INTERNAL."""
 
 Context: TypeAlias = grpc.ServicerContext
 Metadata = tuple[tuple[str, str | bytes], ...]
@@ -38,7 +38,7 @@ Headers = list[tuple[str, str]]
 def forward(
     app: WSGIApplication, path: str, requests: Iterator[bytes], context: Context, *, scheme: str, longest: float
 ) -> Generator[bytes]:
-    """The messages that the application answers, and then its status; `longest` is the deadline in seconds at most."""
+    """Yield the messages of the application's answer, and set its status. `longest` bounds the deadline, in seconds."""
     if not all(value.isascii() for _, value in context.invocation_metadata() if isinstance(value, str)):
         finish(context, grpc.StatusCode.INVALID_ARGUMENT, "metadata must be ASCII")
         return
@@ -58,14 +58,14 @@ def forward(
 
 
 def finish(context: Context, code: grpc.StatusCode, message: str, trailers: Metadata = ()) -> None:
-    """Set the status of a call, which is sent when its behaviour returns."""
+    """Set the status of a call. grpcio sends it when the behaviour returns."""
     context.set_code(code)
     context.set_details(message)
     context.set_trailing_metadata(trailers)
 
 
 class _Body(io.RawIOBase):
-    """The request's messages as gRPC frames them, each asked for when it is read."""
+    """The body of the WSGI request: the framed messages of the call. Asks for each message when it is read."""
 
     def __init__(self, requests: Iterator[bytes]) -> None:
         self._requests = requests
@@ -76,7 +76,7 @@ class _Body(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Buffer, /) -> int:
-        """Read from one message, and wait for it when the one before is over; 0 at the end (io.RawIOBase)."""
+        """Read from the present message, or wait for the next one. Returns 0 at the end (io.RawIOBase)."""
         if not self._pending:
             try:
                 message = next(self._requests, None)
@@ -92,7 +92,7 @@ class _Body(io.RawIOBase):
 
 
 class _Response:
-    """The WSGI response to a call, as one of gRPC."""
+    """The WSGI response to a call, which it turns into a gRPC answer."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -102,23 +102,23 @@ class _Response:
         self.trailers: Headers = []
 
     def start(self, status: str, headers: Headers, _error: object = None, /) -> Callable[[bytes], object]:
-        """`start_response` of WSGI."""
+        """Take the status and headers (`start_response` of WSGI)."""
         self._status = status[:3]
         for name, value in headers:
-            # An answer that is an error alone has its trailers among the headers.
+            # An answer without messages has its trailers among the headers (Trailers-Only).
             (self.trailers if name.lower() in STATUS else self._headers).append((name.lower(), value))
         return self._body.extend
 
     def messages(self, chunks: Iterable[bytes]) -> Generator[bytes]:
-        """The messages of the body, after the headers and before the status."""
+        """Yield the messages of the body. Sends the headers before them, and sets the status after them."""
         is_begun = False
-        # The headers are there with the first chunk, or when there is none.
+        # `start` is called before the first chunk, or before the end of an empty body.
         for chunk in chain(chunks, [b""]):
             if not is_begun:
                 self._context.send_initial_metadata(_metadata(self._headers))
             is_begun = True
             self._body += chunk
-            # A body that is none of gRPC goes with an error that is told by its status alone.
+            # The body of another status is not gRPC, and its status alone says the error.
             while self._status == "200" and len(self._body) >= (end := PREFIX + int.from_bytes(self._body[1:PREFIX])):
                 yield bytes(self._body[PREFIX:end])
                 del self._body[:end]
@@ -129,7 +129,7 @@ class _Response:
 
 
 def _metadata(headers: Headers) -> Metadata:
-    """Headers or trailers as metadata, without what grpcio sends by itself or cannot send."""
+    """Return headers or trailers as metadata, without those that grpcio sends by itself or cannot send."""
     kept: list[tuple[str, str | bytes]] = []
     for name, value in headers:
         if name in OWN or not (value.isascii() and value.isprintable()):
@@ -142,7 +142,7 @@ def _metadata(headers: Headers) -> Metadata:
 
 
 def _environ(path: str, context: Context) -> WSGIEnvironment:
-    """A WSGI request of what is known before the first message."""
+    """Return the WSGI environment of a call, which is known before the first message."""
     family, _, peer = unquote(context.peer()).partition(":")
     host, _, port = peer.rpartition(":")
     environ: WSGIEnvironment = {
@@ -151,15 +151,15 @@ def _environ(path: str, context: Context) -> WSGIEnvironment:
         "PATH_INFO": path,
         "QUERY_STRING": "",
         "SERVER_PROTOCOL": "HTTP/2",
-        # grpcio does not tell which it was; its own clients send no JSON.
+        # grpcio does not show the content type of the call. Its clients never send JSON.
         "CONTENT_TYPE": "application/grpc+proto",
-        # What the runtime writes to it has the text of exceptions.
+        # The runtime writes the messages of exceptions to it, which may quote values, so it is thrown away.
         "wsgi.errors": io.StringIO(),
     }
     if family in ("ipv4", "ipv6"):
         environ |= {"REMOTE_ADDR": host.strip("[]"), "REMOTE_PORT": port}
     for name, value in context.invocation_metadata():
-        # With underscores, x_y would be taken for x-y.
+        # In WSGI the names x_y and x-y would be the same.
         if "_" in name or name.startswith(("grpc-", "content-")):
             continue
         key = f"HTTP_{name.upper().replace('-', '_')}"

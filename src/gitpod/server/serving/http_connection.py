@@ -1,6 +1,6 @@
-"""Connections that clients cannot hold for ever, which uvicorn leaves to a proxy in front of it.
+"""HTTP connections with a timeout and a limit, which uvicorn leaves to a proxy in front of it.
 
-How long a request's body may take is not set here: it is the request's deadline.
+The time for a request's body is bounded elsewhere, by the request's deadline.
 """
 
 import asyncio
@@ -12,22 +12,23 @@ from gitpod.server.log import Request
 
 
 class Connection(H11Protocol):
-    """Is cut when, for `patience` seconds, no request's head was completed, or an answer was not read."""
+    """A connection that is cut when a client stalls."""
 
-    patience = 10.0
-    most = 900
-    """How many may be open at once: file descriptors run out at 1,024 on many systems."""
+    stall_timeout = 10.0
+    """Seconds in which the next request's head must be complete, and a blocked answer be read."""
+    max_connections = 900
+    """The most open connections, because many systems allow a process 1,024 file descriptors."""
     _timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as uvicorn has it
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own signature
         """Wait for the first request."""
         super().connection_made(transport)
         self._wait()
-        if len(self.connections) > self.most:
+        if len(self.connections) > self.max_connections:
             transport.abort()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request, and for the answer to be read."""
+        """Wait for the next request."""
         super().on_response_complete()
         self._wait()
 
@@ -39,18 +40,18 @@ class Connection(H11Protocol):
             super().shutdown()
 
     def pause_writing(self) -> None:
-        """Wait for the answer to be read."""
+        """Wait for the client to read the answer."""
         super().pause_writing()
         self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Wait no more."""
+        """Stop the timer."""
         super().connection_lost(exc)
         if self._timer:
             self._timer.cancel()
 
     def send_400_response(self, msg: str) -> None:
-        """Answer a broken request once: not if it was answered already, and not its handler as well."""
+        """Answer a malformed request once: not after an answer has begun, and not by the handler too."""
         if self.cycle:
             self.cycle.disconnected = True
             self.cycle.message_event.set()
@@ -61,13 +62,13 @@ class Connection(H11Protocol):
             self.transport.close()
 
     def _should_upgrade(self) -> bool:
-        # It would log two lines for each request that asks.
+        # uvicorn would log two warnings for each request that asks for an upgrade.
         return False
 
     def _wait(self) -> None:
         if self._timer:
             self._timer.cancel()
-        self._timer = self.loop.call_later(self.patience, self._cut)
+        self._timer = self.loop.call_later(self.stall_timeout, self._cut)
 
     def _cut(self) -> None:
         if self.flow.write_paused or not self.cycle or self.cycle.response_complete:

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 BACKLOG = 2048
 GRACE = 10
-"""Seconds that requests under way may take once the service was told to stop."""
-STUCK = 5
-"""Seconds more for what cannot be told to stop."""
+"""Seconds that requests under way have to finish after the signal to stop."""
+EXIT_TIMEOUT = 5
+"""Seconds after which the process ends although a commit is still waiting."""
 BROWSER_HEADERS = [
     "authorization",
     "connect-protocol-version",
@@ -41,20 +41,21 @@ BROWSER_HEADERS = [
     "x-grpc-web",
     "x-user-agent",
 ]
-"""What requests of a browser may carry (connectrpc.com, CORS)."""
+"""The request headers that browsers may send (connectrpc.com, CORS)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How to serve.
+    """The settings of a served store.
 
     Args:
         store, key: as `Embedded` takes them.
-        host, port: the address of Connect and gRPC-Web; port 0 takes a free one.
-        grpc_port: the port of gRPC, on the same address; None for none.
-        token: the owner's bearer token; None when there are only those of the store.
-        tls_cert, tls_key, tls_client_ca: PEM files; with the last, callers need a certificate too.
-        origins: of the web pages that may call.
+        host, port: the address of Connect and gRPC-Web. Port 0 takes a free one.
+        grpc_port: the port of gRPC on the same host. None: no gRPC.
+        token: the owner's bearer token. None: only tokens of the store are accepted.
+        tls_cert, tls_key: PEM files of the certificate and its key. None: no TLS.
+        tls_client_ca: a PEM file of the authority of client certificates. None: callers need no certificate.
+        origins: the web origins that may call.
     """
 
     store: str = field(repr=False)
@@ -72,18 +73,21 @@ class Settings:
 def run(settings: Settings, *, announce: Callable[[str, int | None, str | None], None]) -> None:
     """Serve until SIGINT or SIGTERM.
 
-    `announce` gets the URL once connections are accepted, and the port of gRPC, if there is one; and a
-    token, if the store has none and none was given, so that one was made up for this run.
+    Args:
+        settings: what to serve, and where.
+        announce: is called once connections are accepted, with the URL, the port of gRPC or None, and the
+            owner's token that was made up for this run or None. A token is made up when none was given and
+            the store has none.
 
     Raises:
         ServiceError: the store cannot be opened, an address cannot be listened on, a certificate cannot be
-            used, or the token is none that a header can carry.
-        StoreUnavailableError: another process keeps the store locked, or it cannot be reached.
+            used, or no header can carry the token.
+        StoreUnavailableError: another process keeps the store locked, or the store cannot be reached.
     """
     log.to(sys.stderr)
-    # A crash must not leave a file with keys and values.
+    # A core dump would hold keys and values.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    # So that connections to one port leave some for the other, and for the store.
+    # Connections to one port must leave file descriptors for the other port and for the store.
     most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     _check(settings)
@@ -103,15 +107,16 @@ def run(settings: Settings, *, announce: Callable[[str, int | None, str | None],
             def stop(_signal: int, _frame: object) -> None:
                 server.should_exit = True
 
-            # uvicorn's own handlers are there only while it runs, and pass the signal on to these.
+            # uvicorn installs its own handlers only while it runs, and then passes the signal on to these.
             signal.signal(signal.SIGINT, stop)
             signal.signal(signal.SIGTERM, stop)
             url = _url(*listener.getsockname()[:2], is_tls=context is not None)
             announce(url, grpc_server.port if grpc_server else None, made_up)
             server.run(sockets=[listener])
     finally:
-        # A commit that waits for a standby may wait for ever. Whoever asked for it was not answered.
-        last = threading.Timer(STUCK, os._exit, [0])
+        # `close` waits for the commits under way, and one that waits for a standby may never end. Its caller has
+        # had no answer, so ending the process breaks no promise.
+        last = threading.Timer(EXIT_TIMEOUT, os._exit, [0])
         last.daemon = True
         last.start()
         service.close()
@@ -119,14 +124,14 @@ def run(settings: Settings, *, announce: Callable[[str, int | None, str | None],
 
 
 class _Server(uvicorn.Server):
-    """Stops gRPC at the same time as itself."""
+    """A uvicorn server that stops gRPC together with itself."""
 
     def __init__(self, config: uvicorn.Config, grpc_server: "GRPCServer | None") -> None:
         super().__init__(config)
         self._grpc = grpc_server
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish what is under way (uvicorn.Server)."""
+        """Finish the requests under way on both ports (uvicorn.Server)."""
         stopping = asyncio.to_thread(self._grpc.stop, GRACE) if self._grpc else asyncio.sleep(0)
         await asyncio.gather(super().shutdown(sockets), stopping)
 
@@ -144,7 +149,7 @@ def _config(service: Embedded, settings: Settings, context: ssl.SSLContext | Non
         )
     return uvicorn.Config(
         app,
-        # httptools is faster, and keeps any amount of headers in memory.
+        # h11 bounds the size of headers. httptools is faster, but does not.
         http=Connection,
         ws="none",
         lifespan="off",
@@ -162,7 +167,7 @@ def _grpc(service: Embedded, settings: Settings) -> "GRPCServer | None":
         return None
     if find_spec("grpc") is None or find_spec("connectrpc_grpcreflect") is None:
         raise ServiceError("gRPC needs grpcio; pip install 'gitpod-connect[grpc]'")
-    from gitpod.server.serving.grpc_server import TLS, GRPCServer, application  # which load grpcio
+    from gitpod.server.serving.grpc_server import TLS, GRPCServer, application  # loads grpcio, an extra
 
     tls = None
     if settings.tls_cert and settings.tls_key:
@@ -181,7 +186,7 @@ def _grpc(service: Embedded, settings: Settings) -> "GRPCServer | None":
 
 
 def telemetry_interceptors() -> tuple[Any, ...]:
-    """What sends spans and metrics to where the environment says (OTEL_EXPORTER_OTLP_ENDPOINT), if it does."""
+    """Return the interceptor that sends spans and metrics, if OTEL_EXPORTER_OTLP_ENDPOINT is set."""
     if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         return ()
     if find_spec("connectrpc_otel") is None or find_spec("opentelemetry.exporter.otlp.proto.http") is None:
@@ -195,9 +200,9 @@ def _check(settings: Settings) -> None:
     for origin in settings.origins:
         parts = urlsplit(origin)
         if parts.scheme not in ("https", "http") or not parts.hostname or origin != f"{parts.scheme}://{parts.netloc}":
-            raise ServiceError("an origin must be as browsers send it: https://host, without a path; * is none")
+            raise ServiceError("an origin must be as browsers send it: https://host[:port] and no path; not *")
     if settings.token and settings.token.startswith("gps_"):
-        # It would be the owner's from now on, whatever its role, and could not be revoked.
+        # As the owner's, the token would exceed its role, and could not be revoked.
         raise ServiceError("GITPOD_API_KEY holds a token of the store, and serve would make it the owner's; unset it")
 
 
@@ -213,7 +218,7 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
             raise ServiceError(f"there is no file {file}")
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
-        # Without a password it would ask for one on the terminal.
+        # Without a password OpenSSL would ask for one on the terminal.
         context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
         if settings.tls_client_ca is not None:
             context.load_verify_locations(settings.tls_client_ca)
@@ -232,12 +237,12 @@ def _listen(host: str, port: int) -> socket.socket:
     except UnicodeError:
         raise ServiceError(f"cannot listen on {host}: it is not a host name") from None
     except OSError as error:
-        # Look-ups have negative numbers of their own; a failed bind tells the address once more.
+        # The message of a failed bind repeats the address, so errno is used. getaddrinfo has negative numbers.
         reason = os.strerror(error.errno) if error.errno is not None and error.errno > 0 else error.strerror
         raise ServiceError(f"cannot listen on {host} port {port}: {reason}") from None
 
 
 def _url(host: str, port: int, *, is_tls: bool) -> str:
-    """How to reach the listener from this machine; one on every address is on loopback too."""
+    """Return the URL of the listener for this machine: loopback, if it listens on every address."""
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 # only compared
     return f"http{'s' if is_tls else ''}://{f'[{host}]' if ':' in host else host}:{port}"

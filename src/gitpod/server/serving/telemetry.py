@@ -1,4 +1,4 @@
-"""Spans and metrics of every call, sent by OTLP to where the environment says; nothing of what calls carry."""
+"""Sends spans and metrics of every call by OTLP, as the environment says. They hold nothing that calls carry."""
 
 import os
 
@@ -11,14 +11,16 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-PATIENCE = 2
-"""Seconds for the collector: a service that stops waits for it."""
+EXPORT_TIMEOUT = 2
+"""Seconds to wait for the collector. A service that stops waits for this long."""
 
 
 def interceptor() -> OpenTelemetryInterceptor:
-    """The interceptor, over exporters that end with the process. OTEL_SERVICE_NAME and the like are heeded."""
+    """Return the interceptor. Its exporters read OTEL_SERVICE_NAME and the other variables of OpenTelemetry."""
     resource = Resource.create({"service.name": os.environ.get("OTEL_SERVICE_NAME", "gitpod-secrets")})
     traces = TracerProvider(resource=resource)
-    traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=PATIENCE)))
-    metrics = MeterProvider([PeriodicExportingMetricReader(OTLPMetricExporter(timeout=PATIENCE))], resource=resource)
+    traces.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(timeout=EXPORT_TIMEOUT)))
+    metrics = MeterProvider(
+        [PeriodicExportingMetricReader(OTLPMetricExporter(timeout=EXPORT_TIMEOUT))], resource=resource
+    )
     return OpenTelemetryInterceptor(tracer_provider=traces, meter_provider=metrics)

@@ -1,7 +1,7 @@
-"""Group commit: what several requests write at the same time shares one transaction, and one wait for the disk.
+"""Group commit: requests that write at the same time share one transaction, and so one wait for the disk.
 
-There is no thread for it. The first request that finds nobody writing leads: it commits its own work and
-all that has queued up meanwhile, and hands the lead to the next in the queue.
+No thread is kept for it. A request that finds no leader becomes the leader: it commits its own work together
+with everything that is queued, then makes the next request in the queue the leader.
 """
 
 import random
@@ -13,7 +13,7 @@ from typing import Any, Generic, Protocol, TypeVar, cast
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from gitpod.server.errors import StoreUnavailableError, StoreUncertainError
+from gitpod.server.errors import OutcomeUnknownError, StoreUnavailableError
 from gitpod.server.storage.database import BUSY, READ_ONLY, SERIALIZATION_FAILURES, Database, as_unavailable, sqlstate
 from gitpod.server.storage.rows import AuditRecord
 
@@ -22,28 +22,25 @@ TX = TypeVar("TX", bound="Recording")
 
 LARGEST_BATCH = 64
 QUEUE_TIMEOUT = 10.0
-"""Seconds that work may wait for its turn."""
+"""Seconds that work may wait in the queue."""
+UNKNOWN = "the outcome of the commit is not known"
 SETTLE_TIMEOUT = 20.0
-"""Seconds in which to find out whether a commit took place whose connection broke."""
+"""Seconds to find out whether a commit took place after its connection broke."""
 
 
 class Recording(Protocol):
-    """A transaction, which keeps the audit records of its work until it is about to be committed."""
+    """A transaction that collects the audit records of its work, and writes them just before the commit."""
 
     def flush(self) -> None:
-        """Write the records."""
+        """Write the collected records."""
 
     def is_recorded(self, record: AuditRecord) -> bool:
-        """Whether a transaction with this record was committed."""
+        """Tell whether a transaction with this record was committed."""
         ...
 
 
-class CommitLostError(Exception):
-    """The connection broke during a commit: it may have taken place, or may yet."""
-
-
 class Job(Generic[TX]):
-    """Work of one request, and what came of it."""
+    """The work of one request, and its result or error."""
 
     def __init__(self, work: Callable[[TX], Any], record: AuditRecord) -> None:
         self.work = work
@@ -51,15 +48,15 @@ class Job(Generic[TX]):
         self.woken = threading.Event()
         self.is_done = False
         self.result: Any = None
-        self.error: Exception | None = StoreUncertainError("the work was interrupted")
+        self.error: Exception | None = OutcomeUnknownError("the work was interrupted")
 
     def run(self, transaction: TX) -> None:
-        """Do the work."""
+        """Do the work, and keep its result."""
         self.result = self.work(transaction)
 
 
 class GroupCommit(Generic[TX]):
-    """Runs work in transactions. Each is made by `begin` of a connection."""
+    """Runs work in transactions. `begin` makes a transaction of a connection."""
 
     def __init__(self, database: Database, begin: Callable[[Connection], TX]) -> None:
         self._database = database
@@ -69,15 +66,17 @@ class GroupCommit(Generic[TX]):
         self._is_led = False
 
     def run(self, record: AuditRecord, work: Callable[[TX], T]) -> T:
-        """Return what `work` returns, once it is durable. It may be run several times; one of them is kept.
+        """Return what `work` returns, once it is durable.
 
         Args:
-            record: what `work` will hand to its transaction, whatever its outcome: by it the commit is known.
-            work: called with a transaction, in any thread.
+            record: the audit record that `work` adds to its transaction, whatever its result. After a broken
+                connection, its id shows whether the commit took place.
+            work: is called with a transaction, in any thread. It may be called several times, but only one of
+                its transactions is committed.
 
         Raises:
             StoreUnavailableError: nothing was written.
-            StoreUncertainError: it may have been.
+            OutcomeUnknownError: the work may or may not have been committed.
         """
         job = Job(work, record)
         with self._mutex:
@@ -96,17 +95,17 @@ class GroupCommit(Generic[TX]):
         return cast("T", job.result)
 
     def _wait(self, job: Job[TX]) -> None:
-        """Wait until the work is done, or the lead is handed over."""
+        """Wait until a leader has done the work, or this request becomes the leader."""
         if not job.woken.wait(QUEUE_TIMEOUT):
             with self._mutex:
                 if job in self._queue and not job.woken.is_set():
                     self._queue.remove(job)
                     raise StoreUnavailableError(BUSY)
-            # Somebody has begun it, and will end it.
+            # A leader has begun the work, and will finish it.
             job.woken.wait()
 
     def _leave(self, job: Job[TX]) -> None:
-        """Wait no longer, and hand over the lead if it came meanwhile."""
+        """Leave the queue after an interrupt. If this request has become the leader meanwhile, the next one leads."""
         with self._mutex:
             if job in self._queue:
                 self._queue.remove(job)
@@ -119,7 +118,7 @@ class GroupCommit(Generic[TX]):
             self._queue[0].woken.set()
 
     def _lead(self) -> None:
-        """Do the first of what has queued up, and hand over."""
+        """Commit the first batch of the queue, and make the next request the leader."""
         with self._mutex:
             batch, self._queue = self._queue[:LARGEST_BATCH], self._queue[LARGEST_BATCH:]
         try:
@@ -132,16 +131,16 @@ class GroupCommit(Generic[TX]):
                 job.woken.set()
 
     def _write(self, batch: list[Job[TX]]) -> None:
-        """Commit the work of all at once, or, if that fails for anyone, of each by itself."""
+        """Commit a batch in one transaction. If that fails, commit the work of each request by itself."""
         try:
             self._attempt(batch)
         except StoreUnavailableError as error:
             _fail(batch, error)
-        except Exception as error:  # noqa: BLE001 # whosever work it was, the others' is still to be done
+        except Exception as error:  # noqa: BLE001 # one request's error must not fail the others
             deadline = time.monotonic() + SETTLE_TIMEOUT
             for index, job in enumerate(batch):
-                self._settle(job, deadline, lost=isinstance(error, CommitLostError))
-                if isinstance(job.error, StoreUnavailableError) and not isinstance(error, CommitLostError):
+                self._settle(job, deadline, lost=isinstance(error, OutcomeUnknownError))
+                if isinstance(job.error, StoreUnavailableError) and not isinstance(error, OutcomeUnknownError):
                     _fail(batch[index:], job.error)
                     return
 
@@ -149,8 +148,8 @@ class GroupCommit(Generic[TX]):
         """Do the work in one transaction.
 
         Raises:
-            StoreUnavailableError: it could not begin.
-            CommitLostError: it may have been committed, and nobody knows. After any other error it was not.
+            StoreUnavailableError: the transaction could not begin.
+            OutcomeUnknownError: the connection broke during the commit. After any other error nothing was committed.
         """
         with self._database.writer() as connection:
             transaction = self._begin(connection)
@@ -161,13 +160,13 @@ class GroupCommit(Generic[TX]):
                 connection.commit()
             except DBAPIError as error:
                 if error.connection_invalidated:
-                    raise CommitLostError from None
+                    raise OutcomeUnknownError(UNKNOWN) from None
                 raise
         for job in jobs:
             job.error = None
 
     def _settle(self, job: Job[TX], deadline: float, *, lost: bool) -> None:
-        """Do the work by itself, after the commit that held it failed or was lost."""
+        """Commit the work of one request after the batch failed. `lost`: the batch may have been committed."""
         result = job.result
         while time.monotonic() < deadline:
             try:
@@ -175,40 +174,40 @@ class GroupCommit(Generic[TX]):
                     job.result, job.error = result, None
                     return
                 self._attempt([job])
-            except CommitLostError:
-                # The record is unique, so the attempt before this one did not take place.
+            except OutcomeUnknownError:
+                # The record's id is unique, so reaching this commit proves that no earlier one took place.
                 lost, result = True, job.result
             except StoreUnavailableError as error:
                 if not lost:
                     job.error = error
                     return
-            except Exception as error:  # noqa: BLE001 # told to whoever's work it is
-                meaning = self._meaning(error)
-                # While a lost commit may yet take place, no other error says that nothing was written.
-                if not lost and not _is_passing(error):
-                    job.error = meaning
+            except Exception as error:  # noqa: BLE001 # becomes the error of its request
+                translated = self._translated(error)
+                # While a lost commit may still take place, another error does not prove that nothing was written.
+                if not lost and not _is_transient(error):
+                    job.error = translated
                     return
             else:
                 return
-            time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 # so that two who collided do not again
-        job.error = StoreUncertainError("the outcome is not known") if lost else StoreUnavailableError(BUSY)
+            time.sleep(random.uniform(0.005, 0.05))  # noqa: S311 # so that two transactions do not collide again
+        job.error = OutcomeUnknownError(UNKNOWN) if lost else StoreUnavailableError(BUSY)
 
     def _is_recorded(self, record: AuditRecord) -> bool:
         with self._database.writer() as connection:
             return self._begin(connection).is_recorded(record)
 
-    def _meaning(self, error: Exception) -> Exception:
-        """What to tell of an error after which nothing was written."""
+    def _translated(self, error: Exception) -> Exception:
+        """Return the error to raise for one after which nothing was written."""
         if not isinstance(error, DBAPIError):
             return error
         if sqlstate(error) == READ_ONLY:
-            # Connections to a server that is no primary any more.
+            # The pool's connections lead to a server that is no longer the primary.
             self._database.engine.dispose()
         return as_unavailable(error) or error
 
 
-def _is_passing(error: Exception) -> bool:
-    """Whether the same work may succeed by itself."""
+def _is_transient(error: Exception) -> bool:
+    """Tell whether the same work may succeed when it is run again."""
     if not isinstance(error, DBAPIError):
         return False
     return error.connection_invalidated or sqlstate(error) in SERIALIZATION_FAILURES

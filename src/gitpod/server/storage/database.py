@@ -1,4 +1,4 @@
-"""Connections to SQLite and PostgreSQL: how each is opened, begun and locked, and what its failures mean."""
+"""Connections to SQLite and PostgreSQL: opens them, begins and locks transactions, and translates failures."""
 
 import os
 import sqlite3
@@ -19,11 +19,11 @@ from sqlalchemy.pool import StaticPool
 from gitpod.server.errors import ServiceError, StoreUnavailableError
 
 BUSY_TIMEOUT = 5.0
-"""Seconds to wait for a lock of another process, or for a free connection."""
+"""Seconds to wait for a lock that another process holds, or for a free connection."""
 CONNECTIONS = 16
-"""At most, for each process."""
+"""The most connections of a process to the database."""
 MAINTENANCE_LOCK = 0x6769_7470_6F64
-"""The advisory lock of PostgreSQL under which schema and keys change. Requests never take it."""
+"""The id of the PostgreSQL advisory lock that is held to change schema, tokens or keys. Requests never take it."""
 
 UNREACHABLE = "the store cannot be reached; nothing was written"
 BUSY = "the store is busy; nothing was written"
@@ -32,27 +32,27 @@ FULL = "the store cannot be written to; nothing was written"
 POSTGRES_DEFAULTS: dict[str, Any] = {
     "application_name": "gitpod-secrets",
     "connect_timeout": 5,
-    # A server that is gone without a word is noticed, though a commit may take as long as it needs.
+    # Keepalives notice a server that vanished. A timeout for statements would also end a commit that only waits.
     "keepalives_idle": 5,
     "keepalives_interval": 2,
     "keepalives_count": 3,
     "tcp_user_timeout": 15_000,
 }
-"""For what the URL leaves open (libpq, Parameter Key Words)."""
+"""Connection parameters that the URL can override (libpq, Parameter Key Words)."""
 
 SERIALIZATION_FAILURES = ("40001", "40P01")
-"""Run again, the transaction succeeds: serialization_failure and deadlock_detected."""
+"""serialization_failure and deadlock_detected: the same transaction may succeed when it is run again."""
 NO_SUCH_LOCK = ("42883", "0A000")
-"""undefined_function and feature_not_supported: engines that speak the protocol, without advisory locks."""
+"""undefined_function and feature_not_supported: the engine has no advisory locks."""
 NOT_WRITABLE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 DISK_FULL = "53100"
 LOCK_NOT_AVAILABLE = "55P03"
 READ_ONLY = "25006"
-"""This server is a standby, or became one."""
+"""read_only_sql_transaction: this server is a standby."""
 
 
 class Database:
-    """An engine of either kind. `path` is the file of a SQLite database, None for any other."""
+    """A SQLAlchemy engine for SQLite or PostgreSQL. `path` is the file of a SQLite database, else None."""
 
     def __init__(self, url: str) -> None:
         self.path: Path | None = None
@@ -64,41 +64,42 @@ class Database:
             self.engine = _postgresql_engine(url)
         self.in_memory = self.is_sqlite and self.path is None
         self._file = _identity(self.path)
-        # A connection in memory is the only one, and serves one thread at a time.
+        # A database in memory has a single connection, which one thread uses at a time.
         self._only = RLock()
         autocommit = {} if self.is_sqlite else {"isolation_level": "AUTOCOMMIT"}
         self._readers = self.engine.execution_options(**autocommit)
 
     @contextmanager
     def reader(self) -> Generator[Connection]:
-        """A connection on which every statement stands alone."""
+        """Yield a connection on which every statement is its own transaction."""
         with self._connect(self._readers) as connection:
             yield connection
 
     @contextmanager
     def writer(self, *, exclusive: bool = False) -> Generator[Connection]:
-        """A connection in a transaction, which is rolled back unless it is committed.
+        """Yield a connection in a transaction, which is rolled back unless the caller commits it.
 
-        With `exclusive`, no other process is in such a block at the same time.
+        Args:
+            exclusive: waits until no other process has such a transaction.
 
         Raises:
-            StoreUnavailableError: it could not begin.
+            StoreUnavailableError: the transaction could not begin.
         """
         with self._connect(self.engine) as connection:
             try:
                 if self.is_sqlite:
-                    # The write lock first: a lock that is upgraded may have to fail.
+                    # Takes the write lock now, because upgrading a read lock later may fail.
                     connection.exec_driver_sql("BEGIN IMMEDIATE")
                 elif exclusive:
-                    # What others did before they gave the lock away must be seen, whatever the database's default.
+                    # The transaction must see what the previous holder of the lock committed.
                     connection.execute(text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
-                    # Another start may be making the schema.
+                    # Another process may be creating the schema, which takes longer than a request may wait.
                     connection.execute(text("SET LOCAL lock_timeout = '60s'"))
                     connection.execute(text(f"SELECT pg_advisory_xact_lock({MAINTENANCE_LOCK})"))
             except DBAPIError as error:
                 if sqlstate(error) not in NO_SUCH_LOCK:
                     raise as_unavailable(error) or error from None
-                # docs/service.md says what to take care of there.
+                # Goes on without the lock; docs/service.md tells operators of such engines what to do.
                 connection.rollback()
             yield connection
 
@@ -109,7 +110,7 @@ class Database:
                 yield connection
             return
         if _identity(self.path) != self._file:
-            # SQLite would write on into a file that has no name any more.
+            # SQLite would go on writing into the deleted file.
             raise StoreUnavailableError("the store's file was removed or replaced; nothing was written")
         try:
             connection = engine.connect()
@@ -122,7 +123,7 @@ class Database:
 
 
 def _identity(path: Path | None) -> tuple[int, int] | None:
-    """What a file is, whatever it is called."""
+    """Return the device and inode of a file, None if there is no file."""
     try:
         status = path.stat() if path else None
     except OSError:
@@ -131,7 +132,7 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
 
 
 def as_unavailable(error: DBAPIError) -> StoreUnavailableError | None:
-    """What the error of a statement means if nothing can be written now; None if it means something else."""
+    """Return StoreUnavailableError for an error that means that nothing can be written now, None for any other."""
     if isinstance(error.orig, sqlite3.Error):
         if _is_busy(error.orig):
             return StoreUnavailableError(BUSY)
@@ -148,28 +149,28 @@ def as_unavailable(error: DBAPIError) -> StoreUnavailableError | None:
 
 
 def reason(error: DBAPIError) -> str:
-    """What the database said, in a line; psycopg leaves passwords out."""
+    """Return the database's message as one line. psycopg puts no passwords into it."""
     return " ".join(str(error.orig).split())
 
 
 def sqlstate(error: DBAPIError) -> str:
-    """The code of an error of PostgreSQL (its documentation, appendix A); empty for those of SQLite."""
+    """Return the SQLSTATE of an error of PostgreSQL (its documentation, appendix A), empty for SQLite."""
     return getattr(error.orig, "sqlstate", None) or ""
 
 
 def _postgresql_engine(url: str) -> Engine:
     if find_spec("psycopg") is None:
         raise ServiceError("postgresql: needs psycopg; pip install 'gitpod-connect[postgres]'")
-    import psycopg  # only for such stores
+    import psycopg  # an extra, which SQLite does without
     from psycopg.conninfo import conninfo_to_dict
 
     try:
         given = conninfo_to_dict(url)
     except psycopg.Error:
-        # Its text may quote a password.
+        # The message of psycopg may quote a password.
         raise ServiceError("the store's URL is not one that PostgreSQL understands") from None
     if url.partition("://")[2].count("@") > 1:
-        # libpq takes the first for the end of the password, and would tell the rest of it as a host.
+        # libpq ends the password at the first @, and would show the rest of the password as a host name.
         raise ServiceError("the store's URL has more than one @; write those of a password as %40")
     parameters: dict[str, Any] = {**POSTGRES_DEFAULTS, **given}
 
@@ -185,13 +186,13 @@ def _postgresql_engine(url: str) -> Engine:
         pool_timeout=BUSY_TIMEOUT,
     )
 
-    own = engine.dialect._get_server_version_info  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # no setting says it
+    own = engine.dialect._get_server_version_info  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # there is no setting for it
 
     def version(connection: Connection) -> tuple[int, ...]:
         try:
             found: tuple[int, ...] = own(connection)
         except AssertionError:
-            # CockroachDB, whose version says nothing of PostgreSQL's.
+            # CockroachDB has a version text that SQLAlchemy cannot read.
             return (13,)
         return found
 
@@ -200,7 +201,7 @@ def _postgresql_engine(url: str) -> Engine:
     @event.listens_for(engine, "connect")
     def connected(connection: "psycopg.Connection[Any]", _: object) -> None:
         connection.autocommit = True
-        # An answer promises durability, whatever the database's default.
+        # An answer promises durability, so the database's default may not turn it off.
         connection.execute(
             "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
         )
@@ -211,7 +212,7 @@ def _postgresql_engine(url: str) -> Engine:
 
 
 def sqlite_path(url: str) -> Path | None:
-    """The file that a `sqlite:` URL names, None for one in memory."""
+    """Return the file of a `sqlite:` URL, None for a database in memory."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError):
@@ -236,7 +237,7 @@ def _sqlite_engine(path: Path | None) -> Engine:
         )
     else:
         try:
-            # SQLite gives its other files the mode of this one.
+            # SQLite creates its other files with the mode of this one.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
         except OSError as error:
             raise ServiceError(f"cannot open {path}: {error.strerror}") from None
@@ -254,19 +255,19 @@ def _sqlite_engine(path: Path | None) -> Engine:
 
     @event.listens_for(engine, "connect")
     def connected(connection: sqlite3.Connection, _: object) -> None:
-        # Transactions begin where `Database.writer` says so, and nowhere else.
+        # Turns off the implicit transactions of sqlite3: only `Database.writer` begins one.
         connection.isolation_level = None
         connection.execute("PRAGMA synchronous=FULL")
-        # "Removed for good" includes the pages that a row leaves behind.
+        # Overwrites the pages of deleted rows, so that deleted secrets are gone from the file.
         connection.execute("PRAGMA secure_delete=ON")
 
     return engine
 
 
 def _switch_to_wal(path: Path) -> None:
-    """Keep a log beside the database, so that readers and a writer do not wait for each other. It stays so.
+    """Switch the file to a write-ahead log for good, so that readers and a writer do not wait for each other.
 
-    SQLite's own wait for locks does not cover this switch (https://sqlite.org/wal.html).
+    Waits for locks itself, because SQLite's own timeout does not cover this switch (https://sqlite.org/wal.html).
     """
     deadline = time.monotonic() + BUSY_TIMEOUT
     with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT, isolation_level=None)) as connection:
@@ -288,5 +289,5 @@ def _switch_to_wal(path: Path) -> None:
 
 
 def _is_busy(error: sqlite3.Error) -> bool:
-    # The low byte is the code, the rest says more precisely which.
+    # The low byte is the primary code; the other bytes are the extended code.
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY

@@ -1,4 +1,4 @@
-"""The SQL of those who operate the store: its schema, its keys, and who may call."""
+"""The SQL of operators' commands: schema, organizations, data keys and tokens."""
 
 from collections.abc import Iterable
 from dataclasses import replace
@@ -27,7 +27,7 @@ DATA_KEYS = (
     .where(data_keys.c.organization_id == bindparam("organization_id"))
     .order_by(data_keys.c.created_at, data_keys.c.id)
 )
-# Named apart from the columns, as an UPDATE would set them.
+# Parameters need names that no column has: an UPDATE sets every column that has a parameter of its name.
 RESEAL = update(secrets).where(
     secrets.c.organization_id == bindparam("of"),
     secrets.c.id == bindparam("this"),
@@ -36,7 +36,7 @@ RESEAL = update(secrets).where(
 
 
 class Maintenance:
-    """The statements of those who operate the store. No two processes run them at the same time."""
+    """The statements of a transaction for operators. Only one process has such a transaction at a time."""
 
     def __init__(self, connection: Connection, *, in_memory: bool) -> None:
         self._connection = connection
@@ -46,17 +46,17 @@ class Maintenance:
         """Bring the schema to the newest revision.
 
         Raises:
-            ServiceError: it is one that this version does not know.
+            ServiceError: the schema has a revision that this version does not know.
         """
         if self._in_memory:
             metadata.create_all(self._connection)
             return
-        from gitpod.server.storage.migrations.run import upgrade  # which loads Alembic
+        from gitpod.server.storage.migrations.run import upgrade  # loads Alembic, which requests do without
 
         upgrade(self._connection)
 
     def own(self) -> list[Organization]:
-        """The organization of this store: one, unless the store is new or somebody meddled with it."""
+        """Return the store's own organization: one, unless the store is new or was tampered with."""
         return [Organization(**row) for row in self._connection.execute(OWN).mappings()]
 
     def add_organization(self, new: Organization) -> None:
@@ -64,11 +64,11 @@ class Maintenance:
         self._connection.execute(insert(organizations), {**columns(new), "created_at": now()})
 
     def holds_secrets(self) -> bool:
-        """Whether there are any."""
+        """Tell whether there is any secret."""
         return self._connection.execute(select(secrets.c.id).limit(1)).first() is not None
 
     def data_keys(self, organization_id: str | None = None) -> list[WrappedKey]:
-        """The data keys of an organization, or of all, oldest first."""
+        """Return the data keys of one organization, or of all, oldest first."""
         if organization_id is None:
             rows = self._connection.execute(select(data_keys).order_by(data_keys.c.created_at)).all()
         else:
@@ -76,28 +76,28 @@ class Maintenance:
         return keys_of(rows)
 
     def add_data_key(self, key: WrappedKey) -> None:
-        """Keep a new data key: from now on the newest, though clocks step back."""
+        """Add a data key as the newest one, even if the clock stepped back."""
         chosen = select(func.max(data_keys.c.created_at)).where(data_keys.c.organization_id == key.organization_id)
         newest = self._connection.scalar(chosen) or 0
         later = replace(key, created_at=max(key.created_at, newest + 1))
         self._connection.execute(insert(data_keys), columns(later))
 
     def rewrap(self, key: WrappedKey) -> None:
-        """Keep a data key in its new wrapping."""
+        """Replace the wrapped form of a data key."""
         chosen = data_keys.c.organization_id == key.organization_id, data_keys.c.id == key.id
         self._connection.execute(update(data_keys).where(*chosen).values(wrapped=key.wrapped))
 
     def reseal(self, old: StoredSecret, sealed: Sealed) -> bool:
-        """Seal a value by another key, unless it was changed meanwhile."""
+        """Replace a sealed value. False, and nothing is done, if the value was changed meanwhile."""
         values = {**columns(sealed), "of": old.organization_id, "this": old.id, "from": old.ciphertext}
         return self._connection.execute(RESEAL, values).rowcount == 1
 
     def add_token(self, token: StoredToken) -> None:
-        """Keep a new token."""
+        """Add a token."""
         self._connection.execute(insert(tokens), columns(token))
 
     def revoke_token(self, token_id: str) -> StoredToken | None:
-        """Revoke a token, once. None when there is no such token."""
+        """Revoke a token and return it, None when there is no such token. The first time of revocation stays."""
         row = self._connection.execute(select(tokens).where(tokens.c.id == token_id)).mappings().first()
         if row is None:
             return None
@@ -108,12 +108,12 @@ class Maintenance:
         return token
 
     def record(self, record: AuditRecord) -> None:
-        """Keep an audit record."""
+        """Add an audit record."""
         self._connection.execute(insert(audit), columns(record))
 
 
 def keys_of(rows: Iterable[Any]) -> list[WrappedKey]:
-    """The data keys in the rows of a query."""
+    """Return the data keys in the rows of a query."""
     return [
         WrappedKey(organization_id=row.organization_id, id=row.id, wrapped=row.wrapped, created_at=row.created_at)
         for row in rows

@@ -1,4 +1,4 @@
-"""The rows of the store, as the service knows them. Times are microseconds since 1970, in UTC."""
+"""The rows of the store as dataclasses. Times are microseconds since 1970, in UTC."""
 
 import os
 import time
@@ -10,9 +10,10 @@ from gitpod_proto.gitpod.v1.identity_pb import Subject
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Organization:
-    """Whose secrets are kept apart from those of others. `tag` proves that whoever had the keys wrote it.
+    """An organization. Secrets, tokens and data keys belong to exactly one.
 
-    One of them is the store's own: that of embedded clients, and of the owner's token.
+    `tag` proves that someone with the key-encryption key wrote this row. One organization is the store's own,
+    which embedded clients and the owner's token use.
     """
 
     id: str
@@ -24,7 +25,7 @@ class Organization:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WrappedKey:
-    """A data key as the store keeps it."""
+    """A data key, wrapped by the key-encryption key."""
 
     organization_id: str
     id: str
@@ -34,7 +35,7 @@ class WrappedKey:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealed:
-    """A sealed value, and the id of the data key that opens it."""
+    """A sealed value, and the id of its data key."""
 
     key_id: str
     ciphertext: bytes
@@ -42,9 +43,9 @@ class Sealed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredSecret:
-    """What a secret is found by, the message that describes it, and its sealed value.
+    """A secret: the columns that it is looked up by, its metadata, and its sealed value.
 
-    `record` is a `gitpod.v1.Secret` without its times.
+    `record` is a `gitpod.v1.Secret` in binary, without its times.
     """
 
     organization_id: str
@@ -61,9 +62,9 @@ class StoredSecret:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredToken:
-    """A bearer token, known by its SHA-256 alone. `projects` are ids, separated by spaces.
+    """A bearer token. `digest` is its SHA-256, and `projects` are ids, separated by spaces.
 
-    `tag` proves that all but `revoked_at` was written by whoever had the keys.
+    `tag` proves that someone with the keys wrote this row, except for `revoked_at`.
     """
 
     organization_id: str
@@ -81,9 +82,9 @@ class StoredToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRecord:
-    """Who did what, or tried to. Its id is unique to the attempt, and ids are in the order of their times.
+    """Who did what, or tried to. The id is unique, and ids sort by time.
 
-    `outcome` is `ok` or the Connect code of the refusal. What is not known is empty.
+    `outcome` is `ok` or the Connect code of the refusal. A field that is not known is empty.
     """
 
     organization_id: str
@@ -101,7 +102,7 @@ class AuditRecord:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """A place in a list: the last secret before it."""
+    """A position in a list: the last secret before it."""
 
     created_at: int
     id: str
@@ -111,17 +112,17 @@ Row = Organization | WrappedKey | Sealed | StoredSecret | StoredToken | AuditRec
 
 
 def columns(row: Row) -> dict[str, Any]:
-    """The fields of a row, for a statement; `dataclasses.asdict` copies them deeply, and takes ten times as long."""
+    """Return the fields of a row for a statement. `dataclasses.asdict` copies deeply, which takes ten times as long."""
     return {name: getattr(row, name) for name in row.__slots__}
 
 
 def now() -> int:
-    """Microseconds since 1970."""
+    """Return the present time in microseconds since 1970."""
     return time.time_ns() // 1000
 
 
 def audit_record(organization_id: str, subject: Subject | None, action: str, **known: str) -> AuditRecord:
-    """A record of this moment. Without a subject it is whoever operates the store."""
+    """Return an audit record with the present time. Without a subject it is of an operator."""
     at = now()
     return AuditRecord(
         organization_id=organization_id,

@@ -3,10 +3,10 @@
 from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table
 
 REVISION = "0001"
-"""The newest of `migrations/versions`: the one that these tables are."""
+"""The newest revision in `migrations/versions`, which creates these tables."""
 
 BY_NAME = ["organization_id", "scope_kind", "scope_id", "name"]
-"""Within what a name is unique."""
+"""The columns of the unique index: a name is unique within its scope."""
 
 metadata = MetaData()
 organizations = Table(
@@ -64,7 +64,7 @@ audit = Table(
     "audit",
     metadata,
     Column("organization_id", String(36), primary_key=True),
-    # Begins with the time, so that this key is also the order of the records.
+    # The id begins with the time, so the order of ids is the order of the records.
     Column("id", String(36), primary_key=True),
     Column("at", BigInteger, nullable=False),
     Column("subject_id", String(36), nullable=False),

@@ -1,1 +1,1 @@
-"""The steps by which a database of an older version becomes one of this, run by Alembic."""
+"""Migrations of the schema from older versions, run by Alembic."""

@@ -1,4 +1,4 @@
-"""Alembic's entry: runs in the transaction, and under the lock, of `maintenance.Maintenance.migrate`."""
+"""Alembic's entry point. Runs in the exclusive transaction of `maintenance.Maintenance.migrate`."""
 
 from alembic import context
 

@@ -1,4 +1,4 @@
-"""Runs the migrations that a database still lacks."""
+"""Runs the migrations that a database lacks."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The tables as version 0.1.0 has them. Never edited: a change of the tables is a revision of its own."""
+"""The tables of version 0.1.0. Never edit this file: a change of the tables is a new revision."""
 
 import sqlalchemy as sa
 from alembic import op

@@ -1,0 +1,144 @@
+"""The service's applications with what each request meets first: header checks, a deadline, a log line.
+
+Also answers the probes of load balancers, `/healthz` and `/readyz`.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
+from contextlib import closing, nullcontext
+from typing import Any
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+from connectrpc.code import Code
+
+from gitpod.server.edge.headers import (
+    ACCEPTED_ENCODINGS,
+    ASGIApplication,
+    Receive,
+    Response,
+    Scope,
+    Send,
+    protocol_of,
+    refusal,
+    with_deadline,
+)
+from gitpod.server.edge.pagination import QUERY
+from gitpod.server.log import REQUEST, Request
+
+NO_RPC = 415
+"""The status of a request that is no call of the service."""
+
+
+def guarded_wsgi(app: WSGIApplication, *, logs: bool) -> WSGIApplication:
+    """Wrap the application of embedded clients or, with `logs`, of gRPC. Both set a deadline themselves."""
+    dropped = {f"HTTP_{name.upper().replace('-', '_')}" for name in ACCEPTED_ENCODINGS}
+
+    def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        protocol = protocol_of(environ.get("CONTENT_TYPE", "").encode())
+        _begin(Request(protocol=protocol), environ["REQUEST_METHOD"], environ.get("QUERY_STRING", ""))
+        kept = {key: value for key, value in environ.items() if key not in dropped}
+        return app(kept, start_response) if protocol == "grpc" else _with_length(app, kept, start_response)
+
+    def logged(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        answer: Any = guarded(environ, start_response)
+        request = REQUEST.get()
+        try:
+            with closing(answer) if hasattr(answer, "close") else nullcontext():
+                yield from answer
+        finally:
+            request.log()
+
+    return logged if logs else guarded
+
+
+def guarded_asgi(app: ASGIApplication, *, ready: Callable[[], bool], executor: Executor) -> ASGIApplication:
+    """Wrap the application of the HTTP socket. `/readyz` calls `ready` in a thread of the executor."""
+    dropped = {name.encode() for name in ACCEPTED_ENCODINGS}
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["path"] in ("/healthz", "/readyz"):
+            loop = asyncio.get_running_loop()
+            is_well = scope["path"] == "/healthz" or await loop.run_in_executor(executor, ready)
+            await _send(send, (200, [], b"ok\n") if is_well else (503, [], b"unavailable\n"))
+            return
+        headers: list[tuple[bytes, bytes]] = scope["headers"]
+        request = Request(protocol=protocol_of(dict(headers).get(b"content-type", b"")))
+        _begin(request, scope["method"], scope["query_string"].decode("ascii", "replace"))
+        whole = _WholeAnswer(send, request)
+        try:
+            refused = refusal(scope, request.protocol)
+            if refused is not None:
+                request.code = "" if refused[0] == NO_RPC else Code.INVALID_ARGUMENT.value
+                await _send(whole, refused)
+                return
+            kept = [header for header in headers if header[0] not in dropped]
+            await app({**scope, "headers": with_deadline(kept, request.protocol)}, receive, whole)
+        finally:
+            request.log()
+
+    return guarded
+
+
+def _begin(request: Request, method: str, query: str) -> None:
+    """Set the context variables of a request. The query of a GET is its message, so it has no pagination."""
+    REQUEST.set(request)
+    QUERY.set(query if (method, request.protocol) == ("POST", "connect") else "")
+
+
+class _WholeAnswer:
+    """Sends an answer with its request id and content-length, which the RPC runtime does not set.
+
+    Keeps the body until it is whole. That is bounded, as every RPC is unary: an answer is one message.
+    """
+
+    def __init__(self, send: Send, request: Request) -> None:
+        self._send = send
+        self._request = request
+        self._start: dict[str, Any] = {}
+        self._body = bytearray()
+
+    async def __call__(self, message: Any) -> None:  # noqa: ANN401 # any message of ASGI
+        """Send a message, or keep it until the body is whole (ASGI's `send`)."""
+        if message["type"] == "http.response.start":
+            self._request.status = message["status"]
+            self._start = message
+        elif message["type"] == "http.response.body":
+            self._body += message.get("body", b"")
+            if not message.get("more_body", False):
+                added = {b"x-request-id": self._request.id.encode(), b"content-length": _length(self._body)}
+                for name, _ in self._start["headers"]:
+                    added.pop(name.lower(), None)
+                await self._send({**self._start, "headers": [*self._start["headers"], *added.items()]})
+                await self._send({"type": "http.response.body", "body": bytes(self._body)})
+        else:
+            await self._send(message)
+
+
+def _with_length(app: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+    """Return the body of an answer, which is started with its content-length."""
+    started: list[tuple[str, list[tuple[str, str]]]] = []
+    written: list[bytes] = []
+
+    def start(status: str, headers: list[tuple[str, str]], _error: object = None, /) -> Callable[[bytes], object]:
+        started.append((status, headers))
+        return written.append
+
+    chunks: Any = app(environ, start)
+    with closing(chunks) if hasattr(chunks, "close") else nullcontext():
+        body = b"".join([*written, *chunks])
+    status, headers = started[-1]
+    start_response(status, [*headers, ("content-length", str(len(body)))])
+    return [body]
+
+
+def _length(body: bytes | bytearray) -> bytes:
+    return str(len(body)).encode()
+
+
+async def _send(send: Send, response: Response) -> None:
+    status, headers, body = response
+    await send(
+        {"type": "http.response.start", "status": status, "headers": [*headers, (b"content-length", _length(body))]}
+    )
+    await send({"type": "http.response.body", "body": body})

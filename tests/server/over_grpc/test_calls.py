@@ -1,0 +1,162 @@
+"""Calls over gRPC: what clients send, and what they get."""
+
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+from wsgiref.types import StartResponse, WSGIEnvironment
+
+import grpc  # type: ignore[import-untyped] # it is not marked as typed
+import pytest
+from google.rpc import status_pb2  # type: ignore[import-untyped] # neither is this
+from protovalidate import ViolationsPb
+from tests.support.grpc_front import (
+    AUTHORIZED,
+    NAME,
+    PEER,
+    UUID,
+    Client,
+    Connect,
+    Serve,
+    Silence,
+    Status,
+    answer,
+    code,
+    secret,
+)
+from tests.support.service import TOKEN
+
+import gitpod
+from gitpod import Gitpod
+from gitpod.server.app import MAX_REQUEST_BYTES
+from gitpod_proto.gitpod.v1.pagination_pb import PaginationResponse
+from gitpod_proto.gitpod.v1.secret_pb import ListSecretsRequest, ListSecretsResponse
+
+
+def test_a_plain_client_makes_every_call(port: int, stubs: Path) -> None:  # the fixture
+    """With the stubs that protoc makes for it, and nothing of ours but the contract."""
+    arguments = [f"127.0.0.1:{port}", TOKEN, UUID]
+    peer = subprocess.run([sys.executable, "-c", PEER, *arguments], cwd=stubs, check=True, stdout=subprocess.PIPE)
+    assert peer.stdout.decode().split("\n") == ["w", "['NAME']", "0", ""]
+
+
+@pytest.mark.parametrize("compression", [None, "gzip"])
+def test_our_own_client_is_served(port: int, compression: Any) -> None:
+    """With compressed requests too, whose answers are not."""
+    url = f"http://127.0.0.1:{port}"
+    with Gitpod(bearer_token=TOKEN, base_url=url, protocol="grpc", compression=compression) as client:
+        made = client.secrets.create(name="NAME", value="x" * 10_000, project_id=UUID, api_only=True)
+        assert client.secrets.get_value(secret_id=made.secret.id).reveal() == "x" * 10_000
+        with pytest.raises(gitpod.ConflictError, match="name: is taken in this scope") as caught:
+            client.secrets.create(name="NAME", value="v", project_id=UUID, api_only=True)
+    assert caught.value.outcome == "rejected"
+
+
+def test_the_request_id_comes_with_the_headers(client: Client) -> None:
+    """Of an error too, which has no message to go before."""
+    for expected in (Status.OK, Status.ALREADY_EXISTS):
+        call = client.stream("CreateSecret", iter([secret().to_binary()]))
+        assert code(call) is expected
+        assert {"x-request-id", "cache-control"} <= {name for name, _ in call.initial_metadata()}
+
+
+def test_violations_come_as_details(client: Client) -> None:
+    """As a google.rpc.Status that packs what protovalidate found."""
+    error = client.fails("CreateSecret", secret(name="N"))
+    assert error.code() is Status.INVALID_ARGUMENT
+    assert "name: must be at least 3 characters" in error.details()
+    status = status_pb2.Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
+    violations = ViolationsPb.from_binary(status.details[0].value).violations
+    assert [each.rule_id for each in violations] == ["string.min_len", "string.pattern"]
+
+
+def test_an_error_that_is_long_is_cut(client: Client) -> None:
+    """As clients refuse trailers of more than 8 KiB, with an error that says nothing."""
+    chosen: Any = {"project_ids": ["a"] * 1000}
+    request = ListSecretsRequest(filter=ListSecretsRequest.Filter(**chosen))
+    error = client.fails("ListSecrets", request)
+    assert error.code() is Status.INVALID_ARGUMENT
+    assert 2000 < len(error.details()) < 4000
+
+
+@pytest.mark.parametrize("headers", [(), (("authorization", "Bearer wrong"),), (*AUTHORIZED, *AUTHORIZED)])
+def test_a_call_needs_one_known_token(client: Client, headers: Any) -> None:
+    """And says no more than that."""
+    error = client.fails("ListSecrets", metadata=headers)
+    assert error.code() is Status.UNAUTHENTICATED
+    assert error.details().startswith("authorization: ")
+
+
+def test_a_denial_comes_before_the_message(client: Client, silence: Silence) -> None:
+    """To a client that sends headers and nothing else."""
+    assert code(client.stream("CreateSecret", silence, metadata=())) is Status.UNAUTHENTICATED
+
+
+@pytest.mark.parametrize("method", ["Nope", "/gitpod.v1.Nope/ListSecrets", "/", "/grpc.health.v1.Health/Nope", "é"])
+def test_what_there_is_not_is_unimplemented(client: Client, method: str) -> None:
+    """A method of the service, or another service."""
+    assert client.fails(method).code() is Status.UNIMPLEMENTED
+
+
+@pytest.mark.parametrize("count", [0, 2])
+def test_a_unary_call_has_one_message(client: Client, count: int) -> None:
+    """None and two are refused, and nothing is done."""
+    call = client.stream("CreateSecret", iter([secret().to_binary()] * count))
+    assert code(call) is Status.UNIMPLEMENTED
+    assert client("ListSecrets") == ListSecretsResponse(pagination=PaginationResponse()).to_binary()
+
+
+@pytest.mark.parametrize("compression", [grpc.Compression.NoCompression, grpc.Compression.Gzip])
+def test_a_message_that_is_too_large_is_refused(client: Client, compression: Any) -> None:
+    """Also when it is small until it is decompressed."""
+    error = client.fails("CreateSecret", bytes(MAX_REQUEST_BYTES + 1), compression=compression)
+    assert error.code() is Status.RESOURCE_EXHAUSTED
+
+
+def test_bytes_that_are_no_message_are_refused(client: Client) -> None:
+    """Without a word of them."""
+    error = client.fails("CreateSecret", b"\xffhunter2")
+    assert (error.code(), "hunter2" in error.details()) == (Status.INVALID_ARGUMENT, False)
+
+
+def test_a_failure_says_nothing(serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
+    """Of the exception's text, to the client or in the log."""
+    canary = "hunter2"
+
+    def broken(_environ: WSGIEnvironment, _start_response: StartResponse) -> Iterable[bytes]:
+        raise ValueError(canary)
+
+    error = connect(serve(broken).port).fails("ListSecrets")
+    assert (error.code(), error.details()) == (Status.INTERNAL, "internal error")
+    assert ("ValueError" in caplog.text, canary in caplog.text) == (True, False)
+
+
+@pytest.mark.parametrize(("status", "name"), [("404", "UNIMPLEMENTED"), ("503", "UNAVAILABLE"), ("418", "INTERNAL")])
+def test_an_answer_that_is_none_of_grpc_is_an_error(serve: Serve, connect: Connect, status: str, name: str) -> None:
+    """Whatever its body is."""
+
+    def other(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        start_response(f"{status} Whatever", [("content-type", "text/plain")])
+        return [b"\0\0\0\0\0hello"]
+
+    assert connect(serve(other).port).fails("ListSecrets").code().name == name
+
+
+def test_a_call_is_a_request(serve: Serve, connect: Connect) -> None:
+    """With the caller's address, its metadata and 30 seconds when it names no deadline."""
+    seen: list[WSGIEnvironment] = []
+    metadata = (("x-a", "1"), ("x-a", "2"), ("x_a", "3"), ("x-bin", b"\0\xff"))
+    call = connect(serve(answer(seen)).port).stream("Any", iter([b""]), metadata=metadata, timeout=None)
+    assert list(call) == [b"a", b""]
+    [environ] = seen
+    assert (environ["PATH_INFO"], environ["REMOTE_ADDR"]) == (f"/{NAME}/Any", "127.0.0.1")
+    assert (environ["HTTP_X_A"], environ["HTTP_X_BIN"], environ["HTTP_GRPC_TIMEOUT"]) == ("1,2", "AP8", "30000m")
+
+
+def test_an_answer_is_a_response(serve: Serve, connect: Connect) -> None:
+    """Whose messages are whole however the body is cut, with metadata before and after them."""
+    call = connect(serve(answer([])).port).stream("Any", iter([b""]))
+    assert list(call) == [b"a", b""]
+    assert dict(call.initial_metadata()) == {"x-bin": b"\0\xff"}
+    assert dict(call.trailing_metadata()) == {"x-t": "1", "y-bin": b"\0\xff"}
