@@ -20,7 +20,8 @@ def known_length(headers: "Headers") -> int | None:
         APIResponseValidationError: it is larger than an answer may be.
     """
     length = headers.get("content-length", "")
-    if not (length.isascii() and length.isdigit()) or "content-encoding" in headers:
+    is_encoded = headers.get("content-encoding", "identity") != "identity"
+    if is_encoded or not (length.isascii() and length.isdigit()):
         return None
     if int(length) > MAX_RESPONSE_BYTES:
         raise too_large()
