@@ -16,7 +16,8 @@ help: ## list the targets
 demo: $(VENV)/.runtime ## start the service, create the three documented secrets, show what went over the wire
 	@$(BIN)/python tools/demo.py
 
-bench: $(VENV)/.dev ## measure how many creates and reads a second the service does
+bench: $(VENV)/.dev ## measure what a create costs the client, and how many creates and reads a second the service does
+	@$(BIN)/python bench/client.py
 	@PYTHONPATH=tools $(BIN)/python bench/service.py
 
 chaos: $(VENV)/.dev ## kill the service and its database while clients write, and count what was lost
