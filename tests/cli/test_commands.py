@@ -77,14 +77,17 @@ USAGE = {
     "a colon": (["put", "NAME", "--registry", "https://r.example.com", "--username", "a:b"], "must not hold a colon"),
     "no such scope": (["list", "--project", "mine"], "is not a valid UUID"),
     "a short name": (["put", "N"], "name: must"),
-    "an argument as the value": (["put", "NAME", VALUE], "there is an argument too many; a value never is one"),
+    "an argument as the value": (
+        ["put", "NAME", VALUE],
+        "too many arguments: a secret's value is never given as an argument",
+    ),
     "an option for the value": (["put", "NAME", f"--value={VALUE}"], "No such option"),
     "two sources": (["put", "NAME", "--value-file", "x", "--from-env", "X"], "one of them, not both"),
     "no file": (["put", "NAME", "--value-file", "/nowhere"], "--value-file: No such file"),
     "a folder": (["put", "NAME", "--value-file", ""], "--value-file: Is a directory"),
     "an endless file": (["put", "NAME", "--value-file", "/dev/zero"], "--value-file: is larger than 1048576 bytes"),
     "no variable": (["put", "NAME", "--from-env", "NO_SUCH"], "--from-env: there is no such environment variable"),
-    "nobody to ask": (["delete", "NAME"], "there is no terminal to ask at; add --yes"),
+    "nobody to ask": (["delete", "NAME"], "there is no terminal to ask for confirmation; add --yes"),
 }
 
 
@@ -98,21 +101,24 @@ def test_what_is_called_wrongly_is_said(shell: Shell) -> None:
     assert shell.stored() == {}
 
 
+NO_SCOPE = "no scope given: use --project, --user, --organization or --service-account"
+
+
 def test_a_command_needs_a_scope(shell: Shell) -> None:
     """Which a list does not."""
-    assert "whose? name one of --project" in shell.run("put", "NAME", code=2, GITPOD_PROJECT_ID="").err
-    assert "whose? name one of --project" in shell.run("run", "true", code=2, GITPOD_PROJECT_ID="").err
+    assert NO_SCOPE in shell.run("put", "NAME", code=2, GITPOD_PROJECT_ID="").err
+    assert NO_SCOPE in shell.run("run", "true", code=2, GITPOD_PROJECT_ID="").err
     shell.run("list", GITPOD_PROJECT_ID="")
 
 
 CRLF = "gitpod-secrets: warning: the value holds CRLF line breaks; they are kept\n"
-ENDS = "gitpod-secrets: warning: the value ends in a line break; it is kept, and --trim drops it\n"
+ENDS = "gitpod-secrets: warning: the value ends in a line break; it is kept, and --trim removes it\n"
 VALUES: list[tuple[bytes, list[str], bytes, str]] = [
     (b"a", [], b"a", ""),
     (b"a\n", [], b"a\n", ENDS),
     (b"a\r\n", ["--trim"], b"a", ""),
     (b"a\r", ["--trim"], b"a\r", ""),
-    (b"a\n\n", ["--trim"], b"a\n", ENDS.replace("drops it", "drops but one")),
+    (b"a\n\n", ["--trim"], b"a\n", ENDS.replace("removes it", "removes only one")),
     (b"a\r\nb\r\n", [], b"a\r\nb\r\n", CRLF),
     (b"", ["--value-file", os.devnull], b"", "gitpod-secrets: warning: the value is empty\n"),
     ("\0 \t'\"$é\U0001f511".encode(), [], "\0 \t'\"$é\U0001f511".encode(), ""),
@@ -205,7 +211,7 @@ def test_a_terminal_shows_a_value_only_when_told(shell: Shell) -> None:
     shell.put("NAME", value=f"{VALUE} of it")
     refused = on_terminal(shell, "get", "NAME").end(2)
     assert "error: the value would be shown on the terminal" in refused
-    assert "hint: add --reveal, or send it somewhere by a pipe" in refused
+    assert "hint: add --reveal, or use a pipe" in refused
     assert VALUE not in refused
     assert on_terminal(shell, "get", "NAME", "--reveal").end() == f"{VALUE} of it\n"
 
@@ -250,7 +256,7 @@ def test_who_may_not_is_told(shell: Shell, service: Service) -> None:
     assert shell.run("get", "NAME", GITPOD_API_KEY=reader).out == VALUE.encode()
     for arguments, token, hint in (
         (["put", "NAME"], reader, "use a token whose role and projects allow it"),
-        (["list"], "a-wrong-token-for-tests", "set GITPOD_API_KEY to a token that it knows"),
+        (["list"], "a-wrong-token-for-tests", "set GITPOD_API_KEY to a token that the service knows"),
         (["list"], "", "set GITPOD_API_KEY, or api_key in the configuration file"),
     ):
         err = shell.run(*arguments, stdin=VALUE, code=3, GITPOD_API_KEY=token).err
@@ -263,7 +269,7 @@ def test_who_may_not_is_told(shell: Shell, service: Service) -> None:
 def test_what_is_not_there_and_what_is(shell: Shell) -> None:
     """Have statuses of their own."""
     shell.put("NAME")
-    assert "hint: gitpod-secrets list shows" in shell.run("get", str(uuid.uuid4()), code=4).err
+    assert "hint: gitpod-secrets list shows the secrets" in shell.run("get", str(uuid.uuid4()), code=4).err
     assert "error: there is no secret NO_NAME" in shell.run("get", "NO_NAME", code=4).err
     assert "hint: put updates the value" in shell.run("create", "NAME", stdin=VALUE, code=5).err
 

@@ -14,8 +14,9 @@ from tests.support.service import ROOT
 
 from gitpod import SecretValue
 from gitpod.cli.files import dotenv, json_file
-from gitpod.cli.files.dotenv import APART, MOUNTS, NOT_CLOSED
-from gitpod.cli.files.entries import Entry, Invalid, Line, load
+from gitpod.cli.files.dotenv import BAD_MOUNT, MISPLACED, NOT_CLOSED
+from gitpod.cli.files.entries import Entry, Invalid, Line
+from gitpod.cli.files.load import load
 
 CANARY = "canary-value-2c9e"
 ODD = "'\"\\$`#=! \t\n\r\x01\x7fé€😀\u2028a"
@@ -154,12 +155,12 @@ def test_mounts_are_read_and_written(text: str, mount: dict[str, object]) -> Non
         (f"{CANARY}=a", Invalid(1, "the name must be 3 to 127 letters (A to Z), digits and underscores")),
         (f'NAME="{CANARY}\nMIIE=\nNEXT=x', Invalid(1, NOT_CLOSED)),
         (f"NAME=-----BEGIN KEY-----\n{CANARY}=\nMIIE=\n", Invalid(1, NOT_CLOSED)),
-        (f"# mount: {CANARY}\nNAME=a", Invalid(2, MOUNTS, "NAME")),
-        ('# mount: file "/a\nNAME=a', Invalid(2, MOUNTS, "NAME")),
-        ("# mount: file\nNAME=a", Invalid(2, MOUNTS, "NAME")),
-        ("# mount: file /a\n\nNAME=a", Invalid(3, APART, "NAME")),
-        ("# mount: file /a\n# note\nNAME=a", Invalid(3, APART, "NAME")),
-        ("\r\n# mount: file /a\r\n", Invalid(2, APART)),
+        (f"# mount: {CANARY}\nNAME=a", Invalid(2, BAD_MOUNT, "NAME")),
+        ('# mount: file "/a\nNAME=a', Invalid(2, BAD_MOUNT, "NAME")),
+        ("# mount: file\nNAME=a", Invalid(2, BAD_MOUNT, "NAME")),
+        ("# mount: file /a\n\nNAME=a", Invalid(3, MISPLACED, "NAME")),
+        ("# mount: file /a\n# note\nNAME=a", Invalid(3, MISPLACED, "NAME")),
+        ("\r\n# mount: file /a\r\n", Invalid(2, MISPLACED)),
         (f'# gitpod-secret: NAME "{CANARY}\\x"', Invalid(1, "the value is not a string of JSON")),
         (f'{{\n"NAME": "{CANARY}"', Invalid(2, "is not valid JSON")),
         (f'["{CANARY}"]', Invalid(1, "is not an object")),

@@ -17,8 +17,9 @@ from tests.support.service import TOKEN, Service, serve
 
 from gitpod import Gitpod
 from gitpod._rpc import retry
-from gitpod.cli.apply import apply, compare, exit_status, read_values, statuses
-from gitpod.cli.files.entries import load
+from gitpod.cli.apply import apply, compare, statuses
+from gitpod.cli.bulk import exit_status, read_values
+from gitpod.cli.files.load import load
 from gitpod.cli.plan import Item, plan, prunable
 from gitpod.testing import FaultKind, FaultPlan
 from gitpod.types import SecretScope
@@ -178,7 +179,7 @@ def test_nothing_is_pruned_when_a_line_failed(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "message"),
     [
-        (["import", "-"], 2, "there is no terminal to ask at"),
+        (["import", "-"], 2, "there is no terminal to ask for confirmation"),
         (["import", "missing.env", "--yes"], 2, "FILE: No such file"),
         (["import", "/bin/true", "--yes"], 2, "FILE: is not text in UTF-8"),
         (["export", "--output", "/dev/null"], 2, "--output: is not a regular file"),
@@ -201,7 +202,7 @@ def test_a_service_that_is_not_there_or_turns_away(shell: Shell, command: list[s
     assert shell(*command, text=FILE).returncode == 6
     shell.url = "sqlite://"
     shell.project = ""
-    assert "whose?" in shell(*command, text=FILE).stderr
+    assert "no scope given: use --project" in shell(*command, text=FILE).stderr
 
 
 def test_a_token_that_is_not_known_is_turned_away(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -247,7 +248,7 @@ def test_a_file_is_written_whole_for_its_owner_alone(shell: Shell, tmp_path: Pat
     done = shell("export", "--output", str(link))
     assert (done.returncode, done.stdout) == (0, "")
     assert "wrote 3" in done.stderr
-    assert "no shell can have it" in done.stderr
+    assert "no shell can have it as a variable" in done.stderr
     assert (target.stat().st_mode & 0o777, link.is_symlink()) == (0o600, True)
     assert CANARY in target.read_text()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["link", "secrets.env"]

@@ -16,8 +16,7 @@ from tests.support.peer import Peer, free_port, stall
 from tests.support.service import TOKEN, Service
 from tests.support.shell import COMMAND, VALUE, Shell, Terminal
 
-from gitpod.cli.commands.run import placed
-from gitpod.types import Secret
+from gitpod.cli.files.private_folder import write
 
 SHOW = """
 import json, os, pathlib
@@ -203,7 +202,7 @@ def test_values_of_all_kinds_arrive(shell: Shell) -> None:
 def test_no_file_is_written_elsewhere(tmp_path: Path, path: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Whatever a service says."""
     with pytest.raises(SystemExit):
-        placed(Secret(id="", name="NAME", file_path=path), VALUE, tmp_path / "folder")
+        write(tmp_path / "folder", "NAME", path, VALUE)
     assert "NAME: its path is not one to write to" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 

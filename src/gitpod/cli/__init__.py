@@ -1,4 +1,4 @@
-"""The command `gitpod-secrets`. Commands load what they need when they are called."""
+"""The command `gitpod-secrets`. Each command loads the libraries that it needs when it is called."""
 
 import os
 import sys
@@ -17,46 +17,50 @@ def main() -> None:
         sys.stderr.write("gitpod-secrets: hint: pip install 'gitpod-connect[cli]'\n")
         sys.exit(2)
     from gitpod.cli.commands.root import cli
-    from gitpod.cli.failures import INTERRUPTED, SOME_FAILED, UNEXPECTED, USAGE, Told, say, show_trace
+    from gitpod.cli.failures import INTERRUPTED, SOME_FAILED, UNEXPECTED, USAGE, Failure, report
 
-    _need_streams()
+    _check_streams()
     try:
         sys.exit(cli.main(prog_name="gitpod-secrets", standalone_mode=False))
     except click.exceptions.NoArgsIsHelpError as error:
         click.echo(error.format_message(), err=True)
+        sys.exit(USAGE)
     except click.UsageError as error:
         command = error.ctx.command_path if error.ctx else "gitpod-secrets"
-        say(Told(_rule(error), USAGE, f"{command} --help"))
+        failure = Failure(_usage_message(error), USAGE, f"{command} --help")
     except click.ClickException as error:
-        say(Told(error.format_message(), USAGE))
+        failure = Failure(error.format_message(), USAGE)
     except (click.Abort, KeyboardInterrupt):
         sys.stderr.write("\n")
         sys.exit(INTERRUPTED)
     except ModuleNotFoundError as error:
-        say(Told(f"{error.name} is not installed", USAGE, "pip install 'gitpod-connect[cli,server]'"))
+        failure = Failure(f"{error.name} is not installed", USAGE, "pip install 'gitpod-connect[cli,server]'")
     except OSError as error:
-        # What standard output did not take would fail once more at the end.
+        # Python would flush standard output once more at the end, and fail again with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        say(Told(error.strerror or type(error).__name__, SOME_FAILED))
-        show_trace(error)
-        sys.exit(SOME_FAILED)
-    except Exception as error:  # noqa: BLE001 # told without its text, which may quote a value
-        say(Told(f"unexpected: {type(error).__name__}", UNEXPECTED, "gitpod-secrets --debug shows where"))
-        show_trace(error)
-        sys.exit(UNEXPECTED)
-    sys.exit(USAGE)
+        failure = Failure(error.strerror or type(error).__name__, SOME_FAILED, error=error)
+    except Exception as error:  # noqa: BLE001 # reported without its text, which may quote a value
+        hint = "gitpod-secrets --debug shows where"
+        failure = Failure(f"unexpected: {type(error).__name__}", UNEXPECTED, hint, error)
+    report(failure)
+    sys.exit(failure.status)
 
 
-def _rule(error: "click.UsageError") -> str:
-    """What was called wrongly, without the argument that is too many: that may be meant as a value."""
+def _usage_message(error: "click.UsageError") -> str:
+    """Return click's message, unless it quotes an extra argument, which may be meant as a value."""
     message = error.format_message()
-    return message if "extra argument" not in message else "there is an argument too many; a value never is one"
+    if "extra argument" in message:
+        return "too many arguments: a secret's value is never given as an argument"
+    return message
 
 
-def _need_streams() -> None:
-    """Refuse to go without standard output, whose number a file would get; without standard input, there is none."""
+def _check_streams() -> None:
+    """End the process if standard output or error is closed; open an empty standard input if that is closed.
+
+    The next file that is opened would get the number of a closed stream, and the stream's data.
+    """
     given: tuple[TextIO | None, ...] = (sys.stdin, sys.stdout, sys.stderr)
     if None in given[1:]:
         sys.exit(2)
     if given[0] is None:
-        sys.stdin = open(os.devnull)  # noqa: PTH123, SIM115 # for as long as the process lives
+        sys.stdin = open(os.devnull)  # noqa: PTH123, SIM115 # open for as long as the process lives

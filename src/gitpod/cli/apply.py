@@ -1,33 +1,32 @@
-"""Many calls at once: reading values, and carrying out a plan. Each takes a client and reports every item."""
+"""Carries out the plan of an import."""
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
 
 from gitpod import Gitpod
-from gitpod._secret_value import SecretValue
-from gitpod.cli.failures import NOT_ALLOWED, SOME_FAILED, UNREACHABLE, tell
+from gitpod.cli.bulk import MAX_RETRIES, CircuitBreaker, map_concurrently, nothing
+from gitpod.cli.failures import NOT_ALLOWED, SOME_FAILED, Failure
 from gitpod.cli.plan import CHANGES, PROBLEMS, Item, compared
-from gitpod.errors import GitpodError, NotFoundError, PermissionDeniedError
+from gitpod.errors import NotFoundError
 
-T = TypeVar("T")
-R = TypeVar("R")
-
-PATIENCE = 5
-"""Retries of each call: up to 15 seconds of waiting in all, so that a short fault of the network costs time alone."""
-
-BAD = ("failed", "unknown", "skipped")
-"""The outcomes that leave something to do."""
-
-NOT_TRIED = "not tried, as the service could not be reached"
-KEPT = "not deleted, as not everything before it was done"
+NOT_DONE = ("failed", "unknown", "skipped")
+"""The outcomes after which something is left to do."""
+NOT_DELETED = "not deleted, as not everything before it was done"
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of an item: the action in the past tense, unchanged, or one of `BAD`."""
+    """What became of an item.
+
+    Attributes:
+        item: the item of the plan.
+        outcome: the action in the past tense, `unchanged`, or one of `NOT_DONE`.
+        error: why it was not done.
+        status: the exit status for that; 0 when it was done, or left out on purpose.
+    """
 
     item: Item
     outcome: str
@@ -35,154 +34,79 @@ class Outcome:
     status: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Unread:
-    """A value that could not be read, and the exit status for it."""
-
-    error: str
-    status: int
-
-
-def nothing() -> None:
-    """What to call for each item that is done, where nobody looks."""
-
-
-def each(work: Callable[[T], R], items: Sequence[T], workers: int, done: Callable[[], object] = nothing) -> list[R]:
-    """The results in the order of the items. What is not begun when it is interrupted never is."""
-    from concurrent.futures import ThreadPoolExecutor, as_completed
-
-    pool = ThreadPoolExecutor(workers)
-    try:
-        futures = [pool.submit(work, item) for item in items]
-        for _ in as_completed(futures):
-            done()
-        return [future.result() for future in futures]
-    finally:
-        pool.shutdown(cancel_futures=True)
-
-
-def exit_status(statuses: Sequence[int]) -> int:
-    """Of several: 0 when all are, the one that all have when the service let nothing happen, else 1."""
-    if not any(statuses):
-        return 0
-    return next((same for same in (NOT_ALLOWED, UNREACHABLE) if set(statuses) == {same}), SOME_FAILED)
-
-
-class _Breaker:
-    """Notes how many calls in a row did not reach the service, and when that is enough."""
-
-    def __init__(self, workers: int) -> None:
-        self._lock = threading.Lock()
-        self._left = self._limit = 2 * workers
-
-    def note(self, status: int) -> None:
-        with self._lock:
-            self._left = self._left - 1 if status == UNREACHABLE else self._limit
-
-    @property
-    def is_open(self) -> bool:
-        return self._left <= 0
-
-
-def read_values(client: Gitpod, ids: Sequence[str], workers: int = 16) -> list[SecretValue | Unread]:
-    """The values of secrets, or why there is none."""
-    client = client.with_options(max_retries=PATIENCE)
-    breaker = _Breaker(workers)
-
-    def read(secret_id: str) -> SecretValue | Unread:
-        if breaker.is_open:
-            return Unread(NOT_TRIED, UNREACHABLE)
-        status = 0
-        try:
-            return client.secrets.get_value(secret_id=secret_id)
-        except GitpodError as error:
-            status = _status(error)
-            return Unread(str(error), status)
-        finally:
-            breaker.note(status)
-
-    return each(read, ids, workers)
-
-
 def compare(client: Gitpod, items: Sequence[Item], workers: int) -> list[Item]:
-    """The items, those `unchanged` whose value is the stored one. A token that may not read leaves them as they are."""
+    """Mark the items as `unchanged` whose value is the stored one. If it cannot be read, the item stays an update."""
     denied = threading.Event()
-    breaker = _Breaker(workers)
+    breaker = CircuitBreaker(workers)
 
     def look(item: Item) -> Item:
-        # A service records each refusal, and who is refused one value may read none.
-        if not item.may_be_unchanged or denied.is_set() or breaker.is_open:
+        # The service records each refusal. A token that may not read one value may probably read none.
+        if not item.may_be_unchanged or denied.is_set():
             return item
-        status = 0
-        try:
-            return compared(item, client.secrets.get_value(secret_id=item.secret_id))
-        except PermissionDeniedError:
+        stored = breaker.call(lambda: client.secrets.get_value(secret_id=item.secret_id))
+        if not isinstance(stored, Failure):
+            return compared(item, stored)
+        if stored.status == NOT_ALLOWED:
             denied.set()
-        except GitpodError as error:
-            # To update it is right, whatever it is.
-            status = _status(error)
-        finally:
-            breaker.note(status)
         return item
 
-    return each(look, items, workers)
-
-
-def _status(error: GitpodError) -> int:
-    told = tell(error)
-    return told.status if told else SOME_FAILED
+    return map_concurrently(look, items, workers)
 
 
 def apply(client: Gitpod, items: Sequence[Item], workers: int, done: Callable[[], object] = nothing) -> list[Outcome]:
-    """Carry out a plan and report every item, in its order; none stops the others, unless the service is gone.
+    """Carry out a plan and return the outcome of every item, deletions last.
 
-    Deletions come last, and only when all else was done: a secret that the file has by a new name must not be
-    lost because that name could not be stored.
+    An item that fails stops no other, until too many calls in a row did not reach the service. Deletions wait until
+    all other items are done: the file may have a secret under a new name, and if that could not be stored, the old
+    one must stay.
+
+    Args:
+        client: a client of the service.
+        items: the plan.
+        workers: how many calls to make at once.
+        done: called after each item.
     """
-    client = client.with_options(max_retries=PATIENCE)
-    breaker = _Breaker(workers)
-
-    def one(item: Item, *, is_kept: bool = False) -> Outcome:
-        if item.action in PROBLEMS:
-            return Outcome(item, "failed", item.rule, SOME_FAILED)
-        if item.action not in CHANGES:
-            return Outcome(item, "unchanged")
-        if is_kept or breaker.is_open:
-            return Outcome(item, "skipped", KEPT if is_kept else NOT_TRIED, 0 if is_kept else UNREACHABLE)
-        outcome = _tried(client, item)
-        breaker.note(outcome.status)
-        return outcome
-
-    stored = each(one, [item for item in items if item.action != "delete"], workers, done)
-    is_kept = any(outcome.outcome in BAD for outcome in stored)
-    deleted = each(partial(one, is_kept=is_kept), [item for item in items if item.action == "delete"], workers, done)
-    return stored + deleted
+    client = client.with_options(max_retries=MAX_RETRIES)
+    breaker = CircuitBreaker(workers)
+    work: Callable[[Item], Outcome] = partial(_carry_out, client, breaker)
+    stores = [item for item in items if item.action != "delete"]
+    outcomes = map_concurrently(work, stores, workers, done, finish=True)
+    if any(outcome.outcome in NOT_DONE for outcome in outcomes):
+        work = _skip
+    deletions = [item for item in items if item.action == "delete"]
+    return outcomes + map_concurrently(work, deletions, workers, done, finish=True)
 
 
-def _tried(client: Gitpod, item: Item) -> Outcome:
-    try:
-        return Outcome(item, _done(client, item))
-    except GitpodError as error:
-        outcome = "unknown" if getattr(error, "outcome", "") == "unknown" else "failed"
-        return Outcome(item, outcome, str(error), _status(error))
+def _skip(item: Item) -> Outcome:
+    return Outcome(item, "skipped", NOT_DELETED)
 
 
-def _done(client: Gitpod, item: Item) -> str:
+def _carry_out(client: Gitpod, breaker: CircuitBreaker, item: Item) -> Outcome:
+    if item.action in PROBLEMS:
+        return Outcome(item, "failed", item.rule, SOME_FAILED)
+    if item.action not in CHANGES:
+        return Outcome(item, "unchanged")
+    result = breaker.call(partial(_change, client, item))
+    if not isinstance(result, Failure):
+        return Outcome(item, result)
+    outcome = "unknown" if getattr(result.error, "outcome", "") == "unknown" else "failed"
+    return Outcome(item, outcome if result.error else "skipped", result.message, result.status)
+
+
+def _change(client: Gitpod, item: Item) -> str:
+    """Make the call for an item, and return what it did."""
     if item.action == "delete":
-        try:
+        with suppress(NotFoundError):  # another client has deleted it
             client.secrets.delete(secret_id=item.secret_id)
-        except NotFoundError:
-            # Somebody else has deleted it.
-            return "deleted"
         return "deleted"
     if not item.value.reveal():
-        # `put` takes none that is empty, as it may have to update.
+        # `put` refuses an empty value, as it may have to update, and an update cannot set one.
         client.secrets.create(**item.params)
         return "created"
     return client.secrets.put(replace=item.action == "replace", **item.params).action
 
 
 def statuses(outcomes: Iterable[Outcome]) -> list[int]:
-    """What decides the exit status: those of all that was to be done, or was wrong."""
+    """Return the statuses that decide the exit status: of every item that was wrong, or was to be changed."""
     tried = (*CHANGES, *PROBLEMS)
-    return [outcome.status for outcome in outcomes if outcome.item.action in tried and outcome.error != KEPT]
+    return [outcome.status for outcome in outcomes if outcome.item.action in tried and outcome.error != NOT_DELETED]

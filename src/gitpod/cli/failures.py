@@ -1,12 +1,17 @@
-"""How commands fail: a line for what went wrong, one for what to do about it, and an exit status that says which."""
+"""How a command fails: a message, a hint at the next step, and an exit status for each kind of failure."""
 
 import sys
 import traceback
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
+
+from gitpod.cli import output
+
+if TYPE_CHECKING:
+    from gitpod.errors import GitpodError
 
 SOME_FAILED = 1
 USAGE = 2
@@ -14,116 +19,124 @@ NOT_ALLOWED = 3
 NOT_FOUND = 4
 CONFLICT = 5
 UNREACHABLE = 6
-"""Or the outcome is not known."""
+"""The service cannot be reached, or it failed, or the outcome is unknown."""
 UNEXPECTED = 70
-"""A defect (sysexits.h, EX_SOFTWARE)."""
+"""A defect of the command (EX_SOFTWARE in sysexits.h)."""
 INTERRUPTED = 130
-"""By Ctrl-C, as shells have it."""
+"""Ended by Ctrl-C: 128 and the signal's number, as in shells."""
 
 
-class Told(NamedTuple):
-    """What to say of a failure."""
+class Failure(NamedTuple):
+    """What the user is told about a failure.
+
+    Attributes:
+        message: what went wrong; it holds no value of a secret.
+        status: the exit status.
+        hint: the next step, empty when there is none.
+        error: the exception behind it; `--debug` shows where that was raised.
+    """
 
     message: str
     status: int
-    next_step: str = ""
+    hint: str = ""
+    error: BaseException | None = None
 
 
 @contextmanager
-def failures() -> Generator[None]:
-    """A block whose failures are told, with the exit status for them."""
+def reported() -> Generator[None]:
+    """Report the exceptions of a block that `explain` knows, and end the process with their exit status."""
     try:
         yield
     except (click.ClickException, click.Abort, click.exceptions.Exit):
         raise
     except Exception as error:
-        told = tell(error)
-        if told is None:
+        failure = explain(error)
+        if failure is None:
             raise
-        say(told)
-        show_trace(error)
-        raise SystemExit(told.status) from None
+        report(failure)
+        raise SystemExit(failure.status) from None
 
 
-def say(told: Told) -> None:
-    """Write it to standard error."""
-    note("error", told.message)
-    if told.next_step:
-        note("hint", told.next_step)
-
-
-def plain(text: str) -> str:
-    """Text that neither ends a line nor controls a terminal, whoever wrote it."""
-    return "".join(character if character.isprintable() else "?" for character in text)
-
-
-def note(kind: str, message: str) -> None:
-    """Write a line of a kind to standard error; what is more than a line is set off."""
-    click.echo(f"gitpod-secrets: {kind}: " + "\n  ".join(map(plain, message.split("\n"))), err=True)
+def report(failure: Failure) -> None:
+    """Write a failure to standard error; with `--debug`, its stack without variables and without the error's text."""
+    output.note("error", failure.message)
+    if failure.hint:
+        output.hint(failure.hint)
+    if failure.error and is_debugging():
+        stack = traceback.format_tb(failure.error.__traceback__)
+        click.echo("".join(stack) + type(failure.error).__name__, err=True)
 
 
 def is_debugging() -> bool:
-    """Whether `--debug` was given, also where click did not get as far."""
+    """Tell whether `--debug` is the first argument. Works also when click could not parse the arguments."""
     return "--debug" in sys.argv[1:2]
 
 
-def show_trace(error: BaseException) -> None:
-    """With `--debug`, where it happened. Neither values of variables nor the text of the error are shown."""
-    if is_debugging():
-        click.echo("".join(traceback.format_tb(error.__traceback__)) + type(error).__name__, err=True)
-
-
-def fail(message: str, status: int, next_step: str = "") -> SystemExit:
-    """Tell a failure, and give what ends the process for it to be raised."""
-    say(Told(message, status, next_step))
+def fail(message: str, status: int, hint: str = "") -> SystemExit:
+    """Report a failure, and return the exception for the caller to raise, which ends the process."""
+    report(Failure(message, status, hint))
     return SystemExit(status)
 
 
-def tell(error: Exception) -> Told | None:
-    """What an error means; None for one that nobody foresaw."""
-    from gitpod import errors  # the exceptions alone, not what makes them
+def explain(error: Exception) -> Failure | None:
+    """Say what an exception means to the user. None for an unexpected one, which is a defect."""
+    from gitpod import errors  # the exceptions alone, without the client
 
     if isinstance(error, errors.GitpodError):
-        return _of_the_client(error)
-    # Whatever raised one of the service's own has loaded the module.
+        return explain_call(error)
+    # An exception of the server or of SQLAlchemy is only possible when its module is loaded, and loading is slow.
     if "gitpod.server.errors" in sys.modules:
         from gitpod.server.errors import ServiceError, StoreUnavailableError
 
         if isinstance(error, ServiceError):
-            return Told(str(error), USAGE)
+            return Failure(str(error), USAGE, error=error)
         if isinstance(error, StoreUnavailableError):
-            return Told(f"{error}: {error.reason}" if error.reason else str(error), UNREACHABLE)
+            message = f"{error}: {error.reason}" if error.reason else str(error)
+            return Failure(message, UNREACHABLE, error=error)
     if "sqlalchemy.exc" in sys.modules:
         from sqlalchemy.exc import DBAPIError
 
         if isinstance(error, DBAPIError):
-            return Told(f"the store failed: {error.orig}", USAGE)
+            return Failure(f"the store failed: {error.orig}", USAGE, error=error)
     return None
 
 
-def _of_the_client(error: Exception) -> Told:
-    from gitpod import errors  # as above
-
-    invalid = (errors.InvalidRequestError, errors.BadRequestError, errors.UnprocessableEntityError)
-    by_put = "put updates the value of a secret that exists"
-    anew = "put --replace deletes it and creates it anew"
-    context = click.get_current_context(silent=True)
-    is_storing = context is not None and context.info_name in ("create", "put")
-    by_list = "gitpod-secrets list shows what there is; what reads may be run again"
-    again = "run it again with put, which leaves one secret however often it is run" if is_storing else by_list
-    steps: list[tuple[bool, int, str]] = [
-        (isinstance(error, errors.AuthenticationError), NOT_ALLOWED, "set GITPOD_API_KEY to a token that it knows"),
-        (isinstance(error, errors.PermissionDeniedError), NOT_ALLOWED, "use a token whose role and projects allow it"),
-        (isinstance(error, errors.NotFoundError), NOT_FOUND, "gitpod-secrets list shows what there is"),
-        (isinstance(error, errors.ConflictError), CONFLICT, by_put if "is taken" in str(error) else anew),
-        (isinstance(error, invalid) or not isinstance(error, errors.APIError), USAGE, ""),
-        (getattr(error, "outcome", "") == "unknown", UNREACHABLE, again),
-        (True, UNREACHABLE, "gitpod-secrets config shows which service is called"),
-    ]
-    return next(Told(_in_words_of_the_command(str(error)), status, step) for holds, status, step in steps if holds)
-
-
-def _in_words_of_the_command(text: str) -> str:
-    """What the package says, which is for programs, by the names that the command has for it."""
+def explain_call(error: "GitpodError") -> Failure:
+    """Say what an exception of the SDK means to the user."""
+    status, hint = _status_and_hint(error)
+    # The SDK names its Python parameters; the command has options and variables for them.
     plaintext = "allow_plaintext=True (GITPOD_ALLOW_PLAINTEXT=1)"
-    return text.replace(plaintext, "GITPOD_ALLOW_PLAINTEXT=1").replace("replace=True", "--replace")
+    message = str(error).replace(plaintext, "GITPOD_ALLOW_PLAINTEXT=1").replace("replace=True", "--replace")
+    return Failure(message, status, hint, error)
+
+
+def _status_and_hint(error: "GitpodError") -> tuple[int, str]:
+    from gitpod import errors  # the exceptions alone, without the client
+
+    match error:
+        case errors.AuthenticationError():
+            found = NOT_ALLOWED, "set GITPOD_API_KEY to a token that the service knows"
+        case errors.PermissionDeniedError():
+            found = NOT_ALLOWED, "use a token whose role and projects allow it"
+        case errors.NotFoundError():
+            found = NOT_FOUND, "gitpod-secrets list shows the secrets"
+        case errors.ConflictError() if "is taken" in str(error):
+            found = CONFLICT, "put updates the value of a secret that exists"
+        case errors.ConflictError():
+            found = CONFLICT, "put --replace deletes the secret and creates it again"
+        case errors.InvalidRequestError() | errors.BadRequestError() | errors.UnprocessableEntityError():
+            found = USAGE, ""
+        case errors.APIError(outcome="unknown"):
+            found = UNREACHABLE, _hint_for_unknown_outcome()
+        case errors.APIError():
+            found = UNREACHABLE, "gitpod-secrets config shows which service is called"
+        case _:
+            found = USAGE, ""
+    return found
+
+
+def _hint_for_unknown_outcome() -> str:
+    context = click.get_current_context(silent=True)
+    if context is not None and context.info_name in ("create", "put"):
+        return "run it again with put, which leaves one secret however often it is run"
+    return "gitpod-secrets list shows the secrets; a command that only reads can be run again"

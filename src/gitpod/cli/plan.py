@@ -6,8 +6,7 @@ from typing import Any, Literal
 
 from gitpod._messages import requests
 from gitpod._secret_value import SecretValue
-from gitpod.cli.files.dotenv import shown
-from gitpod.cli.files.entries import Entry, Invalid, Line, Mount
+from gitpod.cli.files.entries import Entry, Invalid, Line, Mount, shown
 from gitpod.errors import InvalidRequestError
 from gitpod.types import Secret
 
@@ -15,13 +14,23 @@ Action = Literal["create", "update", "replace", "unchanged", "conflict", "invali
 
 CHANGES: tuple[Action, ...] = ("create", "update", "replace", "delete")
 PROBLEMS: tuple[Action, ...] = ("conflict", "invalid")
-EMPTY = "value: must be at least 1 character, as the secret exists and a value can only be updated to such"
-EMPTY_ANEW = "value: must be at least 1 character to replace a secret that exists"
+NO_EMPTY_UPDATE = "value: must be at least 1 character, as the secret exists and cannot be updated to an empty value"
+NO_EMPTY_REPLACE = "value: must be at least 1 character to replace a secret that exists"
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A line and what becomes of it. `line` is 0 for a secret that the file does not name."""
+    """A line of the file and what is done about it.
+
+    Attributes:
+        line: the line's number; 0 for a secret that the file does not name.
+        name: the secret's name; empty when the line has no valid one.
+        action: what is done.
+        mount: the secret's mount, as `shown` formats it.
+        rule: the rule that is broken, for a conflict or an invalid line.
+        secret_id: the id of the secret that exists.
+        params: the parameters of a create. They hold the value, so no repr shows them.
+    """
 
     line: int
     name: str
@@ -33,55 +42,58 @@ class Item:
 
     @property
     def value(self) -> SecretValue:
-        """The value that the file has for it."""
+        """The value in the file."""
         value: SecretValue = self.params["value"]
         return value
 
     @property
     def may_be_unchanged(self) -> bool:
-        """Whether to compare its value with the stored one."""
-        return self.action == "update" or self.rule == EMPTY
+        """Whether the stored value decides what is done."""
+        return self.action == "update" or self.rule == NO_EMPTY_UPDATE
 
 
 def mount_of(secret: Secret) -> Mount:
-    """The mount of a secret, as parameters; none when it is one that this version does not know."""
+    """Return the mount of a secret as a parameter of a create; empty for one that this version does not know."""
     return {name: value for name in requests.MOUNTS if (value := getattr(secret, name))}
 
 
-def plan(lines: Iterable[Line], there: Iterable[Secret], scope: tuple[str, str], *, can_replace: bool) -> list[Item]:
-    """An item for each line, as far as it can be told without the stored values."""
-    known = {secret.name: secret for secret in there}
+def plan(lines: Iterable[Line], stored: Iterable[Secret], scope: tuple[str, str], *, can_replace: bool) -> list[Item]:
+    """Plan an item for each line, as far as that is possible without the stored values.
+
+    Args:
+        lines: the lines of the file.
+        stored: the secrets of the scope.
+        scope: the kind of the scope, such as `project_id`, and its id.
+        can_replace: whether a secret with another mount may be deleted and created again.
+    """
+    by_name = {secret.name: secret for secret in stored}
     return [
         Item(line.number, line.name, "invalid", rule=line.rule)
         if isinstance(line, Invalid)
-        else _item(line, known.get(line.name), scope, can_replace=can_replace)
+        else _planned(line, by_name.get(line.name), scope, can_replace=can_replace)
         for line in lines
     ]
 
 
-def _item(entry: Entry, found: Secret | None, scope: tuple[str, str], *, can_replace: bool) -> Item:
+def _planned(entry: Entry, secret: Secret | None, scope: tuple[str, str], *, can_replace: bool) -> Item:
     params = {"name": entry.name, "value": entry.value, "scope": dict([scope]), **entry.mount}
     item = Item(entry.number, entry.name, "create", shown(entry.mount), params=params)
-    if rule := _broken(params):
+    if rule := _broken_rules(params):
         return replace(item, action="invalid", rule=rule)
-    if found is None:
+    if secret is None:
         return item
-    return _over(item, found, can_replace=can_replace)
-
-
-def _over(item: Item, found: Secret, *, can_replace: bool) -> Item:
-    """The item where a secret of its name exists."""
-    is_same = mount_of(found) == {name: item.params[name] for name in requests.MOUNTS if name in item.params}
+    is_same = mount_of(secret) == entry.mount
     if not (is_same or can_replace):
-        rule = f"exists with the mount {shown(mount_of(found))}; --replace deletes it and creates it anew"
+        rule = f"exists with the mount {shown(mount_of(secret))}; --replace deletes it and creates it again"
         return replace(item, action="conflict", rule=rule)
-    if item.value.reveal():
-        return replace(item, action="update" if is_same else "replace", secret_id=found.id)
-    return replace(item, action="invalid", rule=EMPTY if is_same else EMPTY_ANEW, secret_id=found.id)
+    if entry.value.reveal():
+        return replace(item, action="update" if is_same else "replace", secret_id=secret.id)
+    rule = NO_EMPTY_UPDATE if is_same else NO_EMPTY_REPLACE
+    return replace(item, action="invalid", rule=rule, secret_id=secret.id)
 
 
-def _broken(params: Mapping[str, Any]) -> str:
-    """The contract's rules that it breaks."""
+def _broken_rules(params: Mapping[str, Any]) -> str:
+    """Return the rules of the contract that a create with these parameters breaks."""
     try:
         requests.create_request(params)
     except InvalidRequestError as error:
@@ -90,19 +102,19 @@ def _broken(params: Mapping[str, Any]) -> str:
 
 
 def compared(item: Item, stored: SecretValue) -> Item:
-    """The item once the stored value is known."""
+    """Return the item, `unchanged` if the stored value is the one in the file."""
     return replace(item, action="unchanged", rule="") if stored == item.value else item
 
 
-def prunable(items: Iterable[Item], there: Iterable[Secret]) -> list[Item]:
-    """The deletion of every secret that no line names, by name."""
+def prunable(items: Iterable[Item], stored: Iterable[Secret]) -> list[Item]:
+    """Plan the deletion of every secret that no line names, sorted by name."""
     named = {item.name for item in items}
-    left = sorted((secret for secret in there if secret.name not in named), key=lambda secret: secret.name)
+    left = sorted((secret for secret in stored if secret.name not in named), key=lambda secret: secret.name)
     return [Item(0, secret.name, "delete", shown(mount_of(secret)), secret_id=secret.id) for secret in left]
 
 
 def summary(items: Iterable[Item]) -> str:
-    """How many of each action, such as `2 create, 1 unchanged`."""
+    """Count the items of each action, such as `2 create, 1 unchanged`."""
     actions = [item.action for item in items]
     counted = [f"{actions.count(action)} {action}" for action in dict.fromkeys(actions)]
     return ", ".join(counted) or "nothing"

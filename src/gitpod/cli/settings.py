@@ -1,8 +1,12 @@
-"""Where the service is, who asks and for which scope: from options, the environment, or a file in TOML."""
+"""Settings: where the service is, which token to send, and which scope is meant.
+
+An option comes before an environment variable, that before the configuration file (TOML), and that before a default.
+"""
 
 import os
 import stat
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,16 +14,19 @@ from typing import Any
 import click
 
 VARIABLES = {"base_url": "GITPOD_BASE_URL", "api_key": "GITPOD_API_KEY", "project_id": "GITPOD_PROJECT_ID"}
-"""The settings that the environment may have."""
-SCOPES = ("project_id", "user_id", "organization_id", "service_account_id")
+"""The environment variable of each setting that has one."""
+SCOPES = {"project_id": 1, "user_id": 3, "organization_id": 0, "service_account_id": 2}
+"""The scopes and their rank: where several have a secret of the same name, the one with the highest rank counts."""
 NAMES = ("base_url", "api_key", "ca_cert", *SCOPES)
+LONG_TOKEN = 20
+"""Characters from which on the last four of a token are shown; they would be too large a part of a shorter one."""
 WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value, and where it came from. Its repr shows no token."""
+    """A setting and its source: a file, a variable, `option` or `default`. The repr masks a token."""
 
     name: str
     value: str
@@ -27,9 +34,9 @@ class Setting:
 
     @property
     def shown(self) -> str:
-        """The value as it may be shown: of a token the last four characters at most, of a URL no password."""
+        """The value with secrets masked: a token but for its last four characters, and the password in a URL."""
         if self.name == "api_key":
-            return f"…{self.value[-4:]}" if len(self.value) >= 20 else "…"  # noqa: PLR2004 # or four are a part of it
+            return f"…{self.value[-4:]}" if len(self.value) >= LONG_TOKEN else "…"
         scheme, _, rest = self.value.partition("://")
         return f"{scheme}://…@{rest.rpartition('@')[2]}" if self.name == "base_url" and "@" in rest else self.value
 
@@ -37,35 +44,56 @@ class Setting:
         return f"Setting({self.name!r}, {self.shown!r}, {self.source!r})"
 
 
-def path() -> Path:
-    """The configuration file, whether it is there or not."""
+Settings = dict[str, Setting]
+
+
+def load(options: Mapping[str, str] | None = None) -> Settings:
+    """Return the settings in effect, by name.
+
+    Args:
+        options: settings that options of the command gave.
+
+    Raises:
+        click.UsageError: the configuration file is not TOML, has an unknown setting, or is open to other users.
+    """
+    from gitpod._endpoint import DEFAULT_BASE_URL  # loads a part of the SDK
+
+    file = config_file()
+    return _merge(
+        _layer({"base_url": DEFAULT_BASE_URL}, "default"),
+        _layer(_read(file), str(file)),
+        {name: Setting(name, given, each) for name, each in VARIABLES.items() if (given := os.environ.get(each))},
+        _layer(options or {}, "option"),
+    )
+
+
+def _layer(values: Mapping[str, str], source: str) -> Settings:
+    return {name: Setting(name, value, source) for name, value in values.items()}
+
+
+def _merge(*layers: Settings) -> Settings:
+    """Merge layers; a later one wins. A layer that names a scope removes the scopes of those before it."""
+    merged: Settings = {}
+    for layer in layers:
+        if SCOPES.keys() & layer.keys():
+            merged = {name: setting for name, setting in merged.items() if name not in SCOPES}
+        merged |= layer
+    return merged
+
+
+def config_file() -> Path:
+    """Return the path of the configuration file, which need not exist."""
     if given := os.environ.get("GITPOD_CONFIG"):
         return Path(given)
     home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Path(home) / "gitpod-secrets" / "config.toml"
 
 
-def settings() -> dict[str, Setting]:
-    """What is set, by name: the environment comes before the file. A scope that the environment names is the only one.
-
-    Raises:
-        click.UsageError: the file is not TOML, has what is no setting, or a token that others can read.
-    """
-    file = path()
-    found: dict[str, Setting] = {name: Setting(name, value, str(file)) for name, value in _read(file).items()}
-    for name, variable in VARIABLES.items():
-        if value := os.environ.get(variable):
-            if name in SCOPES:
-                found = {each: setting for each, setting in found.items() if each not in SCOPES}
-            found[name] = Setting(name, value, variable)
-    return found
-
-
 def _read(file: Path) -> dict[str, str]:
+    """Read and check the configuration file. An error never quotes a line, which may hold the token."""
     try:
         with file.open("rb") as opened:
             status = os.fstat(opened.fileno())
-            mode = status.st_mode
             given = tomllib.load(opened)
     except FileNotFoundError:
         if os.environ.get("GITPOD_CONFIG"):
@@ -74,22 +102,21 @@ def _read(file: Path) -> dict[str, str]:
     except OSError as error:
         raise click.UsageError(f"{file}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-        # Its text may quote a token.
         raise click.UsageError(f"{file}: is not valid TOML") from None
-    if mode & WRITABLE_BY_OTHERS or status.st_uid not in (0, os.geteuid()):
-        # It may say where a token is sent.
-        raise click.UsageError(f"{file}: must be yours, and writable by nobody else; chmod 600 it")
-    _check(file, given, mode)
+    # Another user could change where the token is sent.
+    if status.st_mode & WRITABLE_BY_OTHERS or status.st_uid not in (0, os.geteuid()):
+        raise click.UsageError(f"{file}: must be your own file, and writable by nobody else; chmod 600 it")
+    _check(file, given)
+    if "api_key" in given and status.st_mode & OPEN_TO_OTHERS:
+        raise click.UsageError(f"{file}: holds a token, and is open to other users; chmod 600 it")
     return given
 
 
-def _check(file: Path, given: dict[str, Any], mode: int) -> None:
+def _check(file: Path, given: dict[str, Any]) -> None:
     for name, value in given.items():
         if name not in NAMES:
             raise click.UsageError(f"{file}: {name}: is not a setting; those are {', '.join(NAMES)}")
         if not isinstance(value, str) or not value:
-            raise click.UsageError(f"{file}: {name}: must be a string")
-    if "api_key" in given and mode & OPEN_TO_OTHERS:
-        raise click.UsageError(f"{file}: holds a token, and is open to other users; chmod 600 it")
-    if len([name for name in SCOPES if name in given]) > 1:
+            raise click.UsageError(f"{file}: {name}: must be a string that is not empty")
+    if len(SCOPES.keys() & given.keys()) > 1:
         raise click.UsageError(f"{file}: must have one of {', '.join(SCOPES)}, not several")

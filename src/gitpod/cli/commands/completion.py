@@ -1,7 +1,6 @@
-"""Completion by the shell: the command that prints its script, and the names of secrets."""
+"""The command `completion`, and the names of secrets that shells complete."""
 
 import os
-import re
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -9,14 +8,14 @@ from typing import Any
 import click
 
 from gitpod.cli import settings
-from gitpod.cli.shared import given_scopes, one_scope
+from gitpod.cli.client import make_client
+from gitpod.cli.files.entries import NAME
+from gitpod.cli.options import one_scope, scopes_from
 
 VARIABLE = "_GITPOD_SECRETS_COMPLETE"
-"""By which click is told to complete."""
-PATIENCE = 1.0
-"""Seconds that somebody who pressed Tab waits for names at most."""
-NAME = re.compile("[0-9A-Za-z_]{3,127}")
-"""What a shell is given to insert; nothing else is a name, whatever a service says."""
+"""The environment variable by which a shell asks click for completions."""
+TIMEOUT = 1.0
+"""Seconds that pressing Tab waits for names at most."""
 
 
 @click.command()
@@ -25,48 +24,44 @@ NAME = re.compile("[0-9A-Za-z_]{3,127}")
 def completion(context: click.Context, shell: str) -> None:
     """Print the script by which a shell completes commands, options and names of secrets.
 
-    For bash, put `source <(gitpod-secrets completion bash)` in ~/.bashrc; for zsh, the same with zsh in
-    ~/.zshrc, after compinit; for fish, `gitpod-secrets completion fish | source` in its config.fish.
+    For bash, put `source <(gitpod-secrets completion bash)` in ~/.bashrc. For zsh, put the same line with zsh
+    in ~/.zshrc, after compinit. For fish, put `gitpod-secrets completion fish | source` in config.fish.
     """
     from click.shell_completion import get_completion_class
 
     kind = get_completion_class(shell)
     if kind is None:
-        raise click.UsageError(f"this version of click does not know {shell}")
+        raise click.UsageError(f"this version of click does not support {shell}")
     click.echo(kind(context.find_root().command, {}, "gitpod-secrets", VARIABLE).source())
 
 
-def names(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
-    """The names in the scope that begin so; none, and not a word, if the service does not give them at once."""
+def complete_name(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    """Return the names in the scope that begin with a text; none, and no message, unless the service answers soon."""
     found: list[str] = []
-    asking = Thread(target=_ask, args=(context.params, found), daemon=True)
-    asking.start()
-    asking.join(PATIENCE)
-    # Some of the names would look like all of them.
-    return [] if asking.is_alive() else sorted(name for name in found if name.startswith(incomplete))
+    thread = Thread(target=_list_names, args=(context.params, found), daemon=True)
+    thread.start()
+    thread.join(TIMEOUT)
+    # An incomplete list would look like a complete one.
+    return [] if thread.is_alive() else sorted(name for name in found if name.startswith(incomplete))
 
 
-def _ask(params: dict[str, Any], found: list[str]) -> None:
-    # Whatever is the matter, the command that is being typed will say it.
+def _list_names(params: dict[str, Any], found: list[str]) -> None:
+    # Errors are not shown: they would break the line that is being typed, and the command itself will report them.
     try:
-        chosen = {name: setting.value for name, setting in settings.settings().items()}
-        url = chosen.get("base_url", "")
-        scope = one_scope(given_scopes(params))
-        if not _may_ask(url):
+        chosen = settings.load()
+        scope = one_scope(scopes_from(params))
+        if not _may_open(chosen["base_url"].value):
             return
-        from gitpod import Gitpod  # which loads the HTTP stack
-
-        options: dict[str, Any] = {"ca_cert": chosen["ca_cert"]} if "ca_cert" in chosen else {}
-        token = chosen.get("api_key")
-        with Gitpod(bearer_token=token, base_url=url or None, timeout=PATIENCE, max_retries=0, **options) as client:
-            listed = client.secrets.list(filter={"scope": scope}, page_size=100)
-            found += [secret.name for secret in listed if NAME.fullmatch(secret.name)]
-    except Exception:  # noqa: BLE001 # of any kind: there is nobody to tell
+        with make_client(chosen, timeout=TIMEOUT, max_retries=0) as client:
+            secrets = client.secrets.list(filter={"scope": scope}, page_size=100)
+            # The shell inserts what it gets into the line, so a faulty service must not send anything but names.
+            found += [secret.name for secret in secrets if NAME.fullmatch(secret.name)]
+    except Exception:  # noqa: BLE001 # no error is shown
         found.clear()
 
 
-def _may_ask(url: str) -> bool:
-    """Whether to ask there neither makes a store nor runs a command for its key, which might prompt."""
+def _may_open(url: str) -> bool:
+    """Tell whether opening this URL neither creates a store nor runs a command for its key, which could prompt."""
     if not url.startswith(("sqlite:", "postgresql:")):
         return True
     exists = not url.startswith("sqlite:") or Path(url.removeprefix("sqlite:///")).is_file()

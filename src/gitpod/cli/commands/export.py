@@ -1,16 +1,17 @@
-"""The command `export`: the secrets of scopes with their values, for a shell, another program or `import`."""
+"""The command `export`."""
 
 import os
 import stat
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gitpod.cli.failures import SOME_FAILED, USAGE, fail, note
-from gitpod.cli.shared import STRENGTH, connected, hint, listed, one_scope, scope_options, warn
+from gitpod.cli.client import connected, listed
+from gitpod.cli.failures import SOME_FAILED, USAGE, Failure, fail
+from gitpod.cli.options import Scope, need_scope, one_scope, scope_options
+from gitpod.cli.output import hint, inform, note, warn
 
 if TYPE_CHECKING:
     from gitpod import Gitpod
@@ -22,87 +23,81 @@ if TYPE_CHECKING:
 @scope_options
 @click.option(
     "--format",
-    "kind",
+    "format_",
     default="dotenv",
     show_default=True,
     type=click.Choice(["dotenv", "json"]),
     help="dotenv, for shells and import, or JSON.",
 )
 @click.option(
-    "--output", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write this file, 0600."
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write to this file, which only you can read.",
 )
-@click.option("--reveal", is_flag=True, help="Print the values to a terminal too.")
-def export(scopes: list[tuple[str, str]], kind: str, output: Path | None, *, reveal: bool) -> None:
-    """Print the secrets of one or more scopes, with their values: all of them, or none.
+@click.option("--reveal", is_flag=True, help="Print the values even to a terminal.")
+def export(scopes: list[Scope], format_: str, output: Path | None, *, reveal: bool) -> None:
+    """Print the secrets of one or more scopes with their values: all of them, or none.
 
-    Of several secrets of one name the user's or service account's counts, then the project's, then the
-    organization's. What no shell can have as a variable, such as a name that begins with a digit, is a comment in
-    dotenv, which import reads.
+    If several scopes have a secret of the same name, the user's or service account's is printed, else the
+    project's, else the organization's. A secret that no shell can have as a variable, such as one whose name
+    begins with a digit, is a comment in dotenv, which import reads.
     """
     if output is None and sys.stdout.isatty() and not reveal:
         raise fail("the values would be shown on the terminal", USAGE, "add --reveal, or --output FILE, or use a pipe")
-    if not scopes:
-        one_scope(scopes)  # says so
+    need_scope(scopes)
     target = _target(output) if output else None
     with connected() as client:
-        entries = _entries(client, _secrets(client, scopes))
-    text = _text(entries, kind)
+        # A later scope counts more, and replaces the secrets of the same name.
+        secrets = {secret.name: secret for scope in scopes for secret in listed(client, one_scope([scope]))}
+        entries = _entries(client, [secrets[name] for name in sorted(secrets)])
+    text = _formatted(entries, format_)
     if target:
         _write(target, text)
-        click.echo(f"gitpod-secrets: wrote {len(entries)} to {output}", err=True)
+        inform(f"wrote {len(entries)} to {output}")
         return
     sys.stdout.buffer.write(text)
     sys.stdout.flush()
 
 
-def _secrets(client: "Gitpod", scopes: Iterable[tuple[str, str]]) -> "list[Secret]":
-    """The secrets of the scopes, sorted by name, one of each."""
-    found: dict[str, Secret] = {}
-    for scope in sorted(scopes, key=lambda scope: STRENGTH.index(scope[0])):
-        for secret in listed(client, one_scope([scope])):
-            found[secret.name] = secret
-    return [found[name] for name in sorted(found)]
-
-
 def _entries(client: "Gitpod", secrets: "list[Secret]") -> "list[Entry]":
-    """The secrets with their values. Ends the process when one cannot be had: half of them would pass for all."""
-    from gitpod.cli.apply import Unread, exit_status, read_values
+    """Read the values. Ends the process when one cannot be read: an incomplete file would look like a complete one."""
+    from gitpod.cli.bulk import exit_status, read_values
     from gitpod.cli.files.entries import Entry
     from gitpod.cli.plan import mount_of
 
     entries: list[Entry] = []
-    statuses: list[int] = []
+    failures: list[Failure] = []
     values = read_values(client, [secret.id for secret in secrets])
     for number, (secret, value) in enumerate(zip(secrets, values, strict=True), 1):
         mount = mount_of(secret)
-        if isinstance(value, Unread) or not mount:
-            error = value.error if isinstance(value, Unread) else "has a mount that this version does not know"
-            note("error", f"{secret.name}: {error}")
-            statuses.append(value.status if isinstance(value, Unread) else SOME_FAILED)
+        read = value if mount else Failure("has a mount that this version does not know", SOME_FAILED)
+        if isinstance(read, Failure):
+            note("error", f"{secret.name}: {read.message}")
+            failures.append(read)
             continue
         if secret.credential_proxy:
             warn(f"{secret.name}: its credential proxy is not exported")
-        statuses.append(0)
-        entries.append(Entry(number, secret.name, value, mount))
-    if status := exit_status(statuses):
-        hint("nothing is written, as it would not be all")
-        raise SystemExit(status)
+        entries.append(Entry(number, secret.name, read, mount))
+    if failures:
+        hint("nothing is written, as it would not be complete")
+        raise SystemExit(exit_status([failure.status for failure in failures] + [0] * len(entries)))
     return entries
 
 
-def _text(entries: "list[Entry]", kind: str) -> bytes:
+def _formatted(entries: "list[Entry]", format_: str) -> bytes:
     from gitpod.cli.files import dotenv, json_file
 
-    if kind == "json":
+    if format_ == "json":
         return json_file.dump(entries).encode()
     for entry in entries:
         if not dotenv.is_for_shells(entry):
-            warn(f"{entry.name}: no shell can have it; it is written as a comment, which import reads")
+            warn(f"{entry.name}: no shell can have it as a variable; it is a comment, which import reads")
     return dotenv.dump(entries).encode()
 
 
 def _target(output: Path) -> Path:
-    """The file itself, where it is named by a link. Nothing else is replaced by a file."""
+    """Resolve links, and refuse whatever is not a regular file: the target will be replaced by one."""
     target = Path(os.path.realpath(output))
     try:
         if not stat.S_ISREG(target.stat().st_mode):
@@ -116,12 +111,11 @@ def _target(output: Path) -> Path:
 
 
 def _write(target: Path, data: bytes) -> None:
-    """Write the file whole or not at all, readable by its owner alone."""
+    """Replace the file in one step by one with mode 0600. Ends the process when that fails."""
     import tempfile
 
     temporary = None
     try:
-        # Made with mode 0600.
         descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
         temporary = Path(name)
         with os.fdopen(descriptor, "wb") as file:

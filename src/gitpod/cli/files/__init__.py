@@ -1,1 +1,1 @@
-"""The files that commands read and write."""
+"""Files of secrets: their formats, what they are read into, and the folder of `run --files`."""

@@ -1,15 +1,16 @@
-r"""Secrets as dotenv with comments for mounts, read and written. Nothing here does I/O.
+r"""Reads and writes secrets as dotenv, with comments for mounts. Nothing here does I/O.
 
-It is what python-dotenv reads, without its interpolation of `$`, and with three things more:
+The format is the one that python-dotenv reads, without its interpolation of `$`, and with three additions:
 
 - `# mount: env`, `# mount: file /abs/path`, `# mount: registry https://host` or `# mount: api-only` in the line
-  above an assignment says how environments get it; without one it is `env`. What a line cannot hold is quoted as
-  in JSON: `# mount: file "/a\nb"`.
-- `NAME='…'"'"'…'` is what `dump` writes where the shell and python-dotenv agree on no shorter form.
-- `# gitpod-secret: NAME "…"`, the value as in JSON, is what `dump` writes for what no shell takes: a name that
-  begins with a digit or that the shell keeps for itself, and a value with a NUL.
+  above an assignment says how environments get the secret; without one it is `env`. A path or URL that does not fit
+  on a line is quoted as in JSON: `# mount: file "/a\nb"`.
+- `NAME='…'"'"'…'`, where quoted pieces are joined, is what `dump` writes for a value that shells and python-dotenv
+  read alike in no shorter form.
+- `# gitpod-secret: NAME "…"`, with the value as in JSON, is what `dump` writes for a secret that no shell can have as
+  a variable: its name begins with a digit or is reserved by the shell, or its value has a NUL.
 
-Line breaks are LF, CRLF or CR; inside of quotes they belong to the value, as they are. A byte order mark is dropped.
+Line breaks are LF, CRLF or CR. In quotes they are kept as part of the value. A byte order mark is dropped.
 """
 
 import json
@@ -19,20 +20,19 @@ from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitpod._secret_value import SecretValue
-from gitpod.cli.files.entries import API_ONLY, ENV, NAME, Entry, Invalid, Line, Mount
+from gitpod.cli.files.entries import API_ONLY, ENV, NAME, PLACES, Entry, Invalid, Line, Mount, shown
 
 if TYPE_CHECKING:
     from dotenv.parser import Binding
 
-KINDS = {"file": "file_path", "registry": "container_registry_basic_auth_host"}
-OF_THE_SHELL = re.compile(
+RESERVED = re.compile(
     "BASH.*|COMP_WORDBREAKS|DIRSTACK|EPOCHREALTIME|EPOCHSECONDS|EUID|FUNCNAME|GROUPS|HISTCMD|LINENO|OPTIND|PIPESTATUS|PPID|S?RANDOM|SECONDS"
     "|SHELLOPTS|UID"
 )
-"""Names that bash or dash refuse to assign, or calculate with; their errors quote the value."""
+"""Names of variables that bash or dash refuse to assign, or evaluate as numbers. Their errors would quote the value."""
 
-MOUNTS = "the mount must be env, file /absolute/path, registry https://host or api-only"
-APART = "its mount comment must stand in the line above it"
+BAD_MOUNT = "the mount must be env, file /absolute/path, registry https://host or api-only"
+MISPLACED = "its mount comment must stand in the line above it"
 NOT_CLOSED = "its quote is not closed, or its lines are not quoted; no line after it is read"
 
 BREAK = re.compile(r"\r\n|\n|\r")
@@ -41,34 +41,35 @@ ENCODED = re.compile(r'# gitpod-secret: ([0-9A-Za-z_]+) (".*")')
 SINGLE, DOUBLE = r"'[^'\\]*'", r'"(?:\'|\\\\)+"'
 JOINED = re.compile(rf"\s*([A-Za-z_][0-9A-Za-z_]*)=({SINGLE}(?:{DOUBLE}{SINGLE})+)[^\S\r\n]*(?:\r\n|\n|\r|\Z)")
 PIECE = re.compile(f"{SINGLE}|{DOUBLE}")
-# Up to the quote, and python-dotenv's own idea of what is inside.
+# An assignment up to its opening quote, unless what python-dotenv accepts as a quoted value follows.
 UNCLOSED = re.compile(
     r"""\s*(?:export[^\S\r\n]+)?[^=#\s]+[^\S\r\n]*=[^\S\r\n]*(?!'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")['"]""", re.DOTALL
 )
 
 
-class _Pending(NamedTuple):
-    """A mount comment, before what it is for."""
+class _MountComment(NamedTuple):
+    """A mount comment: its line, and the mount, None if it is not a valid one."""
 
     number: int
     mount: Mount | None
 
     def applied(self, entry: Entry) -> Line:
+        """Return the entry with this mount, or why it cannot have it."""
         name = entry.name if NAME.fullmatch(entry.name) else ""
         if entry.number != self.number + 1:
-            return Invalid(entry.number, APART, name)
+            return Invalid(entry.number, MISPLACED, name)
         if self.mount is None:
-            return Invalid(entry.number, MOUNTS, name)
+            return Invalid(entry.number, BAD_MOUNT, name)
         return Entry(entry.number, entry.name, entry.value, self.mount)
 
 
 def read(text: str) -> Iterator[Line]:
-    """The secrets of a file and its lines that are wrong, in its order."""
-    pending: _Pending | None = None
+    """Yield the secrets and invalid lines of a file, in its order."""
+    pending: _MountComment | None = None
     for found in _statements(text):
-        if isinstance(found, _Pending):
+        if isinstance(found, _MountComment):
             if pending:
-                yield Invalid(pending.number, APART)
+                yield Invalid(pending.number, MISPLACED)
             pending = found
         elif pending:
             yield pending.applied(found) if isinstance(found, Entry) else found
@@ -76,17 +77,17 @@ def read(text: str) -> Iterator[Line]:
         else:
             yield found
     if pending:
-        yield Invalid(pending.number, APART)
+        yield Invalid(pending.number, MISPLACED)
 
 
-def _statements(text: str) -> Iterator[Line | _Pending]:
-    """What python-dotenv finds, and what it cannot read."""
+def _statements(text: str) -> Iterator[Line | _MountComment]:
+    """Yield assignments, mount comments and invalid lines."""
     from io import StringIO
 
-    # What `parse_stream` loops over; it cannot be told to step over what we read ourselves.
+    # The parts of python-dotenv's `parse_stream`, which itself cannot skip the joined pieces that are read here.
     from dotenv.parser import Reader, parse_binding
 
-    # Not python-dotenv's count, which takes CRLF for two breaks after a line that it cannot read.
+    # Lines are counted here: after a line that it cannot parse, python-dotenv counts CRLF as two line breaks.
     starts = [each.end() for each in BREAK.finditer(text)]
     reader = Reader(StringIO(text, newline=""))
     while reader.has_next():
@@ -101,7 +102,7 @@ def _statements(text: str) -> Iterator[Line | _Pending]:
         original = binding.original.string
         number = bisect_right(starts, begin + len(original) - len(original.lstrip())) + 1
         if (binding.error and UNCLOSED.match(text, begin)) or _is_pem_begin(binding):
-            # The rest would be taken for names, and shown.
+            # The lines after it are pieces of the value. They must not be taken for names, which are shown.
             yield Invalid(number, NOT_CLOSED)
             return
         if found := _statement(binding, number):
@@ -109,12 +110,12 @@ def _statements(text: str) -> Iterator[Line | _Pending]:
 
 
 def _is_pem_begin(binding: "Binding") -> bool:
-    """Whether it is the first line of a key that was not quoted."""
+    """Tell whether this is the first line of a key in PEM whose lines are not quoted."""
     value = binding.value or ""
     return value.startswith("-----BEGIN ") and "-----END " not in value
 
 
-def _statement(binding: "Binding", number: int) -> Line | _Pending | None:
+def _statement(binding: "Binding", number: int) -> Line | _MountComment | None:
     if binding.error:
         return Invalid(number, "is not NAME=value")
     if binding.key is None:
@@ -124,9 +125,9 @@ def _statement(binding: "Binding", number: int) -> Line | _Pending | None:
     return Entry(number, binding.key, SecretValue(binding.value))
 
 
-def _comment(text: str, number: int) -> Line | _Pending | None:
+def _comment(text: str, number: int) -> Line | _MountComment | None:
     if found := COMMENT.fullmatch(text):
-        return _Pending(number, _mount(found[1]))
+        return _MountComment(number, _mount(found[1]))
     if found := ENCODED.fullmatch(text):
         try:
             return Entry(number, found[1], SecretValue(json.loads(found[2])))
@@ -136,6 +137,7 @@ def _comment(text: str, number: int) -> Line | _Pending | None:
 
 
 def _mount(text: str) -> Mount | None:
+    """Parse the text of a mount comment. None if it is not a valid one."""
     kind, _, where = text.partition(" ")
     if where := where.strip():
         if where.startswith('"'):
@@ -143,31 +145,19 @@ def _mount(text: str) -> Mount | None:
                 where = json.loads(where)
             except ValueError:
                 return None
-        return {KINDS[kind]: where} if kind in KINDS else None
+        return {PLACES[kind]: where} if kind in PLACES else None
     return {"env": ENV, "api-only": API_ONLY}.get(kind)
 
 
-def shown(mount: Mount) -> str:
-    """A mount as its comment has it, on one line."""
-    for kind, name in KINDS.items():
-        if name in mount:
-            where = mount[name]
-            is_plain = isinstance(where, str) and where.isprintable() and where == where.strip() and where[:1] != '"'
-            return f"{kind} {where if is_plain else json.dumps(where)}"
-    if "environment_variable" in mount:
-        return "env"
-    return "api-only" if "api_only" in mount else "unknown"
-
-
 def dump(entries: Iterable[Entry]) -> str:
-    """A file that `sh` and `bash` source, and `read` reads, to the same values."""
+    """Format secrets as a file from which `sh`, `bash` and `read` all get the same values."""
     return "".join(f"{_mount_line(entry.mount)}{_assignment(entry)}\n" for entry in entries)
 
 
 def is_for_shells(entry: Entry) -> bool:
-    """Whether a shell can have it as a variable."""
-    kept = OF_THE_SHELL.fullmatch(entry.name)
-    return not (kept or entry.name[0].isdigit() or "\0" in entry.value.reveal())
+    """Tell whether a shell can have the secret as a variable."""
+    is_reserved = RESERVED.fullmatch(entry.name)
+    return not (is_reserved or entry.name[0].isdigit() or "\0" in entry.value.reveal())
 
 
 def _mount_line(mount: Mount) -> str:
@@ -183,12 +173,14 @@ def _assignment(entry: Entry) -> str:
 
 
 def _quoted(value: str) -> str:
-    r"""The value in quotes that shells and python-dotenv undo alike.
+    r"""Quote a value so that shells and python-dotenv read the same from it.
 
-    In single quotes shells keep every character, and python-dotenv has the escapes `\\` and `\'`. In double quotes
-    both have `\\` and `\"`, and shells also `$` and the backtick, whose escapes python-dotenv keeps. Where neither
-    will do, shells join pieces: quotes and backslashes in double quotes, all else in single ones. That one
-    python-dotenv takes for an error wherever it occurs, so no other file's lines can be mistaken for it.
+    - In single quotes, shells keep every character; python-dotenv has the escapes `\\` and `\'` there.
+    - In double quotes, both have the escapes `\\` and `\"`. Shells also expand `$` and the backtick, and
+      python-dotenv does not undo their escapes.
+    - If neither form is read alike, pieces are joined, which only shells do: quotes and backslashes stand in double
+      quotes, everything else in single quotes. python-dotenv rejects such a line, so no valid file of another
+      program has one.
     """
     if "'" not in value and "\\\\" not in value and not value.endswith("\\"):
         return f"'{value}'"

@@ -1,5 +1,6 @@
-"""The secrets of a file, before anything is known of the service. `_dotenv.py` and `_json_file.py` make them."""
+"""What a file of secrets is read into, whatever its format, and how a mount is shown."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,13 +13,22 @@ Mount = Mapping[str, Any]
 
 ENV: Mount = {"environment_variable": True}
 API_ONLY: Mount = {"api_only": True}
+PLACES = {"file": "file_path", "registry": "container_registry_basic_auth_host"}
+"""The mounts that name a place: what files and tables call them, and their parameters."""
 NAME = re.compile(r"[0-9A-Za-z_]{3,127}")
-"""The contract's rule. What breaks it is not shown, as it may be a piece of a value."""
+"""The contract's rule for a secret's name. A text that breaks it is not shown: it may be a piece of a value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A secret that a file names: where, what, and how environments get it. No repr shows the value."""
+    """A valid secret of a file. The repr does not show the value.
+
+    Attributes:
+        number: its line; in JSON, its position from 1.
+        name: its name.
+        value: its value.
+        mount: how environments get it.
+    """
 
     number: int
     name: str
@@ -28,7 +38,13 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class Invalid:
-    """What is no secret: where, and which rule it breaks. Never its text, and of a name only what can be one."""
+    """A line that is not a valid secret.
+
+    Attributes:
+        number: its number.
+        rule: the rule that it breaks, without the line's text.
+        name: its name, empty if that breaks the contract's rule.
+    """
 
     number: int
     rule: str
@@ -38,22 +54,13 @@ class Invalid:
 Line = Entry | Invalid
 
 
-def load(text: str) -> list[Line]:
-    """The secrets of a file, in its order. The numbers are those of lines in dotenv, and count the secrets in JSON."""
-    from gitpod.cli.files import dotenv, json_file  # which need the above
-
-    text = text.removeprefix("\ufeff")
-    is_json = text.lstrip()[:1] in ("{", "[")
-    seen: set[str] = set()
-    return [_once(line, seen) for line in (json_file.read(text) if is_json else dotenv.read(text))]
-
-
-def _once(line: Line, seen: set[str]) -> Line:
-    if isinstance(line, Invalid):
-        return line
-    if not NAME.fullmatch(line.name):
-        return Invalid(line.number, "the name must be 3 to 127 letters (A to Z), digits and underscores")
-    if line.name in seen:
-        return Invalid(line.number, "the name is taken by a line above", line.name)
-    seen.add(line.name)
-    return line
+def shown(mount: Mount) -> str:
+    """Format a mount as dotenv comments and tables have it, on one line."""
+    for kind, name in PLACES.items():
+        if name in mount:
+            where = mount[name]
+            is_plain = isinstance(where, str) and where.isprintable() and where == where.strip() and where[:1] != '"'
+            return f"{kind} {where if is_plain else json.dumps(where)}"
+    if "environment_variable" in mount:
+        return "env"
+    return "api-only" if "api_only" in mount else "unknown"

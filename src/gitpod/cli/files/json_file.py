@@ -1,7 +1,7 @@
-"""Secrets as JSON, read and written. Nothing here does I/O.
+"""Reads and writes secrets as JSON. Nothing here does I/O.
 
-An object of names and values, or a list of objects: `name`, `value`, and one of `environmentVariable` (the
-default), `filePath`, `containerRegistryBasicAuthHost` and `apiOnly`.
+The file is an object of names and values, or a list of objects with `name`, `value`, and one of
+`environmentVariable` (the default), `filePath`, `containerRegistryBasicAuthHost` and `apiOnly`.
 """
 
 import json
@@ -20,9 +20,9 @@ FIELDS = {
 
 
 def read(text: str) -> Iterator[Line]:
-    """The secrets of a file and what is wrong in it, counted from 1."""
+    """Yield the secrets of a file, and what is invalid in it. They are counted from 1."""
     try:
-        # Pairs, as a dict would lose all but the last of equal names.
+        # As pairs: a dict would keep only the last of several values with the same name.
         given = json.loads(text, object_pairs_hook=_Pairs)
     except json.JSONDecodeError as error:
         yield Invalid(error.lineno, "is not valid JSON")
@@ -38,7 +38,7 @@ def read(text: str) -> Iterator[Line]:
 
 
 class _Pairs(list[tuple[str, Any]]):
-    """An object of JSON."""
+    """The names and values of an object of JSON."""
 
 
 def _object(number: int, given: dict[str, Any]) -> Line:
@@ -48,13 +48,13 @@ def _object(number: int, given: dict[str, Any]) -> Line:
         return Invalid(number, "name and value must be strings", known)
     if given.keys() - FIELDS.keys():
         return Invalid(number, f"has a field that is none of name, value, {', '.join(FIELDS)}", known)
-    # Null and false are as if left out; what has another type the contract's rules refuse.
+    # Null and false mean that the field is not set. The contract's rules check the types of all others.
     mount = {FIELDS[each]: set_to for each, set_to in given.items() if set_to is not None and set_to is not False}
     return Entry(number, name, SecretValue(value), mount or ENV)
 
 
 def dump(entries: Iterable[Entry]) -> str:
-    """A list, each of its objects on a line of its own."""
+    """Format secrets as a list with one object on each line."""
     names = {parameter: name for name, parameter in FIELDS.items()}
     objects = (
         {"name": entry.name, "value": entry.value.reveal(), **{names[key]: each for key, each in entry.mount.items()}}

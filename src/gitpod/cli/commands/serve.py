@@ -1,0 +1,53 @@
+"""The command `serve`."""
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gitpod.cli.failures import reported
+from gitpod.cli.options import key_option, store_option
+from gitpod.cli.output import hint, inform
+
+File = click.Path(dir_okay=False, path_type=Path)
+LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@click.command()
+@store_option
+@key_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen on.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65535), help="0 takes a free port.")
+@click.option("--grpc-port", type=click.IntRange(0, 65535), help="The port for gRPC; 0 takes a free port.")
+@click.option("--tls-cert", type=File, help="The PEM file of the service's certificate.")
+@click.option("--tls-key", type=File, help="The PEM file of the certificate's key.")
+@click.option("--tls-client-ca", type=File, help="The PEM file of the authority that signs callers' certificates.")
+@click.option("--allow-origin", multiple=True, metavar="ORIGIN", help="Web pages that may call, as https://host.")
+def serve(host: str, allow_origin: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 # settings of the service
+    """Serve the store over Connect, gRPC-Web and gRPC, to callers with a token.
+
+    Tokens are made by `token create`. The token in GITPOD_API_KEY, if it is set, may do everything. If there is
+    no token at all, one is made for this run and printed.
+    """
+    from gitpod.server.serving.serve import Settings, run  # loads the server's libraries
+
+    token = os.environ.get("GITPOD_API_KEY") or None
+    served = Settings(host=host, origins=allow_origin, token=token, **options)
+    if host not in LOOPBACK and served.tls_cert is None:
+        hint("HTTP shows the token and every value to the network; put TLS in front, or use --tls-cert")
+    with reported():
+        run(served, announce=partial(_announce, is_token_set=token is not None))
+
+
+def _announce(url: str, grpc_port: int | None, new_token: str | None, *, is_token_set: bool) -> None:
+    """Print what a shell needs to reach the service. A token that the caller set is not repeated."""
+    click.echo(f"export GITPOD_BASE_URL={url}")
+    if new_token:
+        click.echo(f"export GITPOD_API_KEY={new_token}")
+    elif is_token_set:
+        click.echo("# the token is the one in GITPOD_API_KEY")
+    if grpc_port is not None:
+        click.echo(f"# gRPC has port {grpc_port}")
+    inform("serving; stop with Ctrl-C")

@@ -1,0 +1,142 @@
+"""Options that several commands share, and the arguments that commands get from them."""
+
+from collections.abc import Callable, Mapping
+from functools import wraps
+from inspect import signature
+from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import UUID
+
+import click
+
+from gitpod.cli import settings
+
+if TYPE_CHECKING:
+    from gitpod.types import SecretScope
+
+F = TypeVar("F", bound=Callable[..., Any])
+Scope = tuple[str, str]
+"""The kind of a scope, such as `project_id`, and its id."""
+
+store_option = click.option(
+    "--store",
+    required=True,
+    metavar="URL",
+    envvar="GITPOD_SECRETS_STORE",
+    show_envvar=True,
+    help="sqlite:///path/to/file.db, sqlite:// (in memory) or postgresql://user@host/database.",
+)
+key_option = click.option(
+    "--key",
+    metavar="KEY",
+    envvar="GITPOD_SECRETS_KEY",
+    show_envvar=True,
+    help="The key-encryption key: file:PATH, env:NAME or command:COMMAND. Default: file.db.key beside the file.",
+)
+yes_option = click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+
+
+def json_option(help_text: str = "Print a line of JSON for each.") -> Callable[[F], F]:
+    """Make the option `--json`: the command gets `as_json`."""
+    return click.option("--json", "as_json", is_flag=True, help=help_text)
+
+
+def gathered(gather: Callable[..., dict[str, object]], *options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Make a decorator that adds options to a command.
+
+    Args:
+        gather: takes the options as keywords, and returns the arguments that the command gets in their place.
+        options: the options, in the order of the help text.
+    """
+    names = signature(gather).parameters
+
+    def decorate(command: F) -> F:
+        @wraps(command)
+        def with_options(**given: Any) -> Any:  # noqa: ANN401 # click's arguments are of any type
+            own = {name: given.pop(name) for name in names}
+            return command(**given, **gather(**own))
+
+        decorated: Any = with_options
+        for option in reversed(options):
+            decorated = option(decorated)
+        return decorated  # type: ignore[no-any-return] # the command as before, with more options
+
+    return decorate
+
+
+def _scope_option(name: str, help_text: str) -> Callable[[F], F]:
+    return click.option(f"--{name}", type=click.UUID, metavar="ID", help=help_text)
+
+
+def _scopes(
+    *, project: UUID | None, user: UUID | None, organization: UUID | None, service_account: UUID | None
+) -> dict[str, object]:
+    given = {"project": project, "user": user, "organization": organization, "service_account": service_account}
+    return {"scopes": scopes_from(given)}
+
+
+scope_options = gathered(
+    _scopes,
+    _scope_option("project", "The project's id. Default: GITPOD_PROJECT_ID, or the configuration file's scope."),
+    _scope_option("user", "The user's id."),
+    _scope_option("organization", "The organization's id."),
+    _scope_option("service-account", "The service account's id."),
+)
+"""Options for the scope: the command gets `scopes`, a list of `Scope`."""
+
+
+def scopes_from(options: Mapping[str, object]) -> list[Scope]:
+    """Return the scopes that the options name, or else the one of the settings. The one that counts most is last."""
+    given = {name: str(options[key]) for name in settings.SCOPES if options.get(key := name.removesuffix("_id"))}
+    found = settings.load(given)
+    return [
+        (name, found[name].value) for name in sorted(settings.SCOPES, key=settings.SCOPES.__getitem__) if name in found
+    ]
+
+
+def need_scope(scopes: list[Scope]) -> None:
+    """Raise `click.UsageError` unless there is a scope."""
+    if not scopes:
+        raise click.UsageError("no scope given: use --project, --user, --organization or --service-account")
+
+
+def one_scope(scopes: list[Scope]) -> "SecretScope":
+    """Return the scope of a command that takes one. Raises `click.UsageError` unless there is exactly one."""
+    from gitpod.types import SecretScope  # loads a part of the SDK
+
+    need_scope(scopes)
+    if len(scopes) > 1:
+        raise click.UsageError("--project, --user, --organization, --service-account: one of them, not several")
+    return SecretScope(**dict(scopes))
+
+
+def _mount(
+    *, env: bool, file: str | None, registry: str | None, username: str | None, api_only: bool
+) -> dict[str, object]:
+    # An empty text, as of a variable that is not set, is a mistake; it must not become another mount.
+    if env + (file is not None) + (registry is not None) + api_only > 1:
+        raise click.UsageError("--env, --file, --registry, --api-only: one of them, not several")
+    if file == "":
+        raise click.UsageError("--file: must not be empty")
+    if bool(registry) != bool(username) or "" in (registry, username):
+        raise click.UsageError("--registry and --username belong together")
+    if username and ":" in username:
+        raise click.UsageError("--username: must not hold a colon")
+    mount: dict[str, object] = {"environment_variable": True}
+    if file:
+        mount = {"file_path": file}
+    elif registry:
+        mount = {"container_registry_basic_auth_host": registry if "://" in registry else f"https://{registry}"}
+    elif api_only:
+        mount = {"api_only": True}
+    return {"mount": mount, "prefix": f"{username}:" if username else ""}
+
+
+mount_options = gathered(
+    _mount,
+    click.option("--env", is_flag=True, help="Environments get it as an environment variable NAME. The default."),
+    click.option("--file", metavar="PATH", help="Environments get it as a file at this absolute path."),
+    click.option("--registry", metavar="HOST", help="It is the login of this container registry, https://HOST."),
+    click.option("--username", metavar="U", help="The user name at the registry; the value is the password."),
+    click.option("--api-only", is_flag=True, help="Environments do not get it; only the API reads it."),
+)
+"""Options for the mount: the command gets `mount`, a parameter of a create, and `prefix`, put before the value."""

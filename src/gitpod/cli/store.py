@@ -1,0 +1,60 @@
+"""A store for the commands of its operator, which work on it directly and not over a service."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from gitpod.cli.failures import reported
+
+if TYPE_CHECKING:
+    from gitpod.server.storage.store import Store
+
+
+@contextmanager
+def opened(url: str, *, may_be_new: bool = False) -> Generator["Store"]:
+    """Open a store for a block. A failure in the block is reported, and ends the process.
+
+    Args:
+        url: where the store is.
+        may_be_new: whether the store need not exist, or may have the schema of an older version.
+    """
+    from gitpod.server.errors import ServiceError
+    from gitpod.server.storage.database import sqlite_path  # loads the server's libraries
+    from gitpod.server.storage.store import Store
+
+    with reported():
+        if url.startswith("sqlite:"):
+            path = sqlite_path(url)
+            if path is None:
+                raise ServiceError("a store in memory ends with the command; use sqlite:///path/to/file.db")
+            if not (may_be_new or path.exists()):
+                raise ServiceError(f"there is no store at {path}")
+        store = Store(url)
+        try:
+            if not may_be_new:
+                _check_schema(store)
+            yield store
+        finally:
+            store.close()
+
+
+def _check_schema(store: "Store") -> None:
+    from gitpod.server.errors import ServiceError
+    from gitpod.server.storage.migrations.run import check_known
+
+    if not store.is_current:
+        check_known(store.revision())
+        raise ServiceError("the store is new, or its schema is not current; run gitpod-secrets migrate")
+
+
+def principal_name(number: int) -> str:
+    """Return the name of a principal in the contract's enum, in lower case; its number if it has none."""
+    from gitpod_proto.gitpod.v1.identity_pb import Principal  # loads the messages
+
+    return Principal(number).name.lower() if number in list(Principal) else str(number)
+
+
+def time_text(microseconds: int) -> str:
+    """Format a time, in microseconds since 1970, as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC).isoformat(timespec="milliseconds")
