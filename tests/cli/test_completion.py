@@ -2,14 +2,11 @@
 
 import shutil
 import socket
-import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
 from tests.support.peer import Peer, answer, free_port, stall
-from tests.support.service import TOKEN, Service
 from tests.support.shell import COMMAND, VALUE, Done, Shell, Terminal
 
 from gitpod_proto.gitpod.v1.secret_pb import ListSecretsResponse, Secret
@@ -26,13 +23,7 @@ done
 """
 
 
-@pytest.fixture
-def shell(service: Service, project: str, tmp_path: Path) -> Shell:
-    """Settings for a project that is empty."""
-    return Shell(service.url, TOKEN, project, tmp_path)
-
-
-def on_path(shell: Shell, **changes: Any) -> dict[str, str]:
+def on_path(shell: Shell, **changes: Any) -> dict[str, Any]:
     """The variables of a shell that finds the command by its name."""
     command = shell.home / "bin" / "gitpod-secrets"
     command.parent.mkdir(exist_ok=True)
@@ -44,12 +35,9 @@ def on_path(shell: Shell, **changes: Any) -> dict[str, str]:
 
 def complete(shell: Shell, *lines: str, **changes: Any) -> list[str]:
     """What bash offers at the end of each line; nothing else is said."""
-    command = ["bash", "--norc", "-c", BASH, "bash", *lines]
-    done = subprocess.run(
-        command, env=on_path(shell, **changes), capture_output=True, text=True, check=True, timeout=60
-    )
-    assert done.stderr == ""
-    return done.stdout.splitlines()
+    done = shell.run(command=["bash", "--norc", "-c", BASH, "bash", *lines], **on_path(shell, **changes))
+    assert done.err == ""
+    return done.text.splitlines()
 
 
 @pytest.fixture
@@ -109,8 +97,8 @@ def test_names_are_completed_in_fish(named: Shell) -> None:
     if shutil.which("fish") is None:
         pytest.skip("fish is not installed")
     script = "gitpod-secrets completion fish | source; complete -C 'gitpod-secrets get CAN'"
-    done = subprocess.run(["fish", "--no-config", "-c", script], env=on_path(named), capture_output=True, check=True)
-    assert done.stdout.split() == [b"CANARY_ONE", b"CANARY_TWO"]
+    done = named.run(command=["fish", "--no-config", "-c", script], **on_path(named))
+    assert done.out.split() == [b"CANARY_ONE", b"CANARY_TWO"]
 
 
 def ask(shell: Shell, *words: str, **changes: Any) -> Done:

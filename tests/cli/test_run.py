@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import sqlite3
-import subprocess
 import sys
 import uuid
 from contextlib import closing
@@ -13,8 +12,8 @@ from typing import Any
 
 import pytest
 from tests.support.peer import Peer, free_port, stall
-from tests.support.service import TOKEN, Service
-from tests.support.shell import COMMAND, VALUE, Shell, Terminal
+from tests.support.service import TOKEN
+from tests.support.shell import COMMAND, SECONDS, VALUE, Shell, Terminal
 
 from gitpod.cli.files.private_folder import write
 
@@ -49,12 +48,6 @@ COUNT_PY = [sys.executable, "-c", COUNT, *PASSED]
 MODES = pytest.mark.parametrize("mode", [[], ["--files"]], ids=["execute", "wait"])
 # macOS does not say who sent a signal.
 LESS = (sys.executable, "-c", "import signal; del signal.sigwaitinfo; from gitpod.cli import main; main()")
-
-
-@pytest.fixture
-def shell(service: Service, project: str, tmp_path: Path) -> Shell:
-    """Settings for a project that is empty, with a place for folders of its own."""
-    return Shell(service.url, TOKEN, project, tmp_path)
 
 
 @pytest.fixture
@@ -149,10 +142,8 @@ def test_the_status_is_passed_on(shell: Shell, lent: Path, mode: list[str]) -> N
     """A number, or the signal, which shells show as 128 and its number; nothing is left behind."""
     for script, code in {"exit 0": 0, "exit 7": 7, "exit 255": 255, "kill -TERM $$": -15, "kill -KILL $$": -9}.items():
         shell.run("run", *mode, "sh", "-c", script, code=code, XDG_RUNTIME_DIR=str(lent))
-    line = " ".join(f"'{part}'" for part in (*COMMAND, "run", *mode))
-    script = f"{line} sh -c 'kill -SEGV $$'; echo $?"
-    done = subprocess.run(["bash", "-c", script], env=shell.environment(), capture_output=True, check=False)
-    assert done.stdout == b"139\n"
+    script = f""""$@" run {" ".join(mode)} sh -c 'kill -SEGV $$'; echo $?"""
+    assert shell.script(script, interpreter="bash", XDG_RUNTIME_DIR=str(lent)).out == b"139\n"
     assert list(lent.iterdir()) == []
 
 
@@ -225,7 +216,7 @@ def test_signals_are_passed_on(shell: Shell, lent: Path, mode: list[str], comman
     for name in PASSED:
         process.send_signal(getattr(signal, name))
         assert process.stdout.readline() == f"{name} 1\n".encode()
-    assert process.communicate(timeout=30) == (b"", b"")
+    assert process.communicate(timeout=SECONDS) == (b"", b"")
     assert process.returncode == len(PASSED)
     assert list(lent.iterdir()) == []
 
@@ -237,7 +228,7 @@ def test_an_interrupt_ends_the_reading(shell: Shell, lent: Path, mode: list[str]
     process = shell.start("run", *mode, "true", GITPOD_BASE_URL=peer.url, XDG_RUNTIME_DIR=str(lent))
     peer.wait()
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    out, err = process.communicate(timeout=SECONDS)
     assert (process.returncode, out, err.strip()) == (130, b"", b"")
     assert list(lent.iterdir()) == []
     peer.close()
@@ -289,6 +280,6 @@ def test_a_command_that_stops_itself_stops_the_job(shell: Shell, lent: Path) -> 
     [child] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     os.kill(int(child), signal.SIGCONT)
     process.send_signal(signal.SIGCONT)
-    assert process.communicate(timeout=30) == (b"on\n", b"")
+    assert process.communicate(timeout=SECONDS) == (b"on\n", b"")
     assert process.returncode == 0
     assert list(lent.iterdir()) == []

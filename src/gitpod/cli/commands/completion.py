@@ -22,10 +22,11 @@ TIMEOUT = 1.0
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
-    """Print the script by which a shell completes commands, options and names of secrets.
+    """Print a script that makes a shell complete commands.
 
-    For bash, put `source <(gitpod-secrets completion bash)` in ~/.bashrc. For zsh, put the same line with zsh
-    in ~/.zshrc, after compinit. For fish, put `gitpod-secrets completion fish | source` in config.fish.
+    It completes options and names of secrets, too. For bash, put `source <(gitpod-secrets completion bash)` in
+    ~/.bashrc. For zsh, put the same line with zsh in ~/.zshrc, after compinit. For fish, put `gitpod-secrets
+    completion fish | source` in config.fish.
     """
     from click.shell_completion import get_completion_class
 

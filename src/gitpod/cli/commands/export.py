@@ -37,11 +37,11 @@ if TYPE_CHECKING:
 )
 @click.option("--reveal", is_flag=True, help="Print the values even to a terminal.")
 def export(scopes: list[Scope], format_: str, output: Path | None, *, reveal: bool) -> None:
-    """Print the secrets of one or more scopes with their values: all of them, or none.
+    """Print secrets with their values: all of them, or none.
 
-    If several scopes have a secret of the same name, the user's or service account's is printed, else the
-    project's, else the organization's. A secret that no shell can have as a variable, such as one whose name
-    begins with a digit, is a comment in dotenv, which import reads.
+    Takes one or more scopes. If several scopes have a secret of the same name, the user's or service account's is
+    printed, else the project's, else the organization's. A secret that no shell can have as a variable, such as
+    one whose name begins with a digit, is a comment in dotenv, which import reads.
     """
     if output is None and sys.stdout.isatty() and not reveal:
         raise fail("the values would be shown on the terminal", USAGE, "add --reveal, or --output FILE, or use a pipe")

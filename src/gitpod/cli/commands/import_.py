@@ -43,11 +43,17 @@ def import_(
     prune: bool,
     as_json: bool,
 ) -> None:
-    """Store the secrets of FILE (dotenv or JSON; - for standard input).
+    r"""Store the secrets of a file.
 
-    Shows a plan first and asks. A line that fails stops no other. If some failed, run the command again: it does
-    what is left. In dotenv, a comment in the line above a secret is its mount: "# mount: file /abs/path",
-    "# mount: registry https://host", "# mount: api-only" or "# mount: env".
+    FILE is dotenv or JSON; - is standard input. Shows a plan first and asks. A line that fails stops no other. If
+    some failed, run the command again: it does what is left. In dotenv, a comment in the line above a secret is
+    its mount:
+
+    \b
+      # mount: env (the default)
+      # mount: file /absolute/path
+      # mount: registry https://host
+      # mount: api-only
     """
     one_scope(scopes)
     if not (yes or dry_run) and (file == "-" or not sys.stdin.isatty()):

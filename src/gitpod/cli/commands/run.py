@@ -2,6 +2,7 @@
 
 import os
 import signal
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -31,13 +32,14 @@ def _complete_file(_context: click.Context, _parameter: click.Parameter, incompl
 @click.option("--files", is_flag=True, help="Write secrets that are files, too; their variables hold the paths.")
 @click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED, shell_complete=_complete_file)
 def run(scopes: list[Scope], command: tuple[str, ...], *, files: bool) -> None:
-    """Run a command with the secrets of one or more scopes in its environment.
+    """Run a command with secrets in its environment.
 
-    Put -- before the command. Secrets that are environment variables are set by their names. If several scopes
-    have a secret of the same name or path, the user's or service account's is used, else the project's, else the
-    organization's. With --files, secrets that are files are written to FOLDER/their/path, where only you can
-    read them, and the variable of the secret's name holds that path. FOLDER is in memory where the system has
-    such a place, and is removed when the command ends. Registry logins and api-only secrets are left out.
+    Takes one or more scopes. Put -- before the command. Secrets that are environment variables are set by their
+    names. If several scopes have a secret of the same name or path, the user's or service account's is used,
+    else the project's, else the organization's. With --files, secrets that are files are written to
+    FOLDER/their/path, where only you can read them, and the variable of the secret's name holds that path.
+    FOLDER is in memory where the system has such a place, and is removed when the command ends. Registry logins
+    and api-only secrets are left out.
 
     Nothing is started unless every value was read. The command is found by your PATH. It gets your environment
     without GITPOD_API_KEY and without what opens an embedded store, and every signal that is sent to
@@ -49,17 +51,13 @@ def run(scopes: list[Scope], command: tuple[str, ...], *, files: bool) -> None:
     need_scope(scopes)
     folder = None
     if files:
-        from gitpod.cli.files import private_folder  # only for --files
+        from gitpod.cli.files import private_folder  # cannot be loaded on Windows
 
         # Forks; from here on this is the child, which becomes the command.
         folder = private_folder.make()
     with connected() as client:
         values = _values(client, _chosen(client, scopes, files=files))
-    variables = {secret.name: value for secret, value in values}
-    for secret, value in values:
-        if folder and secret.file_path:
-            variables[secret.name] = str(private_folder.write(folder, secret.name, secret.file_path, value))
-    _execute(command, variables)
+    _execute(command, {secret.name: _variable(secret, value, folder) for secret, value in values})
 
 
 def _chosen(client: "Gitpod", scopes: list[Scope], *, files: bool) -> "list[Secret]":
@@ -90,6 +88,15 @@ def _values(client: "Gitpod", secrets: "list[Secret]") -> "list[tuple[Secret, st
             raise fail(f"{secret.name}: holds a NUL character, which no environment can carry", USAGE)
         values.append((secret, read.reveal()))
     return values
+
+
+def _variable(secret: "Secret", value: str, folder: Path | None) -> str:
+    """Return what the variable of a secret holds: the value, or the path of the file that it is written to."""
+    if not (folder and secret.file_path):
+        return value
+    from gitpod.cli.files import private_folder  # cannot be loaded on Windows
+
+    return str(private_folder.write(folder, secret.name, secret.file_path, value))
 
 
 def _execute(command: tuple[str, ...], variables: dict[str, str]) -> NoReturn:

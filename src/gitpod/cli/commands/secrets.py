@@ -49,7 +49,7 @@ def create(*, as_json: bool, **given: Any) -> None:  # noqa: ANN401 # what `_par
 @click.option("--replace", is_flag=True, help="If the mount differs, delete the secret and create it again.")
 @secret_json_option
 def put(*, replace: bool, as_json: bool, **given: Any) -> None:  # noqa: ANN401 # what `_params` takes
-    """Store a secret, or update its value if the name exists in its scope."""
+    """Store a secret, or update its value if it exists."""
     params = _params(**given)
     with connected() as client:
         done = client.secrets.put(replace=replace, **params)

@@ -26,10 +26,10 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @click.option("--tls-client-ca", type=File, help="The PEM file of the authority that signs callers' certificates.")
 @click.option("--allow-origin", multiple=True, metavar="ORIGIN", help="Web pages that may call, as https://host.")
 def serve(host: str, allow_origin: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 # settings of the service
-    """Serve the store over Connect, gRPC-Web and gRPC, to callers with a token.
+    """Serve a store to callers with a token.
 
-    Tokens are made by `token create`. The token in GITPOD_API_KEY, if it is set, may do everything. If there is
-    no token at all, one is made for this run and printed.
+    The protocols are Connect, gRPC-Web and gRPC. Tokens are made by `token create`. The token in GITPOD_API_KEY, if
+    it is set, may do everything. If there is no token at all, one is made for this run and printed.
     """
     from gitpod.server.serving.serve import Settings, run  # loads the server's libraries
 

@@ -29,13 +29,25 @@ def migrate(store: str) -> None:
 @click.command()
 @store_option
 @click.option("--secret", type=click.UUID, help="Only records of this secret.")
-@click.option("--since", type=click.DateTime(TIMES), help="Only records from this time on; UTC without an offset.")
 @click.option(
-    "--limit", default=100, show_default=True, type=click.IntRange(1, 1_000_000), help="Only the newest records."
+    "--since",
+    type=click.DateTime(TIMES),
+    metavar="TIME",
+    help="Only records from this time on: 2026-01-31, or 2026-01-31T12:00:00, in UTC or with an offset.",
+)
+@click.option(
+    "--limit",
+    default=100,
+    show_default=True,
+    type=click.IntRange(1, 1_000_000),
+    help="The most records to show; the newest are shown.",
 )
 @json_option()
 def audit(store: str, secret: UUID | None, since: datetime | None, limit: int, *, as_json: bool) -> None:
-    """Show who changed or read what: every change, every value that was read, and every refusal."""
+    """Show who changed or read which secret.
+
+    There is a record of every change, of every value that was read, and of every refusal.
+    """
     start = int((since if since.tzinfo else since.replace(tzinfo=UTC)).timestamp() * 1_000_000) if since else 0
     with opened(store) as each:
         found = each.audit(secret_id=str(secret) if secret else None, since=start, limit=limit)

@@ -1,0 +1,99 @@
+"""How the command fails: its exit statuses, what it says, and what it never shows."""
+
+import subprocess
+import uuid
+from pathlib import Path
+
+import pytest
+from tests.support.peer import Peer, answer, free_port, hang_up
+from tests.support.service import TOKEN, Service
+from tests.support.shell import COMMAND, VALUE, Shell
+
+
+def role_token(service: Service, role: str, project: str) -> str:
+    """A token of a role in a project."""
+    made = ["token", "create", "--store", f"sqlite:///{service.path}", "--role", role, "--project", project]
+    return subprocess.run([*COMMAND, *made], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def test_who_may_not_is_told(shell: Shell, service: Service) -> None:
+    """By status 3, with what to do; no token is shown."""
+    shell.put("NAME")
+    reader = role_token(service, "environment", shell.project)
+    assert shell.run("get", "NAME", GITPOD_API_KEY=reader).out == VALUE.encode()
+    for arguments, token, hint in (
+        (["put", "NAME"], reader, "use a token whose role and projects allow it"),
+        (["list"], "a-wrong-token-for-tests", "set GITPOD_API_KEY to a token that the service knows"),
+        (["list"], "", "set GITPOD_API_KEY, or api_key in the configuration file"),
+    ):
+        err = shell.run(*arguments, stdin=VALUE, code=3, GITPOD_API_KEY=token).err
+        error, told = err.splitlines()
+        assert error.startswith("gitpod-secrets: error: ")
+        assert told == f"gitpod-secrets: hint: {hint}"
+        assert not token or token not in err
+
+
+def test_what_is_not_there_and_what_is(shell: Shell) -> None:
+    """Have statuses of their own."""
+    shell.put("NAME")
+    assert "hint: gitpod-secrets list shows the secrets" in shell.run("get", str(uuid.uuid4()), code=4).err
+    assert "error: there is no secret NO_NAME" in shell.run("get", "NO_NAME", code=4).err
+    assert "hint: put updates the value" in shell.run("create", "NAME", stdin=VALUE, code=5).err
+
+
+def test_a_service_that_cannot_be_reached(shell: Shell) -> None:
+    """Has status 6; where the outcome is not known, the hint says how to settle it."""
+    nobody = f"http://127.0.0.1:{free_port()}"
+    assert "hint: gitpod-secrets config shows" in shell.run("list", code=6, GITPOD_BASE_URL=nobody).err
+    peer = Peer(hang_up)
+    assert (
+        "hint: run it again with put" in shell.run("create", "NAME", stdin=VALUE, code=6, GITPOD_BASE_URL=peer.url).err
+    )
+    assert VALUE.encode() in peer.requests[0]
+    peer.close()
+
+
+QUOTING = {
+    "refused": (answer(400, f'{{"code": "invalid_argument", "message": "{VALUE} {TOKEN}"}}'.encode()), 2),
+    "garbled": (answer(200, VALUE.encode(), content_type="application/proto"), 6),
+    "broken": (hang_up, 6),
+}
+
+
+@pytest.mark.parametrize("fault", QUOTING)
+def test_debug_shows_where_and_no_value(shell: Shell, fault: str) -> None:
+    """Whatever the service quotes."""
+    script, code = QUOTING[fault]
+    peer = Peer(script)
+    process = shell.start("--debug", "create", "NAME", GITPOD_BASE_URL=peer.url)
+    out, err = process.communicate(VALUE.encode(), timeout=60)
+    peer.close()
+    assert (process.returncode, out) == (code, b"")
+    assert b"File " in err
+    assert VALUE.encode() not in err
+    assert TOKEN.encode() not in err
+
+
+def test_streams_that_do_not_take_it(shell: Shell) -> None:
+    """A full disk and a closed output are failures, in a line or without; a reader that left is none to tell."""
+    shell.put("NAME")
+    scripts = {
+        '"$@" get NAME >/dev/full': 1,
+        '"$@" get NAME >&-': 2,
+        '"$@" create OTHER <&-': 2,
+        'false | "$@" create OTHER': 2,
+    }
+    for script, code in scripts.items():
+        shell.script(script, code)
+
+
+def test_the_value_is_in_no_argument_list_and_no_log(shell: Shell, service: Service) -> None:
+    """While the command runs, and after."""
+    process = shell.start("--debug", "put", "NAME")
+    assert process.stdin
+    process.stdin.write(VALUE.encode())
+    process.stdin.flush()
+    shown = Path(f"/proc/{process.pid}/cmdline").read_bytes()
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == 0
+    assert VALUE.encode() not in shown + out + err + service.log.read_bytes()

@@ -1,0 +1,227 @@
+"""`gitpod-secrets import`, as a process against a service on a socket."""
+
+import json
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.peer import free_port
+from tests.support.service import TOKEN, Service, serve
+from tests.support.shell import SECONDS, VALUE, Shell
+
+FILE = f"ONE={VALUE}\n# mount: file /etc/two\nTWO='{VALUE}\n\"'\n# mount: api-only\n3RD=''\n"
+
+
+@pytest.fixture
+def shell(shell: Shell) -> Shell:
+    """The command, which logs every call."""
+    shell.variables["GITPOD_LOG"] = "debug"
+    return shell
+
+
+def imported(shell: Shell, text: str, *arguments: str, code: int = 0) -> list[tuple[str | None, str, str]]:
+    """Name, action and outcome of every line of an import."""
+    done = shell.run("import", "-", "--json", *(arguments or ("--yes",)), stdin=text, code=code)
+    return [(item["name"], item["action"], item["outcome"]) for item in done.items]
+
+
+def test_a_file_is_stored_and_exported_again(shell: Shell) -> None:
+    """In every mount; a second time there is nothing to do."""
+    created = [("ONE", "create", "created"), ("TWO", "create", "created"), ("3RD", "create", "created")]
+    assert imported(shell, FILE) == created
+    assert imported(shell, FILE) == [(name, "unchanged", "unchanged") for name, _, _ in created]
+    exported = shell.run("export").text
+    assert exported == (
+        f"# mount: api-only\n# gitpod-secret: 3RD \"\"\nONE='{VALUE}'\n# mount: file /etc/two\nTWO='{VALUE}\n\"'\n"
+    )
+    assert {action for _, action, _ in imported(shell, exported)} == {"unchanged"}
+    as_json = shell.run("export", "--format", "json").text
+    assert {"name": "TWO", "value": f'{VALUE}\n"', "filePath": "/etc/two"} in json.loads(as_json)
+    assert {action for _, action, _ in imported(shell, as_json)} == {"unchanged"}
+
+
+def test_every_kind_of_line_is_planned_and_reported(shell: Shell) -> None:
+    """A bad one stops no other, and its rule is told."""
+    imported(shell, FILE)
+    text = f"ONE=\nTWO=b\n3RD=c\nNEW={VALUE}\nNEW=x\n{VALUE}\n# mount: file etc\nKEY={VALUE}\nEMPTY=\n"
+    done = shell.run("import", "-", "--yes", stdin=text, code=1)
+    assert [row[:4] for row in done.rows] == [
+        ["1", "ONE", "invalid", "failed"],
+        ["2", "TWO", "conflict", "failed"],
+        ["3", "3RD", "conflict", "failed"],
+        ["4", "NEW", "create", "created"],
+        ["5", "NEW", "invalid", "failed"],
+        ["6", "-", "invalid", "failed"],
+        ["8", "KEY", "invalid", "failed"],
+        ["9", "EMPTY", "create", "created"],
+    ]
+    assert "at least 1 character" in done.rows[0][4]
+    assert "exists with the mount file /etc/two" in done.rows[1][4]
+    assert "plan: 4 invalid, 2 conflict, 2 create" in done.err
+    assert "error: 6 of 8 were not done" in done.err
+
+
+def test_a_mount_is_replaced_only_when_asked(shell: Shell) -> None:
+    """The plan says so, and the value may stay what it is."""
+    imported(shell, FILE)
+    assert imported(shell, "TWO=", "--yes", "--replace", code=1) == [("TWO", "invalid", "failed")]
+    assert imported(shell, f"TWO={VALUE}", "--yes", "--replace") == [("TWO", "replace", "replaced")]
+    assert imported(shell, "TWO=other") == [("TWO", "update", "updated")]
+
+
+def test_a_dry_run_does_nothing(shell: Shell) -> None:
+    """It prints the plan, and says by its status whether all of it can be."""
+    done = shell.run("import", "-", "--dry-run", stdin=FILE)
+    assert done.text.splitlines()[1] == "3\tTWO\tcreate\tfile /etc/two\t"
+    assert imported(shell, "ONE=a", "--dry-run") == [("ONE", "create", "planned")]
+    shell.run("import", "-", "--dry-run", stdin="ONE", code=1)
+    assert shell.stored() == {}
+
+
+def test_a_line_break_of_windows_is_kept_with_a_warning(shell: Shell) -> None:
+    """In a value, which is told by its line; at the end of a line it is none of the value."""
+    done = shell.run("import", "-", "--yes", stdin=f"\ufeffONE={VALUE}\r\nTWO='{VALUE}\r\n'\r\n")
+    assert "warning: line 2: the value holds CRLF line breaks; they are kept" in done.err
+    assert shell.run("export").text == f"ONE='{VALUE}'\nTWO='{VALUE}\r\n'\n"
+
+
+def test_prune_deletes_what_the_file_does_not_name(shell: Shell) -> None:
+    """Listed in the plan, and only for a file that can be read as a whole."""
+    imported(shell, FILE)
+    for text in ("ONE=a\nTWO", "", "# nothing\n"):
+        shell.run("import", "-", "--yes", "--prune", stdin=text, code=2)
+    expected = [("ONE", "update", "updated"), ("3RD", "delete", "deleted"), ("TWO", "delete", "deleted")]
+    planned = [(name, action, "planned") for name, action, _ in expected]
+    assert imported(shell, "ONE=a", "--dry-run", "--prune") == planned
+    assert imported(shell, "ONE=a", "--yes", "--prune") == expected
+    assert shell.stored() == {"ONE": "a"}
+
+
+def test_nothing_is_pruned_when_a_line_failed(shell: Shell) -> None:
+    """The secret that is left out may be the one that the line was to have by a new name."""
+    imported(shell, FILE)
+    assert imported(shell, "# mount: env\nTWO=a\n3RD=b\nFOUR=c", "--yes", "--prune", code=1) == [
+        ("TWO", "conflict", "failed"),
+        ("3RD", "conflict", "failed"),
+        ("FOUR", "create", "created"),
+        ("ONE", "delete", "skipped"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["-"], "there is no terminal to ask for confirmation"),
+        (["missing.env", "--yes"], "FILE: No such file"),
+        (["/bin/true", "--yes"], "FILE: is not text in UTF-8"),
+        (["/dev/zero", "--yes"], "FILE: is larger than 67108864 bytes"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_told(shell: Shell, arguments: list[str], message: str) -> None:
+    """Before anything is done."""
+    done = shell.run("import", *arguments, stdin=FILE, code=2)
+    assert done.out == b""
+    assert message in done.err
+
+
+@pytest.mark.parametrize("command", [["import", "-", "--yes"], ["export"]])
+def test_a_service_that_is_not_there_or_turns_away(shell: Shell, command: list[str]) -> None:
+    """By their exit status."""
+    shell.run(*command, stdin=FILE, code=6, GITPOD_BASE_URL=f"http://127.0.0.1:{free_port()}")
+    done = shell.run(*command, stdin=FILE, code=2, GITPOD_BASE_URL="sqlite://", GITPOD_PROJECT_ID="")
+    assert "no scope given: use --project" in done.err
+
+
+def test_a_token_that_is_not_known_is_turned_away(shell: Shell) -> None:
+    """With the status for it."""
+    shell.run("import", "-", "--yes", stdin=FILE, code=3, GITPOD_API_KEY="another")
+
+
+def test_a_terminal_is_asked(shell: Shell, tmp_path: Path) -> None:
+    """After the plan; what is stored shows as a bar, and no value shows at all."""
+    (tmp_path / "secrets.env").write_text(FILE)
+    for answer, code, shown in (("n\n", 1, ["nothing was changed"]), ("y\n", 0, ["3/3", "━", "OUTCOME", "created"])):
+        assert shell.stored() == {}
+        terminal = shell.on_terminal("import", str(tmp_path / "secrets.env"))
+        terminal.expect("Do it? [y/N]")
+        assert all(text in terminal.past for text in ("ACTION", "create", "file /etc/two", "plan: 3 create"))
+        assert VALUE not in terminal.past
+        terminal.type(answer)
+        end = terminal.end(code)
+        assert all(text in end for text in shown)
+        assert VALUE not in end
+    assert len(shell.stored()) == 3
+
+
+class Running:
+    """An import of a file on its way, some of which is stored."""
+
+    def __init__(self, shell: Shell, file: Path) -> None:
+        self.process = shell.start("import", str(file), "--yes")
+        scope: Any = {"scope": {"project_id": shell.project}}
+        with shell.client() as client:
+            while len(client.secrets.list(filter=scope, page_size=100).secrets) < 99:
+                assert self.process.poll() is None
+
+    def end(self, code: int) -> tuple[str, str]:
+        """Wait for its exit status, and return what it printed on either stream, in which no value is."""
+        out, err = (each.decode() for each in self.process.communicate(timeout=SECONDS))
+        assert self.process.returncode == code, err
+        assert VALUE not in out + err
+        assert "Traceback" not in err
+        return out, err
+
+
+@pytest.fixture
+def thousand(tmp_path: Path) -> Path:
+    """A file of a thousand secrets."""
+    file = tmp_path / "secrets.env"
+    file.write_text("".join(f"NAME_{number:04}='{VALUE} {number}'\n" for number in range(1000)))
+    return file
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Service]:
+    """A service that a test may kill."""
+    service = serve(tmp_path / "s.db")
+    try:
+        yield service
+    finally:
+        service.process.kill()
+        service.process.communicate()
+
+
+def test_a_service_that_goes_and_comes_back_costs_time_alone(served: Service, project: str, thousand: Path) -> None:
+    """It is killed in the middle, and started anew; the import does not fail."""
+    shell = Shell(served.url, TOKEN, project, thousand.parent)
+    running = Running(shell, thousand)
+    served.stop(signal.SIGKILL)
+    again = serve(served.path, port=int(served.url.rpartition(":")[2]))
+    try:
+        out, _ = running.end(0)
+        assert len(out.splitlines()) == 1000
+        assert shell.run("export").text == thousand.read_text()
+        assert again.stop() == 0
+    finally:
+        again.process.kill()
+
+
+def test_a_thousand_secrets_in_one_go(shell: Shell, thousand: Path) -> None:
+    """And out again, to what they were; one more run has nothing to do."""
+    done = shell.run("import", str(thousand), "--yes")
+    assert done.text.count("\tcreated\t") == 1000
+    assert shell.run("export").text == thousand.read_text()
+    assert "1000 unchanged" in shell.run("import", str(thousand), "--dry-run").err
+
+
+def test_an_interrupt_leaves_the_rest_to_another_run(shell: Shell, thousand: Path) -> None:
+    """At once, with the exit status for it and a word about what to do."""
+    running = Running(shell, thousand)
+    running.process.send_signal(signal.SIGINT)
+    out, err = running.end(130)
+    assert out == ""
+    assert "what was stored stays" in err
+    assert {row[3] for row in shell.run("import", str(thousand), "--yes").rows} == {"created", "unchanged"}
+    assert shell.run("export").text == thousand.read_text()

@@ -1,0 +1,73 @@
+"""Settings from the environment and the configuration file, and what `config` shows of them."""
+
+import uuid
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.support.service import TOKEN
+from tests.support.shell import VALUE, Shell
+
+
+def write_config(shell: Shell, text: str, mode: int = 0o600) -> Path:
+    """Make the configuration file."""
+    file = shell.home / ".config" / "gitpod-secrets" / "config.toml"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+    file.chmod(mode)
+    return file
+
+
+def test_settings_come_from_the_environment_then_from_the_file(shell: Shell) -> None:
+    """And `config` says which is from where, with the token masked."""
+    user = str(uuid.uuid4())
+    file = write_config(shell, f'base_url = "{shell.url}"\napi_key = "{TOKEN}"\nuser_id = "{user}"\n')
+    none: dict[str, Any] = {"GITPOD_BASE_URL": "", "GITPOD_API_KEY": "", "GITPOD_PROJECT_ID": ""}
+    shell.run("put", "OF_FILE", stdin=VALUE, **none)
+    assert shell.run("list", "--json", **none).items[0]["scope"] == {"userId": user}
+    done = shell.run("config", **none)
+    assert done.rows == [
+        ["base_url", shell.url, str(file)],
+        ["api_key", "…", str(file)],
+        ["user_id", user, str(file)],
+    ]
+    assert done.err == f"gitpod-secrets: the configuration file is {file}\n"
+    rows = {row[0]: row[1:] for row in shell.run("config", GITPOD_API_KEY="another-token-of-tests").rows}
+    assert rows == {
+        "base_url": [shell.url, "GITPOD_BASE_URL"],
+        "api_key": ["…ests", "GITPOD_API_KEY"],
+        "project_id": [shell.project, "GITPOD_PROJECT_ID"],
+    }
+
+
+def test_without_settings_the_service_is_the_hosted_one(shell: Shell) -> None:
+    """As `config` says; a password in a URL is masked."""
+    done = shell.run("config", GITPOD_BASE_URL="", GITPOD_API_KEY="", GITPOD_PROJECT_ID="")
+    assert done.rows == [["base_url", "https://app.ona.com/api", "default"]]
+    shown = shell.run("config", GITPOD_BASE_URL=f"postgresql://me:{VALUE}@host/db")
+    assert shown.rows[0][1] == "postgresql://…@host/db"
+    assert VALUE.encode() not in shown.out
+
+
+BAD_FILES = {
+    "open to others": (f'api_key = "{VALUE}"', "holds a token, and is open to other users; chmod 600 it"),
+    "unknown": ('token = "x"', "token: is not a setting; those are base_url, api_key"),
+    "not TOML": (f"api_key = {VALUE}", "is not valid TOML"),
+    "no string": ("base_url = 3", "base_url: must be a string"),
+    "two scopes": ('project_id = "x"\nuser_id = "x"', "must have one of project_id, user_id"),
+}
+
+
+@pytest.mark.parametrize("which", BAD_FILES)
+def test_a_file_that_is_wrong_is_refused(shell: Shell, which: str) -> None:
+    """By every command that needs it."""
+    text, message = BAD_FILES[which]
+    file = write_config(shell, text, 0o640 if which == "open to others" else 0o600)
+    for done in shell.each(["config"], ["list"], code=2):
+        assert f"gitpod-secrets: error: {file}: {message}" in done.err
+
+
+def test_a_file_that_is_named_must_be_there(shell: Shell) -> None:
+    """The default one need not be."""
+    assert "GITPOD_CONFIG: there is no file /nowhere" in shell.run("config", code=2, GITPOD_CONFIG="/nowhere").err
+    shell.run("config", GITPOD_CONFIG="")
