@@ -100,7 +100,6 @@ class CircuitBreaker:
 
 def read_values(client: "Gitpod", ids: Sequence[str], workers: int = WORKERS) -> "list[SecretValue | Failure]":
     """Return the value of each secret, or why it cannot be read."""
-    client = client.with_options(max_retries=MAX_RETRIES)
     breaker = CircuitBreaker(workers)
     return map_concurrently(lambda each: breaker.call(lambda: client.secrets.get_value(secret_id=each)), ids, workers)
 

@@ -62,13 +62,14 @@ def export(scopes: list[Scope], format_: str, output: Path | None, *, reveal: bo
 
 def _entries(client: "Gitpod", secrets: "list[Secret]") -> "list[Entry]":
     """Read the values. Ends the process when one cannot be read: an incomplete file would look like a complete one."""
-    from gitpod.cli.bulk import exit_status, read_values
+    from gitpod.cli.bulk import MAX_RETRIES, exit_status, read_values
     from gitpod.cli.files.entries import Entry
     from gitpod.cli.plan import mount_of
 
     entries: list[Entry] = []
     failures: list[Failure] = []
-    values = read_values(client, [secret.id for secret in secrets])
+    patient = client.with_options(max_retries=MAX_RETRIES)
+    values = read_values(patient, [secret.id for secret in secrets])
     for number, (secret, value) in enumerate(zip(secrets, values, strict=True), 1):
         mount = mount_of(secret)
         read = value if mount else Failure("has a mount that this version does not know", SOME_FAILED)
