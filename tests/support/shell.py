@@ -32,7 +32,7 @@ _started: list["subprocess.Popen[bytes]"] = []
 
 def start(command: Sequence[str], **options: Any) -> "subprocess.Popen[bytes]":
     """Start a process in a session of its own, which `kill_all` ends with everything in it."""
-    process: subprocess.Popen[bytes] = subprocess.Popen(command, start_new_session=True, **options)
+    process = subprocess.Popen[bytes](command, start_new_session=True, **options)
     _started.append(process)
     return process
 
