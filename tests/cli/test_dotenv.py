@@ -5,6 +5,7 @@ import re
 import subprocess
 from io import StringIO
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 from dotenv import dotenv_values
@@ -12,10 +13,11 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from tests.support.service import ROOT
 
-from gitpod import SecretValue
+from gitpod import InvalidRequestError, SecretValue
+from gitpod._messages.requests import create_request
 from gitpod.cli.files import dotenv, json_file
 from gitpod.cli.files.dotenv import BAD_MOUNT, MISPLACED, NOT_CLOSED
-from gitpod.cli.files.entries import Entry, Invalid, Line
+from gitpod.cli.files.entries import NAME, Entry, Invalid, Line
 from gitpod.cli.files.load import load
 
 CANARY = "canary-value-2c9e"
@@ -206,3 +208,15 @@ def test_the_documented_files_are_read() -> None:
 
 def names_of(lines: list[Line]) -> list[str]:
     return [line.name for line in lines]
+
+
+@quick
+@given(name=st.text(alphabet="aZ09_-. é\n", max_size=5) | st.sampled_from(["A" * 127, "A" * 128, "", "AB", "ABC"]))
+def test_a_name_is_what_the_contract_accepts(name: str) -> None:
+    """The command's pattern and the contract's rules agree."""
+    try:
+        create_request({"name": name, "value": "a", "api_only": True, "scope": {"project_id": str(UUID(int=1))}})
+    except InvalidRequestError:
+        assert not NAME.fullmatch(name)
+    else:
+        assert NAME.fullmatch(name)

@@ -53,12 +53,8 @@ USAGE = {
     "no user": (["put", "NAME", "--registry", "https://r.example.com"], "--registry and --username belong together"),
     "an empty user": (["put", "NAME", "--registry", "https://r.example.com", "--username", ""], "belong together"),
     "a colon": (["put", "NAME", "--registry", "https://r.example.com", "--username", "a:b"], "must not hold a colon"),
-    "no such scope": (["list", "--project", "mine"], "is not a valid UUID"),
+    "no such scope": (["list", "--project", VALUE], "'--project': is not a valid UUID"),
     "a short name": (["put", "N"], "name: must"),
-    "an argument as the value": (
-        ["put", "NAME", VALUE],
-        "too many arguments: a secret's value is never given as an argument",
-    ),
     "an option for the value": (["put", "NAME", f"--value={VALUE}"], "No such option"),
     "two sources": (["put", "NAME", "--value-file", "x", "--from-env", "X"], "one of them, not both"),
     "no file": (["put", "NAME", "--value-file", "/nowhere"], "--value-file: No such file"),
@@ -77,6 +73,14 @@ def test_what_is_called_wrongly_is_said(shell: Shell) -> None:
         assert done.err.startswith("gitpod-secrets: error: ")
         assert done.out == b""
     assert shell.stored() == {}
+
+
+@pytest.mark.parametrize("before", [["put", "NAME"], ["create", "NAME"], ["update", "NAME"], ["get", "NAME"], ["list"]])
+def test_a_value_is_never_an_argument(shell: Shell, before: list[str]) -> None:
+    """One or several are refused, and not repeated."""
+    for given in ([VALUE], [VALUE, "--trim", VALUE] if before[0] in ("put", "create", "update") else [VALUE, VALUE]):
+        error = shell.run(*before, *given, code=2).err.splitlines()[0]
+        assert error == "gitpod-secrets: error: too many arguments: a secret's value is never given as an argument"
 
 
 NO_SCOPE = "no scope given: use --project, --user, --organization or --service-account"

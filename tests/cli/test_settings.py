@@ -40,6 +40,19 @@ def test_settings_come_from_the_environment_then_from_the_file(shell: Shell) -> 
     }
 
 
+@pytest.mark.parametrize("scope", ["project", "user", "organization", "service-account"])
+def test_an_option_overrides_the_environment_and_that_the_file(shell: Shell, scope: str) -> None:
+    """A scope overrides the scopes of every kind below it."""
+    option, file = str(uuid.uuid4()), str(uuid.uuid4())
+    shell.put("OF_OPTION", scope={f"{scope.replace('-', '_')}_id": option})
+    shell.put("OF_FILE", scope={"organization_id": file})
+    shell.put("OF_ENVIRONMENT")
+    write_config(shell, f'organization_id = "{file}"\nbase_url = "http://127.0.0.1:1"\n')
+    assert [row[0] for row in shell.run("list", f"--{scope}", option).rows] == ["OF_OPTION"]
+    assert [row[0] for row in shell.run("list").rows] == ["OF_ENVIRONMENT"]
+    assert [row[0] for row in shell.run("list", GITPOD_PROJECT_ID="").rows] == ["OF_FILE"]
+
+
 def test_without_settings_the_service_is_the_hosted_one(shell: Shell) -> None:
     """As `config` says; a password in a URL is masked."""
     done = shell.run("config", GITPOD_BASE_URL="", GITPOD_API_KEY="", GITPOD_PROJECT_ID="")

@@ -17,6 +17,20 @@ F = TypeVar("F", bound=Callable[..., Any])
 Scope = tuple[str, str]
 """The kind of a scope, such as `project_id`, and its id."""
 
+
+class _Id(click.types.UUIDParameterType):
+    """A UUID. Unlike click's own type, its error does not repeat what was given, which may be a token or a value."""
+
+    def convert(self, value: str | UUID, param: click.Parameter | None, ctx: click.Context | None) -> UUID:
+        """Convert the text of an argument."""
+        try:
+            return value if isinstance(value, UUID) else UUID(value)
+        except ValueError:
+            self.fail("is not a valid UUID", param, ctx)
+
+
+ID = _Id()
+
 store_option = click.option(
     "--store",
     required=True,
@@ -64,7 +78,7 @@ def gathered(gather: Callable[..., dict[str, object]], *options: Callable[[Any],
 
 
 def _scope_option(name: str, help_text: str) -> Callable[[F], F]:
-    return click.option(f"--{name}", type=click.UUID, metavar="ID", help=help_text)
+    return click.option(f"--{name}", type=ID, metavar="ID", help=help_text)
 
 
 def _scopes(

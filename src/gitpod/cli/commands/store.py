@@ -6,7 +6,7 @@ from uuid import UUID
 
 import click
 
-from gitpod.cli.options import json_option, store_option
+from gitpod.cli.options import ID, json_option, store_option
 from gitpod.cli.output import inform, records
 from gitpod.cli.store import opened, principal_name, time_text
 
@@ -28,7 +28,7 @@ def migrate(store: str) -> None:
 
 @click.command()
 @store_option
-@click.option("--secret", type=click.UUID, help="Only records of this secret.")
+@click.option("--secret", type=ID, help="Only records of this secret.")
 @click.option(
     "--since",
     type=click.DateTime(TIMES),

@@ -7,7 +7,7 @@ from uuid import UUID, uuid4
 import click
 
 from gitpod.cli.failures import SOME_FAILED, USAGE, fail
-from gitpod.cli.options import json_option, key_option, store_option
+from gitpod.cli.options import ID, json_option, key_option, store_option
 from gitpod.cli.output import inform, records
 from gitpod.cli.store import opened, principal_name, time_text
 
@@ -24,10 +24,10 @@ def token() -> None:
 @store_option
 @key_option
 @click.option("--role", required=True, type=click.Choice(["admin", "member", "environment"]), help="What it may do.")
-@click.option("--subject", type=click.UUID, help="The id of its owner. Default: a new id.")
+@click.option("--subject", type=ID, help="The id of its owner. Default: a new id.")
 @click.option("--principal", type=click.Choice(PRINCIPALS), help="The kind of owner. Default: user, or environment.")
-@click.option("--project", "projects", multiple=True, type=click.UUID, help="A project that it reaches; repeatable.")
-@click.option("--organization", type=click.UUID, help="Its organization. Default: the store's own.")
+@click.option("--project", "projects", multiple=True, type=ID, help="A project that it reaches; repeatable.")
+@click.option("--organization", type=ID, help="Its organization. Default: the store's own.")
 def token_create(  # one parameter for each option
     store: str,
     key: str | None,

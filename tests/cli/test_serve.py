@@ -1,15 +1,17 @@
-"""`gitpod-secrets serve`, as a process."""
+"""`gitpod-secrets serve`, as a process: the installed command, or one that the other tests call, too."""
 
 import os
 import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from tests.support.service import TOKEN, serve
+from tests.support.service import TOKEN, Service, serve
+from tests.support.shell import SECONDS, start
 
 import gitpod
 from gitpod import Gitpod
@@ -25,31 +27,47 @@ def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]
         capture_output=True,
         text=True,
         check=False,
-        timeout=60,
+        timeout=SECONDS,
         env={**os.environ, **environment},
     )
 
 
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[Callable[..., Service]]:
+    """A function that serves a store with some options. The services are killed with the test."""
+    services: list[Service] = []
+
+    def begin(*arguments: str) -> Service:
+        services.append(serve(tmp_path / "s.db", *arguments))
+        return services[-1]
+
+    try:
+        yield begin
+    finally:
+        for service in services:
+            service.process.kill()
+            service.process.communicate()
+
+
 def test_help_and_version() -> None:
-    """Both succeed, and name what there is."""
+    """Both succeed. The help lists commands and options."""
     assert run("--version").stdout == f"gitpod-secrets, version {__version__}\n"
     assert "serve" in run("--help").stdout
     shown = run("serve", "--help").stdout
     assert all(option in shown for option in ("--store", "--host", "--port", "GITPOD_API_KEY"))
 
 
-def test_a_token_is_made_up_and_printed(tmp_path: Path) -> None:
+def test_a_token_is_made_and_printed(tmp_path: Path) -> None:
     """What it prints can be pasted into a shell, and reaches the service."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("GITPOD_")}
-    process = subprocess.Popen(
+    process = start(
         [*COMMAND, "serve", "--store", f"sqlite:///{tmp_path}/s.db", "--port", "0"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
-        env=environment,
+        env={name: value for name, value in os.environ.items() if not name.startswith("GITPOD_")},
     )
     assert process.stdout
-    exports = dict(process.stdout.readline().removeprefix("export ").strip().split("=", 1) for _ in range(2))
+    lines = [process.stdout.readline().decode() for _ in range(2)]
+    exports = dict(line.removeprefix("export ").strip().split("=", 1) for line in lines)
     assert sorted(exports) == ["GITPOD_API_KEY", "GITPOD_BASE_URL"]
     assert len(exports["GITPOD_API_KEY"]) >= 43
     with Gitpod(bearer_token=exports["GITPOD_API_KEY"], base_url=exports["GITPOD_BASE_URL"]) as client:
@@ -57,30 +75,30 @@ def test_a_token_is_made_up_and_printed(tmp_path: Path) -> None:
     with pytest.raises(gitpod.AuthenticationError):
         Gitpod(bearer_token="another", base_url=exports["GITPOD_BASE_URL"]).secrets.list()
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 0
-    process.communicate()
+    process.communicate(timeout=SECONDS)
+    assert process.returncode == 0
 
 
-def test_a_token_from_the_environment_is_not_repeated(tmp_path: Path) -> None:
+def test_a_token_from_the_environment_is_not_repeated(serving: Callable[..., Service]) -> None:
     """Neither on standard output nor on standard error, nor in the arguments of the process."""
-    service = serve(tmp_path / "s.db")
+    service = serving()
     arguments = Path(f"/proc/{service.process.pid}/cmdline").read_bytes()
     service.process.send_signal(signal.SIGTERM)
-    out, _ = service.process.communicate(timeout=30)
+    out, _ = service.process.communicate(timeout=SECONDS)
     assert TOKEN not in out + service.log.read_text()
     assert TOKEN.encode() not in arguments
     assert service.process.returncode == 0
 
 
-def test_it_listens_on_loopback_alone(tmp_path: Path) -> None:
-    """Unless it is told otherwise."""
-    service = serve(tmp_path / "s.db")
+def test_it_listens_on_loopback_alone(serving: Callable[..., Service]) -> None:
+    """`--host` changes that."""
+    service = serving()
     assert service.url.startswith("http://127.0.0.1:")
     elsewhere = service.url.replace("127.0.0.1", "127.0.0.2")
     with pytest.raises(httpx.ConnectError):
         httpx.get(elsewhere, trust_env=False)
     assert service.stop() == 0
-    service = serve(tmp_path / "s.db", "--host", "127.0.0.2")
+    service = serving("--host", "127.0.0.2")
     assert httpx.get(service.url, trust_env=False).status_code == 404
     assert service.stop() == 0
 
@@ -110,13 +128,13 @@ def test_a_token_that_no_header_can_carry_is_refused() -> None:
     assert "gitpod-secrets: error: the token must be printable ASCII" in done.stderr
 
 
-def test_a_stop_right_after_the_start_is_a_stop(tmp_path: Path) -> None:
+def test_a_stop_right_after_the_start_is_a_stop(serving: Callable[..., Service]) -> None:
     """Whenever the signal comes, the process ends with status 0."""
     for _ in range(10):
-        assert serve(tmp_path / "s.db").stop() == 0
+        assert serving().stop() == 0
 
 
-def test_a_taken_port_is_said() -> None:
+def test_a_taken_port_is_reported() -> None:
     """With the reason of the system."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = run("serve", "--store", "sqlite://", "--port", str(taken.getsockname()[1]))
