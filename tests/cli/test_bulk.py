@@ -18,7 +18,7 @@ from gitpod.types import SecretScope
 
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Retries wait for no time."""
+    """Make retries wait no time."""
     monkeypatch.setattr(retry, "FIRST_DELAY", 0.0)
 
 
@@ -32,19 +32,19 @@ def faults() -> FaultPlan:
 
 @pytest.fixture
 def client(faults: FaultPlan) -> Iterator[Gitpod]:
-    """A client of a service of its own, with the faults in between."""
+    """A client of a new embedded service, with the faults between them."""
     with faults.aim(Gitpod(bearer_token=TOKEN, base_url="sqlite://")) as client:
         yield client
 
 
 def stored(client: Gitpod) -> dict[str, str]:
-    """The names and values of the project."""
+    """Return the names and values in the project."""
     found = client.secrets.list(filter={"scope": SecretScope(project_id=SCOPE[1])})
     return {secret.name: client.secrets.get_value(secret_id=secret.id).reveal() for secret in found}
 
 
 def planned(client: Gitpod, text: str, *, prune: bool = False) -> list[Item]:
-    """What the command would do for a file."""
+    """Plan what the command would do for a file."""
     there = list(client.secrets.list(filter={"scope": SecretScope(project_id=SCOPE[1])}))
     items = compare(client, plan(load(text), there, SCOPE, can_replace=False), 4)
     return items + (prunable(items, there) if prune else [])
@@ -55,8 +55,8 @@ WANTED = {f"NAME_{number}": str(number) for number in range(40)}
 
 
 @pytest.mark.parametrize("kind", ["refuse", "drop_before_reading", "drop_after_commit", "status", "garbage"])
-def test_a_fault_in_the_middle_costs_time_alone(client: Gitpod, faults: FaultPlan, kind: FaultKind) -> None:
-    """Every line is done in the same run, and nothing else is."""
+def test_a_fault_during_an_import_only_costs_time(client: Gitpod, faults: FaultPlan, kind: FaultKind) -> None:
+    """Each secret is stored in the same run, and no other is."""
     items = planned(client, TEXT)
     faults.add(kind, times=30, chance=0.3, retry_after="0")
     outcomes = apply(client, items, 8)
@@ -66,8 +66,8 @@ def test_a_fault_in_the_middle_costs_time_alone(client: Gitpod, faults: FaultPla
     assert stored(client) == WANTED
 
 
-def test_what_failed_is_finished_by_another_run(client: Gitpod, faults: FaultPlan) -> None:
-    """And nothing is done twice."""
+def test_a_second_run_finishes_what_failed(client: Gitpod, faults: FaultPlan) -> None:
+    """The second run stores what the first did not, and repeats nothing."""
     text = f"{TEXT}EMPTY=\n"
     faults.add("status", "CreateSecret", status=403, code="permission_denied", times=25)
     first = apply(client, planned(client, text), 4)
@@ -79,16 +79,16 @@ def test_what_failed_is_finished_by_another_run(client: Gitpod, faults: FaultPla
     assert stored(client) == WANTED | {"EMPTY": ""}
 
 
-def test_an_empty_secret_whose_answer_was_lost_is_there_the_next_time(client: Gitpod, faults: FaultPlan) -> None:
-    """The contract has no update to an empty value, and none is needed."""
+def test_an_empty_secret_whose_answer_was_lost_is_unchanged_in_the_next_run(client: Gitpod, faults: FaultPlan) -> None:
+    """The contract has no update to an empty value, and the second run needs none."""
     faults.add("drop_after_commit", "CreateSecret")
     (lost,) = apply(client, planned(client, "NAME="), 1)
     assert (lost.outcome, lost.status) == ("unknown", 6)
     assert [item.action for item in planned(client, "NAME=")] == ["unchanged"]
 
 
-def test_a_service_that_is_gone_is_not_asked_for_every_line(client: Gitpod, faults: FaultPlan) -> None:
-    """What was not tried says so, and the status is that of a service that cannot be reached."""
+def test_no_more_calls_are_made_when_the_service_is_gone(client: Gitpod, faults: FaultPlan) -> None:
+    """The rest is skipped, and the exit status is 6."""
     items = planned(client, TEXT, prune=True)
     faults.add("refuse", times=10_000)
     outcomes = apply(client, items, 4)
@@ -97,8 +97,8 @@ def test_a_service_that_is_gone_is_not_asked_for_every_line(client: Gitpod, faul
     assert len(faults.happened) <= 12 * 6
 
 
-def test_a_token_that_may_not_read_updates(client: Gitpod, faults: FaultPlan) -> None:
-    """It is refused once, and asks no more."""
+def test_a_token_that_may_not_read_updates_every_secret(client: Gitpod, faults: FaultPlan) -> None:
+    """It is refused once for each worker at most, and reads no more values."""
     apply(client, planned(client, TEXT), 8)
     faults.add("status", "GetSecretValue", status=403, code="permission_denied", times=1000)
     items = planned(client, TEXT)
@@ -106,16 +106,16 @@ def test_a_token_that_may_not_read_updates(client: Gitpod, faults: FaultPlan) ->
     assert len(faults.happened) <= 8
 
 
-def test_a_token_that_may_not_write_is_told_by_the_status(client: Gitpod, faults: FaultPlan) -> None:
-    """3 when it was refused everything, 1 when not."""
+def test_a_token_that_may_not_write_sets_the_exit_status(client: Gitpod, faults: FaultPlan) -> None:
+    """The status is 3 if every change was refused, else 1."""
     items = planned(client, TEXT)
     faults.add("status", "CreateSecret", status=403, code="permission_denied", times=50)
     assert exit_status(statuses(apply(client, items, 8))) == 3
     assert exit_status(statuses(apply(client, items, 8))) == 1
 
 
-def test_a_deletion_comes_after_all_else_was_done(client: Gitpod, faults: FaultPlan) -> None:
-    """A line that failed keeps what is no longer named."""
+def test_deletions_come_last_and_only_if_all_else_was_done(client: Gitpod, faults: FaultPlan) -> None:
+    """If another item failed, deletions are skipped."""
     apply(client, planned(client, "OLD=a"), 1)
     faults.add("status", "CreateSecret", status=403, code="permission_denied")
     items = planned(client, "NEW=a", prune=True)
@@ -125,8 +125,8 @@ def test_a_deletion_comes_after_all_else_was_done(client: Gitpod, faults: FaultP
     assert [each.outcome for each in apply(client, items, 4)] == ["updated", "deleted"]
 
 
-def test_values_that_cannot_be_read_are_named(client: Gitpod, faults: FaultPlan) -> None:
-    """Each by what is wrong with it, so that none is left out in silence."""
+def test_values_that_cannot_be_read_are_failures(client: Gitpod, faults: FaultPlan) -> None:
+    """Each failure is returned in the place of the value."""
     apply(client, planned(client, TEXT), 8)
     ids = [secret.id for secret in client.secrets.list()]
     faults.add("status", "GetSecretValue", status=403, code="permission_denied", times=2)
@@ -134,8 +134,8 @@ def test_values_that_cannot_be_read_are_named(client: Gitpod, faults: FaultPlan)
     assert [getattr(each, "status", 0) for each in unread] == [3, 3]
 
 
-def test_values_are_not_asked_of_a_service_that_is_gone(client: Gitpod, faults: FaultPlan) -> None:
-    """For every secret; what was stored is updated when it is back."""
+def test_no_more_values_are_read_when_the_service_is_gone(client: Gitpod, faults: FaultPlan) -> None:
+    """A plan has updates for secrets that it could not compare."""
     apply(client, planned(client, TEXT), 8)
     ids = [secret.id for secret in client.secrets.list()]
     faults.add("refuse", "GetSecretValue", times=1000)
@@ -144,8 +144,8 @@ def test_values_are_not_asked_of_a_service_that_is_gone(client: Gitpod, faults: 
     assert len(faults.happened) < 40 * 3
 
 
-def test_what_was_not_begun_is_not_after_an_interrupt(client: Gitpod) -> None:
-    """The calls on their way are finished, and no other is sent."""
+def test_an_interrupt_stops_an_import_between_calls(client: Gitpod) -> None:
+    """The calls under way are finished, and no other is made."""
 
     def interrupt() -> None:
         raise KeyboardInterrupt
@@ -157,7 +157,7 @@ def test_what_was_not_begun_is_not_after_an_interrupt(client: Gitpod) -> None:
 
 @pytest.mark.parametrize("finish", [True, False])
 def test_an_interrupt_waits_for_changes_and_not_for_reads(finish: bool) -> None:  # noqa: FBT001 # a parameter
-    """What is under way is finished before the caller goes on, where that is asked for."""
+    """With `finish`, the calls under way end before the interrupt is raised; without it, they are abandoned."""
     begun: list[int] = []
     ended: list[int] = []
     is_under_way, gate = threading.Event(), threading.Event()
@@ -182,7 +182,7 @@ def test_an_interrupt_waits_for_changes_and_not_for_reads(finish: bool) -> None:
 
 
 def test_an_unexpected_error_is_raised_and_ends_the_rest() -> None:
-    """What is not begun never is."""
+    """No further item is begun."""
     begun: list[int] = []
     gate = threading.Event()
 
@@ -198,6 +198,6 @@ def test_an_unexpected_error_is_raised_and_ends_the_rest() -> None:
     assert len(begun) <= 3
 
 
-def test_nothing_to_do_is_done() -> None:
-    """Without a thread."""
+def test_no_items_give_no_results() -> None:
+    """The result is empty, and no thread is started."""
     assert map_concurrently(str, [], 16) == []

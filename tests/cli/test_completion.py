@@ -24,7 +24,7 @@ done
 
 
 def on_path(shell: Shell, **changes: Any) -> dict[str, Any]:
-    """The variables of a shell that finds the command by its name."""
+    """Return the variables of a shell that finds the command on its PATH."""
     command = shell.home / "bin" / "gitpod-secrets"
     command.parent.mkdir(exist_ok=True)
     command.write_text("#!/bin/sh\nexec " + " ".join(f"'{part}'" for part in COMMAND) + ' "$@"\n')
@@ -34,7 +34,7 @@ def on_path(shell: Shell, **changes: Any) -> dict[str, Any]:
 
 
 def complete(shell: Shell, *lines: str, **changes: Any) -> list[str]:
-    """What bash offers at the end of each line; nothing else is said."""
+    """Return what bash offers at the end of each line. Nothing is written to standard error."""
     done = shell.run(command=["bash", "--norc", "-c", BASH, "bash", *lines], **on_path(shell, **changes))
     assert done.err == ""
     return done.text.splitlines()
@@ -42,28 +42,28 @@ def complete(shell: Shell, *lines: str, **changes: Any) -> list[str]:
 
 @pytest.fixture
 def named(shell: Shell) -> Shell:
-    """A project with secrets."""
+    """A project with three secrets."""
     for name in ("CANARY_ONE", "CANARY_TWO", "OTHER"):
         shell.put(name)
     return shell
 
 
 def test_commands_and_options_are_completed(shell: Shell) -> None:
-    """Without the service, which nobody can reach."""
+    """The service is not called: it cannot be reached here."""
     nobody = f"http://127.0.0.1:{free_port()}"
     found = complete(shell, "co", "get --re", "completion ", "get ", GITPOD_BASE_URL=nobody)
     assert found == ["completion config", "--reveal", "bash zsh fish", ""]
 
 
 def test_names_are_completed_in_bash(named: Shell) -> None:
-    """Of the scope, for every command that takes one, and no value is among what is said."""
+    """They are those of the scope, for every command that takes a name."""
     lines = [f"{command} CAN" for command in ("get", "update", "delete", "put")]
     assert complete(named, *lines, "get NONE") == ["CANARY_ONE CANARY_TWO"] * 4 + [""]
     assert complete(named, f"get --project {named.project} O", "get O", GITPOD_PROJECT_ID="") == ["OTHER", ""]
 
 
 def test_the_tab_key_completes_in_bash(named: Shell) -> None:
-    """On a terminal, as people use it."""
+    """On a terminal, with the printed script sourced."""
     terminal = Terminal(["bash", "--norc", "--noprofile", "-i"], on_path(named, PS1="$ ", HISTFILE=""))
     terminal.expect("$ ")
     terminal.type("source <(gitpod-secrets completion bash)\n")
@@ -102,7 +102,7 @@ def test_names_are_completed_in_fish(named: Shell) -> None:
 
 
 def ask(shell: Shell, *words: str, **changes: Any) -> Done:
-    """What the command tells a shell."""
+    """Ask the command for completions, as bash does."""
     line: dict[str, Any] = {
         "_GITPOD_SECRETS_COMPLETE": "bash_complete",
         "COMP_WORDS": " ".join(["gitpod-secrets", *words]),
@@ -110,8 +110,8 @@ def ask(shell: Shell, *words: str, **changes: Any) -> Done:
     return shell.run(COMP_CWORD=str(len(words)), **line, **changes)
 
 
-def test_a_service_that_fails_is_not_mentioned(shell: Shell) -> None:
-    """Nor are settings that are wrong, nor a token that is."""
+def test_errors_are_not_shown_while_completing(shell: Shell) -> None:
+    """No error is printed for a failing service, wrong settings, or a wrong token."""
     bad = shell.home / "bad.toml"
     bad.write_text("x")
     peer = Peer(answer(500, VALUE.encode()))
@@ -129,8 +129,8 @@ def test_a_service_that_fails_is_not_mentioned(shell: Shell) -> None:
     peer.close()
 
 
-def test_nobody_waits_for_a_slow_service(shell: Shell) -> None:
-    """Neither one that does not answer, nor one that does not accept."""
+def test_a_slow_service_is_not_waited_for(shell: Shell) -> None:
+    """Neither for one that does not answer, nor for one that does not accept connections."""
     peer = Peer(stall(30))
     with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf:
         for url in (peer.url, f"http://127.0.0.1:{deaf.getsockname()[1]}"):
@@ -140,8 +140,8 @@ def test_nobody_waits_for_a_slow_service(shell: Shell) -> None:
     peer.close()
 
 
-def test_what_is_no_name_is_not_offered(shell: Shell) -> None:
-    """Whatever a service says: a shell would insert it in the line that is being typed."""
+def test_only_valid_names_are_offered(shell: Shell) -> None:
+    """A faulty service must not insert anything else into the line that is being typed."""
     names = ["GOOD", "G;reboot", "G$(reboot)", "G\nH", "G*"]
     listed = ListSecretsResponse(secrets=[Secret(id="1", name=name) for name in names])
     peer = Peer(answer(200, listed.to_binary(), content_type="application/proto"))
@@ -149,8 +149,8 @@ def test_what_is_no_name_is_not_offered(shell: Shell) -> None:
     peer.close()
 
 
-def test_an_embedded_store_is_asked_if_it_is_there(shell: Shell) -> None:
-    """And not made by the Tab key, nor is a command run for its key."""
+def test_an_embedded_store_is_read_if_it_exists(shell: Shell) -> None:
+    """Completing neither creates a store nor runs a command for its key."""
     store: dict[str, Any] = {"GITPOD_BASE_URL": f"sqlite:///{shell.home}/own.db"}
     assert ask(shell, "get", "C", **store).out == b"\n"
     assert not (shell.home / "own.db").exists()
@@ -163,5 +163,5 @@ def test_an_embedded_store_is_asked_if_it_is_there(shell: Shell) -> None:
 
 
 def test_an_unknown_shell_is_refused(shell: Shell) -> None:
-    """With those that there are."""
+    """The error lists the supported shells."""
     assert "'bash', 'zsh', 'fish'" in shell.run("completion", "tcsh", code=2).err

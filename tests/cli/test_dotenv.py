@@ -32,20 +32,20 @@ def entries(values: list[str]) -> list[Entry]:
 
 
 def read(text: str) -> list[tuple[int, str, str]]:
-    """The number, the name and the value of each line, all of which are valid."""
+    """Return the number, name and value of each line. All of them are valid."""
     found = load(text)
     assert all(isinstance(line, Entry) for line in found)
     return [(line.number, line.name, line.value.reveal()) for line in found if isinstance(line, Entry)]
 
 
 def only(text: str) -> Line:
-    """The single line of a file."""
+    """Return the only line of a file."""
     (line,) = load(text)
     return line
 
 
 def sourced(shell: str, file: Path, names: list[str]) -> list[str]:
-    """What a shell has in these variables after it has sourced a file."""
+    """Return the values of these variables in a shell that sourced a file."""
     script = f". {file} && printf '%s\\0' " + " ".join(f'"${name}"' for name in names)
     done = subprocess.run([shell, "-c", script], capture_output=True, check=True, timeout=30)
     assert done.stderr == b""
@@ -55,8 +55,8 @@ def sourced(shell: str, file: Path, names: list[str]) -> list[str]:
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 @quick
 @given(values=WITHOUT_NUL)
-def test_a_shell_has_what_was_written(tmp_path: Path, shell: str, values: list[str]) -> None:
-    """Byte for byte, whatever the values are."""
+def test_a_shell_gets_what_was_written(tmp_path: Path, shell: str, values: list[str]) -> None:
+    """Sourcing the file gives every value, byte for byte."""
     file, written = tmp_path / "secrets.env", entries(values)
     file.write_bytes(dotenv.dump(written).encode())
     assert sourced(shell, file, [entry.name for entry in written]) == values
@@ -65,22 +65,22 @@ def test_a_shell_has_what_was_written(tmp_path: Path, shell: str, values: list[s
 @quick
 @given(values=VALUES)
 def test_what_was_written_is_read(values: list[str]) -> None:
-    """By our own import, also a NUL, which no shell takes."""
+    """Reading what was written gives every value, also one with a NUL."""
     assert [value for _, _, value in read(dotenv.dump(entries(values)))] == values
     assert [value for _, _, value in read(json_file.dump(entries(values)))] == values
 
 
 @quick
 @given(value=st.text(alphabet=ODD, max_size=12))
-def test_other_programs_read_all_but_what_shells_alone_can_have(value: str) -> None:
-    """python-dotenv reads the same, but for a dollar or backtick together with a quote or backslash."""
+def test_python_dotenv_reads_what_was_written(value: str) -> None:
+    """python-dotenv reads the same, except for a dollar or backtick together with a quote or backslash."""
     assume(not (set(value) & {"$", "`"} and set(value) & {"'", "\\"}))
     text = dotenv.dump(entries([value]))
     assert dotenv_values(stream=StringIO(text), interpolate=False) == {"NAME_0": value}
 
 
 def test_a_long_value_survives(tmp_path: Path) -> None:
-    """As long as the contract allows, of nothing but what needs quotes."""
+    """It has the contract's maximal length, and only characters that need quotes."""
     values = [("'\\$" * 4000)[:10_240], ("\\\n" * 6000)[:10_240], "'" * 10_240]
     file = tmp_path / "secrets.env"
     file.write_text(text := dotenv.dump(entries(values)))
@@ -90,8 +90,8 @@ def test_a_long_value_survives(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("shell", ["sh", "bash"])
 @pytest.mark.parametrize("name", ["1ST_KEY", "RANDOM", "UID", "OPTIND", "BASH_ARGV"])
-def test_what_no_shell_can_have_breaks_none(tmp_path: Path, shell: str, name: str) -> None:
-    """It is a comment, which is read again; the shell goes on and says nothing."""
+def test_a_secret_that_no_shell_can_have_does_not_break_the_file(tmp_path: Path, shell: str, name: str) -> None:
+    """It is written as a comment, which shells skip and `load` reads."""
     mount = {"file_path": "/etc/key"}
     written = [Entry(1, name, SecretValue(f"{CANARY}\n$(id)\0é"), mount), Entry(2, "NEXT", SecretValue("x"))]
     file = tmp_path / "secrets.env"
@@ -119,8 +119,8 @@ def test_what_no_shell_can_have_breaks_none(tmp_path: Path, shell: str, name: st
         ("# note\n", []),
     ],
 )
-def test_what_is_read(text: str, expected: list[tuple[int, str, str]]) -> None:
-    """With the number of its line."""
+def test_valid_files_are_read(text: str, expected: list[tuple[int, str, str]]) -> None:
+    """Each secret has the number of its line."""
     assert read(text) == expected
 
 
@@ -137,7 +137,7 @@ def test_what_is_read(text: str, expected: list[tuple[int, str, str]]) -> None:
     ],
 )
 def test_mounts_are_read_and_written(text: str, mount: dict[str, object]) -> None:
-    """A comment in the line above, or fields of JSON."""
+    """Dotenv has them in a comment above the secret, JSON in a field."""
     line = only(text)
     assert isinstance(line, Entry)
     assert line.mount == mount
@@ -171,21 +171,21 @@ def test_mounts_are_read_and_written(text: str, mount: dict[str, object]) -> Non
         ("[" * 100_000, Invalid(1, "is not valid JSON")),
     ],
 )
-def test_what_is_refused(text: str, expected: Invalid) -> None:
-    """By its rule and its line, never with its text."""
+def test_invalid_lines_are_refused(text: str, expected: Invalid) -> None:
+    """The result has the line's number and the rule, never its text."""
     assert only(text) == expected
 
 
-def test_a_bad_line_costs_no_other() -> None:
-    """The numbers stay right after it, also with CRLF."""
+def test_an_invalid_line_costs_no_other() -> None:
+    """The lines after it are read, with the right numbers, also with CRLF."""
     found = load("ONE=1\r\n'x' y\r\nTWO=2\r\nONE=3\r\n# mount: no\r\nSIX=6\r\nTHREE=3")
     assert [(line.number, line.name, isinstance(line, Entry)) for line in found] == [
         *[(1, "ONE", True), (2, "", False), (3, "TWO", True), (4, "ONE", False), (6, "SIX", False), (7, "THREE", True)],
     ]
 
 
-def test_a_field_that_is_not_known_is_refused() -> None:
-    """It could be a mount that is misspelt; the rule names those that there are."""
+def test_an_unknown_field_is_refused() -> None:
+    """It could be a misspelt mount. The rule lists the known fields."""
     line = only(json.dumps([{"name": "NAME", "value": "a", f"{CANARY}": "/a"}]))
     assert isinstance(line, Invalid)
     assert "filePath" in line.rule
@@ -193,12 +193,12 @@ def test_a_field_that_is_not_known_is_refused() -> None:
 
 
 def test_no_repr_shows_a_value() -> None:
-    """Of lines of either kind."""
+    """Neither that of a valid line nor that of an invalid one."""
     assert CANARY not in repr(load(f"NAME={CANARY}\nNAME={CANARY}\n{CANARY}\n{CANARY}={CANARY}"))
 
 
 def test_the_documented_files_are_read() -> None:
-    """Those of docs/files.md, in every mount."""
+    """The examples of docs/files.md have every mount, and both formats give the same."""
     blocks = re.findall(r"```(dotenv|json)\n(.*?)```", (ROOT / "docs/files.md").read_text(), flags=re.DOTALL)
     found = [line for _, text in blocks for line in load(text)]
     assert [line.name for line in found] == [*(names := names_of(found[:4])), "2FA_SEED", *names]

@@ -11,7 +11,7 @@ FILE = f"ONE={VALUE}\n# mount: file /etc/two\nTWO='{VALUE}\n\"'\n# mount: api-on
 
 @pytest.fixture
 def filled(shell: Shell) -> Shell:
-    """A project with the secrets of the file."""
+    """A project with the secrets of FILE."""
     shell.run("import", "-", "--yes", stdin=FILE)
     return shell
 
@@ -25,15 +25,15 @@ def filled(shell: Shell) -> Shell:
         (["--project", "x"], "is not a valid UUID"),
     ],
 )
-def test_what_cannot_be_written_is_told(shell: Shell, arguments: list[str], message: str) -> None:
-    """Before a value is read."""
+def test_a_target_that_cannot_be_written_is_refused(shell: Shell, arguments: list[str], message: str) -> None:
+    """It is reported before a value is read."""
     done = shell.run("export", *arguments, code=2)
     assert done.out == b""
     assert message in done.err
 
 
 def test_a_terminal_shows_no_values_unless_asked(filled: Shell, tmp_path: Path) -> None:
-    """As with `get`."""
+    """`--reveal` prints them; a redirected output needs no option."""
     refused = filled.on_terminal("export").end(2)
     assert VALUE not in refused
     assert "--reveal" in refused
@@ -43,8 +43,8 @@ def test_a_terminal_shows_no_values_unless_asked(filled: Shell, tmp_path: Path) 
     assert VALUE in (tmp_path / "out").read_text()
 
 
-def test_a_file_is_written_whole_for_its_owner_alone(filled: Shell, tmp_path: Path) -> None:
-    """In place of what was there, through a link, and with nothing left beside it."""
+def test_output_replaces_a_file_in_one_step(filled: Shell, tmp_path: Path) -> None:
+    """It replaces the target of a link, gets mode 0600, and leaves no temporary file."""
     folder = tmp_path / "folder"
     folder.mkdir()
     target, link = folder / "secrets.env", folder / "link"
@@ -60,8 +60,8 @@ def test_a_file_is_written_whole_for_its_owner_alone(filled: Shell, tmp_path: Pa
     assert sorted(path.name for path in folder.iterdir()) == ["link", "secrets.env"]
 
 
-def test_the_user_comes_before_the_project_before_the_organization(shell: Shell) -> None:
-    """Of secrets of one name; of others all are there."""
+def test_a_user_overrides_the_project_and_that_the_organization(shell: Shell) -> None:
+    """Of secrets with the same name, the one of the strongest scope is exported."""
     user, organization = str(uuid.uuid4()), str(uuid.uuid4())
     scopes = [("--organization", organization, "ABCD"), ("--user", user, "A"), ("--project", shell.project, "AB")]
     for option, each, names in scopes:

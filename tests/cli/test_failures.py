@@ -11,13 +11,13 @@ from tests.support.shell import COMMAND, VALUE, Shell
 
 
 def role_token(service: Service, role: str, project: str) -> str:
-    """A token of a role in a project."""
+    """Make a token with a role in a project."""
     made = ["token", "create", "--store", f"sqlite:///{service.path}", "--role", role, "--project", project]
     return subprocess.run([*COMMAND, *made], capture_output=True, text=True, check=True).stdout.strip()
 
 
-def test_who_may_not_is_told(shell: Shell, service: Service) -> None:
-    """By status 3, with what to do; no token is shown."""
+def test_a_caller_without_permission_is_told(shell: Shell, service: Service) -> None:
+    """The status is 3, a hint says what to do, and no token is shown."""
     shell.put("NAME")
     reader = role_token(service, "environment", shell.project)
     assert shell.run("get", "NAME", GITPOD_API_KEY=reader).out == VALUE.encode()
@@ -33,8 +33,8 @@ def test_who_may_not_is_told(shell: Shell, service: Service) -> None:
         assert not token or token not in err
 
 
-def test_what_is_not_there_and_what_is(shell: Shell) -> None:
-    """Have statuses of their own."""
+def test_not_found_and_conflict_have_their_own_statuses(shell: Shell) -> None:
+    """A missing secret and a taken name have exit statuses of their own."""
     shell.put("NAME")
     assert "hint: gitpod-secrets list shows the secrets" in shell.run("get", str(uuid.uuid4()), code=4).err
     assert "error: there is no secret NO_NAME" in shell.run("get", "NO_NAME", code=4).err
@@ -42,7 +42,7 @@ def test_what_is_not_there_and_what_is(shell: Shell) -> None:
 
 
 def test_a_service_that_cannot_be_reached(shell: Shell) -> None:
-    """Has status 6; where the outcome is not known, the hint says how to settle it."""
+    """The status is 6. If the outcome is unknown, the hint says how to find it out."""
     nobody = f"http://127.0.0.1:{free_port()}"
     assert "hint: gitpod-secrets config shows" in shell.run("list", code=6, GITPOD_BASE_URL=nobody).err
     peer = Peer(hang_up)
@@ -62,7 +62,7 @@ QUOTING = {
 
 @pytest.mark.parametrize("fault", QUOTING)
 def test_debug_shows_where_and_no_value(shell: Shell, fault: str) -> None:
-    """Whatever the service quotes."""
+    """Not even if the service quotes the value and the token in its error."""
     script, code = QUOTING[fault]
     peer = Peer(script)
     process = shell.start("--debug", "create", "NAME", GITPOD_BASE_URL=peer.url)
@@ -74,8 +74,8 @@ def test_debug_shows_where_and_no_value(shell: Shell, fault: str) -> None:
     assert TOKEN.encode() not in err
 
 
-def test_streams_that_do_not_take_it(shell: Shell) -> None:
-    """A full disk and a closed output are failures, in a line or without; a reader that left is none to tell."""
+def test_broken_streams_are_failures(shell: Shell) -> None:
+    """A full disk, closed streams and an empty pipe are failures without a traceback."""
     shell.put("NAME")
     scripts = {
         '"$@" get NAME >/dev/full': 1,
@@ -88,7 +88,7 @@ def test_streams_that_do_not_take_it(shell: Shell) -> None:
 
 
 def test_the_value_is_in_no_argument_list_and_no_log(shell: Shell, service: Service) -> None:
-    """While the command runs, and after."""
+    """Neither the arguments, nor the output, nor the service's log has it."""
     process = shell.start("--debug", "put", "NAME")
     assert process.stdin
     process.stdin.write(VALUE.encode())

@@ -33,7 +33,7 @@ print(json.dumps([len(calls), sorted(sys.modules)]))
 
 
 def test_help_loads_nothing_heavy(shell: Shell) -> None:
-    """Nor do the version, a command's help, and the completion of options."""
+    """Help, version and completion of options load neither HTTP, nor protobuf, nor the server."""
     done = subprocess.run([sys.executable, "-c", PROGRAM], env=shell.environment(), capture_output=True, check=True)
     calls, loaded = json.loads(done.stdout)
     assert calls > 12

@@ -16,19 +16,19 @@ FILE = f"ONE={VALUE}\n# mount: file /etc/two\nTWO='{VALUE}\n\"'\n# mount: api-on
 
 @pytest.fixture
 def shell(shell: Shell) -> Shell:
-    """The command, which logs every call."""
+    """Settings for an empty project. Every call is logged."""
     shell.variables["GITPOD_LOG"] = "debug"
     return shell
 
 
 def imported(shell: Shell, text: str, *arguments: str, code: int = 0) -> list[tuple[str | None, str, str]]:
-    """Name, action and outcome of every line of an import."""
+    """Import a text, and return the name, action and outcome of every line."""
     done = shell.run("import", "-", "--json", *(arguments or ("--yes",)), stdin=text, code=code)
     return [(item["name"], item["action"], item["outcome"]) for item in done.items]
 
 
 def test_a_file_is_stored_and_exported_again(shell: Shell) -> None:
-    """In every mount; a second time there is nothing to do."""
+    """Every mount survives both formats. A second import has nothing to do."""
     created = [("ONE", "create", "created"), ("TWO", "create", "created"), ("3RD", "create", "created")]
     assert imported(shell, FILE) == created
     assert imported(shell, FILE) == [(name, "unchanged", "unchanged") for name, _, _ in created]
@@ -43,7 +43,7 @@ def test_a_file_is_stored_and_exported_again(shell: Shell) -> None:
 
 
 def test_every_kind_of_line_is_planned_and_reported(shell: Shell) -> None:
-    """A bad one stops no other, and its rule is told."""
+    """An invalid line stops no other, and its rule is reported."""
     imported(shell, FILE)
     text = f"ONE=\nTWO=b\n3RD=c\nNEW={VALUE}\nNEW=x\n{VALUE}\n# mount: file etc\nKEY={VALUE}\nEMPTY=\n"
     done = shell.run("import", "-", "--yes", stdin=text, code=1)
@@ -64,15 +64,15 @@ def test_every_kind_of_line_is_planned_and_reported(shell: Shell) -> None:
 
 
 def test_a_mount_is_replaced_only_when_asked(shell: Shell) -> None:
-    """The plan says so, and the value may stay what it is."""
+    """`--replace` deletes the secret and creates it again, also with the same value."""
     imported(shell, FILE)
     assert imported(shell, "TWO=", "--yes", "--replace", code=1) == [("TWO", "invalid", "failed")]
     assert imported(shell, f"TWO={VALUE}", "--yes", "--replace") == [("TWO", "replace", "replaced")]
     assert imported(shell, "TWO=other") == [("TWO", "update", "updated")]
 
 
-def test_a_dry_run_does_nothing(shell: Shell) -> None:
-    """It prints the plan, and says by its status whether all of it can be."""
+def test_a_dry_run_changes_nothing(shell: Shell) -> None:
+    """It prints the plan. Its exit status says whether all of it can be done."""
     done = shell.run("import", "-", "--dry-run", stdin=FILE)
     assert done.text.splitlines()[1] == "3\tTWO\tcreate\tfile /etc/two\t"
     assert imported(shell, "ONE=a", "--dry-run") == [("ONE", "create", "planned")]
@@ -80,15 +80,15 @@ def test_a_dry_run_does_nothing(shell: Shell) -> None:
     assert shell.stored() == {}
 
 
-def test_a_line_break_of_windows_is_kept_with_a_warning(shell: Shell) -> None:
-    """In a value, which is told by its line; at the end of a line it is none of the value."""
+def test_crlf_in_a_value_is_kept_with_a_warning(shell: Shell) -> None:
+    """CRLF inside a value is kept, and the warning names the line. CRLF at the end of a line is not part of a value."""
     done = shell.run("import", "-", "--yes", stdin=f"\ufeffONE={VALUE}\r\nTWO='{VALUE}\r\n'\r\n")
     assert "warning: line 2: the value holds CRLF line breaks; they are kept" in done.err
     assert shell.run("export").text == f"ONE='{VALUE}'\nTWO='{VALUE}\r\n'\n"
 
 
 def test_prune_deletes_what_the_file_does_not_name(shell: Shell) -> None:
-    """Listed in the plan, and only for a file that can be read as a whole."""
+    """The plan lists the deletions. A file with an invalid line is refused."""
     imported(shell, FILE)
     for text in ("ONE=a\nTWO", "", "# nothing\n"):
         shell.run("import", "-", "--yes", "--prune", stdin=text, code=2)
@@ -100,7 +100,7 @@ def test_prune_deletes_what_the_file_does_not_name(shell: Shell) -> None:
 
 
 def test_nothing_is_pruned_when_a_line_failed(shell: Shell) -> None:
-    """The secret that is left out may be the one that the line was to have by a new name."""
+    """The secret that the file does not name may be the one that the failed line renames."""
     imported(shell, FILE)
     assert imported(shell, "# mount: env\nTWO=a\n3RD=b\nFOUR=c", "--yes", "--prune", code=1) == [
         ("TWO", "conflict", "failed"),
@@ -119,28 +119,28 @@ def test_nothing_is_pruned_when_a_line_failed(shell: Shell) -> None:
         (["/dev/zero", "--yes"], "FILE: is larger than 67108864 bytes"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_told(shell: Shell, arguments: list[str], message: str) -> None:
-    """Before anything is done."""
+def test_a_file_that_cannot_be_read_is_refused(shell: Shell, arguments: list[str], message: str) -> None:
+    """It is reported before anything is done."""
     done = shell.run("import", *arguments, stdin=FILE, code=2)
     assert done.out == b""
     assert message in done.err
 
 
 @pytest.mark.parametrize("command", [["import", "-", "--yes"], ["export"]])
-def test_a_service_that_is_not_there_or_turns_away(shell: Shell, command: list[str]) -> None:
-    """By their exit status."""
+def test_an_unreachable_service_and_a_missing_scope_are_reported(shell: Shell, command: list[str]) -> None:
+    """An unreachable service and a missing scope have their exit statuses, for both commands."""
     shell.run(*command, stdin=FILE, code=6, GITPOD_BASE_URL=f"http://127.0.0.1:{free_port()}")
     done = shell.run(*command, stdin=FILE, code=2, GITPOD_BASE_URL="sqlite://", GITPOD_PROJECT_ID="")
     assert "no scope given: use --project" in done.err
 
 
-def test_a_token_that_is_not_known_is_turned_away(shell: Shell) -> None:
-    """With the status for it."""
+def test_an_unknown_token_is_refused(shell: Shell) -> None:
+    """The exit status is 3."""
     shell.run("import", "-", "--yes", stdin=FILE, code=3, GITPOD_API_KEY="another")
 
 
-def test_a_terminal_is_asked(shell: Shell, tmp_path: Path) -> None:
-    """After the plan; what is stored shows as a bar, and no value shows at all."""
+def test_a_terminal_is_asked_for_confirmation(shell: Shell, tmp_path: Path) -> None:
+    """It shows the plan, asks, and shows a progress bar. It shows no value."""
     (tmp_path / "secrets.env").write_text(FILE)
     for answer, code, shown in (("n\n", 1, ["nothing was changed"]), ("y\n", 0, ["3/3", "━", "OUTCOME", "created"])):
         assert shell.stored() == {}
@@ -156,7 +156,7 @@ def test_a_terminal_is_asked(shell: Shell, tmp_path: Path) -> None:
 
 
 class Running:
-    """An import of a file on its way, some of which is stored."""
+    """An import under way, which has stored some secrets."""
 
     def __init__(self, shell: Shell, file: Path) -> None:
         self.process = shell.start("import", str(file), "--yes")
@@ -193,8 +193,8 @@ def served(tmp_path: Path) -> Iterator[Service]:
         service.process.communicate()
 
 
-def test_a_service_that_goes_and_comes_back_costs_time_alone(served: Service, project: str, thousand: Path) -> None:
-    """It is killed in the middle, and started anew; the import does not fail."""
+def test_a_restart_of_the_service_only_costs_time(served: Service, project: str, thousand: Path) -> None:
+    """It is killed during an import, and started again. The import does not fail."""
     shell = Shell(served.url, TOKEN, project, thousand.parent)
     running = Running(shell, thousand)
     served.stop(signal.SIGKILL)
@@ -208,8 +208,8 @@ def test_a_service_that_goes_and_comes_back_costs_time_alone(served: Service, pr
         again.process.kill()
 
 
-def test_a_thousand_secrets_in_one_go(shell: Shell, thousand: Path) -> None:
-    """And out again, to what they were; one more run has nothing to do."""
+def test_a_thousand_secrets_are_imported_at_once(shell: Shell, thousand: Path) -> None:
+    """The export has what was imported. A second import has nothing to do."""
     done = shell.run("import", str(thousand), "--yes")
     assert done.text.count("\tcreated\t") == 1000
     assert shell.run("export").text == thousand.read_text()
@@ -217,7 +217,7 @@ def test_a_thousand_secrets_in_one_go(shell: Shell, thousand: Path) -> None:
 
 
 def test_an_interrupt_leaves_the_rest_to_another_run(shell: Shell, thousand: Path) -> None:
-    """At once, with the exit status for it and a word about what to do."""
+    """The status is 130, and a hint says that another run does the rest."""
     running = Running(shell, thousand)
     running.process.send_signal(signal.SIGINT)
     out, err = running.end(130)

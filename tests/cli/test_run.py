@@ -52,20 +52,20 @@ LESS = (sys.executable, "-c", "import signal; del signal.sigwaitinfo; from gitpo
 
 @pytest.fixture
 def lent(tmp_path: Path) -> Path:
-    """Where folders are made, by XDG_RUNTIME_DIR."""
+    """A folder for XDG_RUNTIME_DIR, in which private folders are made."""
     path = tmp_path / "runtime"
     path.mkdir(mode=0o700)
     return path
 
 
 def shown(shell: Shell, *arguments: str, **changes: Any) -> dict[str, Any]:
-    """What a command sees that is run so."""
+    """Run a command that prints its environment, files and arguments."""
     found: dict[str, Any] = json.loads(shell.run("run", *arguments, "--", *SHOW_PY, **changes).out)
     return found
 
 
-def test_secrets_are_in_the_environment(shell: Shell) -> None:
-    """By their names; what is no variable is left out, which --debug says, and the token is not passed on."""
+def test_variables_are_in_the_environment(shell: Shell) -> None:
+    """Other mounts are left out, which --debug reports. The token is not passed on."""
     shell.put("ENV_ONE")
     shell.put("API_ONE", api_only=True)
     shell.put("FILE_ONE", file_path="/me/.ssh/id")
@@ -83,13 +83,13 @@ def test_secrets_are_in_the_environment(shell: Shell) -> None:
 
 
 def test_a_secret_may_be_a_token(shell: Shell) -> None:
-    """Which is how a command gets one of its own, of less rights."""
+    """A secret with that name gives the command a token of its own, such as one with fewer rights."""
     shell.put("GITPOD_API_KEY", value="a-token-of-its-own")
     assert shown(shell)["environment"]["GITPOD_API_KEY"] == "a-token-of-its-own"
 
 
-def test_a_user_comes_before_a_project_and_that_before_an_organization(shell: Shell) -> None:
-    """By name and by path; a service account counts as a user."""
+def test_a_user_overrides_a_project_and_that_an_organization(shell: Shell) -> None:
+    """This holds for names and for paths. A service account counts as a user."""
     scopes = {kind: str(uuid.uuid4()) for kind in ("organization", "project", "user", "service-account")}
     given = {kind: [f"--{kind}", each] for kind, each in scopes.items()}
     names = {"organization": "OPUS", "project": "PUS", "user": "U", "service-account": "S"}
@@ -112,7 +112,7 @@ def test_a_user_comes_before_a_project_and_that_before_an_organization(shell: Sh
 
 
 def test_files_are_private_and_gone_afterwards(shell: Shell, lent: Path) -> None:
-    """Each under its own path in a folder of the command's; the variable of its name leads there."""
+    """Each is at its path below a private folder, and the variable of its name holds that path."""
     shell.put("MY_KEY", file_path="/home/me/.ssh/id")
     shell.put("OTHER_KEY", "other", file_path="/.ssh/id")
     shell.put("ENV_ONE")
@@ -128,7 +128,7 @@ def test_files_are_private_and_gone_afterwards(shell: Shell, lent: Path) -> None
 
 
 def test_a_folder_that_others_may_enter_is_not_used(shell: Shell, lent: Path) -> None:
-    """Memory that is everybody's is, as the folder in it is private."""
+    """Shared memory is used in its place, as the folder in it is private."""
     shell.put("MY_KEY", file_path="/home/me/.ssh/id")
     lent.chmod(0o755)
     found = shown(shell, "--files", XDG_RUNTIME_DIR=str(lent))
@@ -138,8 +138,8 @@ def test_a_folder_that_others_may_enter_is_not_used(shell: Shell, lent: Path) ->
 
 
 @MODES
-def test_the_status_is_passed_on(shell: Shell, lent: Path, mode: list[str]) -> None:
-    """A number, or the signal, which shells show as 128 and its number; nothing is left behind."""
+def test_the_exit_status_is_passed_on(shell: Shell, lent: Path, mode: list[str]) -> None:
+    """A command that ends by a signal ends this process by the same signal. No folder is left."""
     for script, code in {"exit 0": 0, "exit 7": 7, "exit 255": 255, "kill -TERM $$": -15, "kill -KILL $$": -9}.items():
         shell.run("run", *mode, "sh", "-c", script, code=code, XDG_RUNTIME_DIR=str(lent))
     script = f""""$@" run {" ".join(mode)} sh -c 'kill -SEGV $$'; echo $?"""
@@ -148,8 +148,8 @@ def test_the_status_is_passed_on(shell: Shell, lent: Path, mode: list[str]) -> N
 
 
 @MODES
-def test_a_command_that_is_none_is_told(shell: Shell, lent: Path, mode: list[str]) -> None:
-    """With the status that shells have for it."""
+def test_a_command_that_cannot_be_executed_is_reported(shell: Shell, lent: Path, mode: list[str]) -> None:
+    """The status is 127 or 126, as in shells."""
     for command, code in (("no-such-command", 127), ("/etc/passwd/x", 127), ("/etc/passwd", 126), ("/", 126)):
         err = shell.run("run", *mode, "--", command, code=code, XDG_RUNTIME_DIR=str(lent)).err
         assert err.startswith(f"gitpod-secrets: error: {command}: ")
@@ -158,7 +158,7 @@ def test_a_command_that_is_none_is_told(shell: Shell, lent: Path, mode: list[str
 
 @MODES
 def test_nothing_is_started_without_every_value(shell: Shell, lent: Path, mode: list[str]) -> None:
-    """The status is that of the failure, and the secret is named."""
+    """The exit status is that of the failure, and the secret is named."""
     own = Shell(f"sqlite:///{shell.home}/own.db", TOKEN, shell.project, shell.home)
     for name in ("ONE", "TWO"):
         own.put(name)
@@ -172,8 +172,8 @@ def test_nothing_is_started_without_every_value(shell: Shell, lent: Path, mode: 
     assert list(lent.iterdir()) == []
 
 
-def test_what_no_environment_carries_is_told(shell: Shell) -> None:
-    """A file carries it."""
+def test_a_nul_is_refused_in_a_variable(shell: Shell) -> None:
+    """A NUL fits into a file, and is refused for a variable."""
     shell.put("NUL_ONE", f"{VALUE}\0", file_path="/me/.ssh/id")
     assert shown(shell, "--files")["files"] == {"NUL_ONE": f"{VALUE}\0"}
     shell.put("NUL_ONE", f"{VALUE}\0", replace=True)
@@ -182,7 +182,7 @@ def test_what_no_environment_carries_is_told(shell: Shell) -> None:
 
 
 def test_values_of_all_kinds_arrive(shell: Shell) -> None:
-    """Whatever the locale."""
+    """In every locale, the command gets every value byte for byte."""
     text = "\U0001f511 é \"'$x\n\\"
     shell.put("TEXT_ONE", value=text)
     show = [sys.executable, "-c", "import os; os.write(1, os.environb[b'TEXT_ONE'])"]
@@ -190,16 +190,18 @@ def test_values_of_all_kinds_arrive(shell: Shell) -> None:
 
 
 @pytest.mark.parametrize("path", ["/a/../../b", "a/b", "/a\0b"])
-def test_no_file_is_written_elsewhere(tmp_path: Path, path: str, capsys: pytest.CaptureFixture[str]) -> None:
-    """Whatever a service says."""
+def test_no_file_is_written_outside_of_the_folder(
+    tmp_path: Path, path: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A path that leads out of the folder, or is not a path, is refused."""
     with pytest.raises(SystemExit):
         write(tmp_path / "folder", "NAME", path, VALUE)
     assert "NAME: its path is not one to write to" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 
-def test_files_in_the_way_of_each_other_are_told(shell: Shell, lent: Path) -> None:
-    """By the name of one of them."""
+def test_files_in_the_way_of_each_other_are_refused(shell: Shell, lent: Path) -> None:
+    """The error names one of the secrets."""
     shell.put("ONE", file_path="/me/.ssh/id")
     shell.put("TWO", file_path="/me/.ssh")
     err = shell.run("run", "--files", "true", code=2, XDG_RUNTIME_DIR=str(lent)).err
@@ -209,7 +211,7 @@ def test_files_in_the_way_of_each_other_are_told(shell: Shell, lent: Path) -> No
 
 @pytest.mark.parametrize(("mode", "command"), [([], COMMAND), (["--files"], COMMAND), (["--files"], LESS)])
 def test_signals_are_passed_on(shell: Shell, lent: Path, mode: list[str], command: tuple[str, ...]) -> None:
-    """Each once, and the folder is gone when the command has ended by one."""
+    """The command gets each signal once. The folder is removed when the command ends."""
     process = shell.start("run", *mode, "--", *COUNT_PY, command=command, XDG_RUNTIME_DIR=str(lent))
     assert process.stdout
     assert process.stdout.readline() == b"ready\n"
@@ -223,7 +225,7 @@ def test_signals_are_passed_on(shell: Shell, lent: Path, mode: list[str], comman
 
 @MODES
 def test_an_interrupt_ends_the_reading(shell: Shell, lent: Path, mode: list[str]) -> None:
-    """At once, with nothing started and nothing left."""
+    """Nothing is started, and no folder is left."""
     peer = Peer(stall(30))
     process = shell.start("run", *mode, "true", GITPOD_BASE_URL=peer.url, XDG_RUNTIME_DIR=str(lent))
     peer.wait()
@@ -236,7 +238,7 @@ def test_an_interrupt_ends_the_reading(shell: Shell, lent: Path, mode: list[str]
 
 @pytest.mark.parametrize(("mode", "command"), [([], COMMAND), (["--files"], COMMAND), (["--files"], LESS)])
 def test_ctrl_c_reaches_the_command_once(shell: Shell, mode: list[str], command: tuple[str, ...]) -> None:
-    """As does what another process sends, which is passed on after whatever came before."""
+    """The terminal's signals reach it directly; those of other processes are passed on."""
     terminal = Terminal([*command, "run", *mode, "--", *COUNT_PY], shell.environment())
     terminal.expect("ready")
     for keys, name in (("\x03", "SIGINT"), ("\x1c", "SIGQUIT")):
@@ -250,7 +252,7 @@ def test_ctrl_c_reaches_the_command_once(shell: Shell, mode: list[str], command:
 
 @MODES
 def test_job_control_works(shell: Shell, lent: Path, mode: list[str]) -> None:
-    """Ctrl-Z stops it, `fg` has it go on, in a pipeline too, and a shell sees which signal it ended by."""
+    """In a pipeline, Ctrl-Z stops it and `fg` continues it. The shell sees which signal ended it."""
     line = " ".join(f"'{part}'" for part in (*COMMAND, "run", *mode, "--", sys.executable))
     program, script = lent.parent / "count.py", lent.parent / "run.sh"
     program.write_text(COUNT)
@@ -274,7 +276,7 @@ def test_job_control_works(shell: Shell, lent: Path, mode: list[str]) -> None:
 
 
 def test_a_command_that_stops_itself_stops_the_job(shell: Shell, lent: Path) -> None:
-    """As less does on Ctrl-Z; or the shell would wait for ever."""
+    """The shell would else wait for ever. less stops itself on Ctrl-Z."""
     process = shell.start("run", "--files", "sh", "-c", "kill -STOP $$; echo on", XDG_RUNTIME_DIR=str(lent))
     assert os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
     [child] = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()

@@ -20,7 +20,7 @@ MOUNTS: dict[str, tuple[list[str], dict[str, object]]] = {
 
 @pytest.mark.parametrize("command", ["create", "put"])
 def test_every_mount(shell: Shell, command: str) -> None:
-    """Is what the option says, and the JSON is the documented one."""
+    """The mount is the one of the option, and the JSON is the documented one."""
     shell.each(*([command, name, *options, "--json"] for name, (options, _) in MOUNTS.items()))
     found = {item["name"]: item for item in shell.run("list", "--json").items}
     assert found.keys() == MOUNTS.keys()
@@ -34,7 +34,7 @@ def test_every_mount(shell: Shell, command: str) -> None:
 
 
 def test_every_scope(shell: Shell) -> None:
-    """Holds its own secrets, and an option comes before the setting."""
+    """Each scope has its own secrets, and an option overrides the setting."""
     scopes = {kind: str(uuid.uuid4()) for kind in ("project", "user", "organization", "service-account")}
     shell.each(*(["create", "SAME_NAME", f"--{kind}", each] for kind, each in scopes.items()))
     listed = shell.each(*(["list", "--json", f"--{kind}", each] for kind, each in scopes.items()))
@@ -65,8 +65,8 @@ USAGE = {
 }
 
 
-def test_what_is_called_wrongly_is_said(shell: Shell) -> None:
-    """In a line that says how, with status 2, before anything is sent."""
+def test_wrong_usage_is_reported(shell: Shell) -> None:
+    """The error is one line, the status is 2, and nothing is sent."""
     errors = shell.each(*(arguments for arguments, _ in USAGE.values()), code=2)
     for (_, message), done in zip(USAGE.values(), errors, strict=True):
         assert message in done.err
@@ -77,7 +77,7 @@ def test_what_is_called_wrongly_is_said(shell: Shell) -> None:
 
 @pytest.mark.parametrize("before", [["put", "NAME"], ["create", "NAME"], ["update", "NAME"], ["get", "NAME"], ["list"]])
 def test_a_value_is_never_an_argument(shell: Shell, before: list[str]) -> None:
-    """One or several are refused, and not repeated."""
+    """Extra arguments are refused, and the error does not repeat them."""
     for given in ([VALUE], [VALUE, "--trim", VALUE] if before[0] in ("put", "create", "update") else [VALUE, VALUE]):
         error = shell.run(*before, *given, code=2).err.splitlines()[0]
         assert error == "gitpod-secrets: error: too many arguments: a secret's value is never given as an argument"
@@ -87,14 +87,14 @@ NO_SCOPE = "no scope given: use --project, --user, --organization or --service-a
 
 
 def test_a_command_needs_a_scope(shell: Shell) -> None:
-    """Which a list does not."""
+    """`list` does not need one."""
     assert NO_SCOPE in shell.run("put", "NAME", code=2, GITPOD_PROJECT_ID="").err
     assert NO_SCOPE in shell.run("run", "true", code=2, GITPOD_PROJECT_ID="").err
     shell.run("list", GITPOD_PROJECT_ID="")
 
 
-def test_a_secret_is_named_by_its_name_or_its_id(shell: Shell) -> None:
-    """Also where a name looks like an id without its hyphens."""
+def test_a_secret_is_found_by_name_or_id(shell: Shell) -> None:
+    """A name may look like an id without its hyphens."""
     name = uuid.uuid4().hex
     secret_id = shell.put(name)
     got = shell.each(*(["get", named] for named in (name, secret_id, secret_id.upper())))
@@ -106,16 +106,16 @@ def test_a_secret_is_named_by_its_name_or_its_id(shell: Shell) -> None:
     assert "there is no secret" in shell.run("delete", "--yes", name, code=4).err
 
 
-def test_put_says_what_it_did(shell: Shell) -> None:
-    """A mount that differs is a conflict, unless the secret is to be replaced."""
+def test_put_reports_what_it_did(shell: Shell) -> None:
+    """Another mount is a conflict, except with `--replace`."""
     errors = [shell.run("put", "NAME", *options, stdin="v").err for options in ([], [], ["--api-only", "--replace"])]
     assert errors == [f"gitpod-secrets: {action} NAME\n" for action in ("created", "updated", "replaced")]
     assert "gitpod-secrets: hint: " in shell.run("put", "NAME", "--file", "/f", stdin="v", code=5).err
     assert shell.run("list").rows[0][1] == "api-only"
 
 
-def test_a_terminal_shows_a_value_only_when_told(shell: Shell) -> None:
-    """Which is a mistake to make in front of others."""
+def test_a_terminal_shows_a_value_only_with_reveal(shell: Shell) -> None:
+    """`get` needs `--reveal` on a terminal."""
     shell.put("NAME", value=f"{VALUE} of it")
     refused = shell.on_terminal("get", "NAME").end(2)
     assert "error: the value would be shown on the terminal" in refused
@@ -126,7 +126,7 @@ def test_a_terminal_shows_a_value_only_when_told(shell: Shell) -> None:
 
 @pytest.mark.parametrize("changes", [{}, {"NO_COLOR": "1"}], ids=["colour", "NO_COLOR"])
 def test_a_list_is_a_table_on_a_terminal(shell: Shell, changes: dict[str, Any]) -> None:
-    """And lines with tabs when piped; neither has a colour where none is wanted."""
+    """In a pipe it is lines with tabs. With NO_COLOR it has no colour."""
     secret_id = shell.put("NAME", file_path="/f/[red]")
     shown = shell.on_terminal("list", **changes).end()
     head, row = shown.splitlines()
@@ -140,7 +140,7 @@ def test_a_list_is_a_table_on_a_terminal(shell: Shell, changes: dict[str, Any]) 
 
 
 def test_a_delete_asks_on_a_terminal(shell: Shell) -> None:
-    """And does nothing unless the answer is yes."""
+    """It deletes nothing unless the answer is yes."""
     shell.put("NAME")
     for answered, code in (("n\n", 1), ("\x03", 130), ("y\n", 0)):
         terminal = shell.on_terminal("delete", "NAME")

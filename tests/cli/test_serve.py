@@ -113,8 +113,8 @@ def test_it_listens_on_loopback_alone(serving: Callable[..., Service]) -> None:
         ([], "Missing option '--store'"),
     ],
 )
-def test_what_cannot_be_served_is_said(arguments: list[str], message: str) -> None:
-    """On standard error, without a traceback, with status 2."""
+def test_wrong_settings_are_reported(arguments: list[str], message: str) -> None:
+    """The error is on standard error without a traceback, and the status is 2."""
     done = run("serve", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert message in done.stderr
@@ -122,7 +122,7 @@ def test_what_cannot_be_served_is_said(arguments: list[str], message: str) -> No
 
 
 def test_a_token_that_no_header_can_carry_is_refused() -> None:
-    """Instead of turning every caller away."""
+    """A service with it would refuse every caller."""
     done = run("serve", "--store", "sqlite://", GITPOD_API_KEY="line\n")
     assert done.returncode == 2
     assert "gitpod-secrets: error: the token must be printable ASCII" in done.stderr
@@ -135,7 +135,7 @@ def test_a_stop_right_after_the_start_is_a_stop(serving: Callable[..., Service])
 
 
 def test_a_taken_port_is_reported() -> None:
-    """With the reason of the system."""
+    """The error has the system's reason."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = run("serve", "--store", "sqlite://", "--port", str(taken.getsockname()[1]))
     assert done.returncode == 2

@@ -10,7 +10,7 @@ from tests.support.shell import VALUE, Shell
 
 
 def write_config(shell: Shell, text: str, mode: int = 0o600) -> Path:
-    """Make the configuration file."""
+    """Write the configuration file."""
     file = shell.home / ".config" / "gitpod-secrets" / "config.toml"
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
@@ -19,7 +19,7 @@ def write_config(shell: Shell, text: str, mode: int = 0o600) -> Path:
 
 
 def test_settings_come_from_the_environment_then_from_the_file(shell: Shell) -> None:
-    """And `config` says which is from where, with the token masked."""
+    """`config` shows where each came from, and masks the token."""
     user = str(uuid.uuid4())
     file = write_config(shell, f'base_url = "{shell.url}"\napi_key = "{TOKEN}"\nuser_id = "{user}"\n')
     none: dict[str, Any] = {"GITPOD_BASE_URL": "", "GITPOD_API_KEY": "", "GITPOD_PROJECT_ID": ""}
@@ -54,7 +54,7 @@ def test_an_option_overrides_the_environment_and_that_the_file(shell: Shell, sco
 
 
 def test_without_settings_the_service_is_the_hosted_one(shell: Shell) -> None:
-    """As `config` says; a password in a URL is masked."""
+    """`config` shows that, and masks a password in a URL."""
     done = shell.run("config", GITPOD_BASE_URL="", GITPOD_API_KEY="", GITPOD_PROJECT_ID="")
     assert done.rows == [["base_url", "https://app.ona.com/api", "default"]]
     shown = shell.run("config", GITPOD_BASE_URL=f"postgresql://me:{VALUE}@host/db")
@@ -73,14 +73,14 @@ BAD_FILES = {
 
 @pytest.mark.parametrize("which", BAD_FILES)
 def test_a_file_that_is_wrong_is_refused(shell: Shell, which: str) -> None:
-    """By every command that needs it."""
+    """Every command that reads it reports what is wrong."""
     text, message = BAD_FILES[which]
     file = write_config(shell, text, 0o640 if which == "open to others" else 0o600)
     for done in shell.each(["config"], ["list"], code=2):
         assert f"gitpod-secrets: error: {file}: {message}" in done.err
 
 
-def test_a_file_that_is_named_must_be_there(shell: Shell) -> None:
-    """The default one need not be."""
+def test_a_file_that_is_named_must_exist(shell: Shell) -> None:
+    """The default file need not exist."""
     assert "GITPOD_CONFIG: there is no file /nowhere" in shell.run("config", code=2, GITPOD_CONFIG="/nowhere").err
     shell.run("config", GITPOD_CONFIG="")

@@ -20,7 +20,7 @@ VALUES: list[tuple[bytes, list[str], bytes, str]] = [
 
 
 def test_values_are_kept_byte_for_byte(shell: Shell) -> None:
-    """With a warning for what is rarely meant."""
+    """What is rarely intended gets a warning."""
     names = [f"NAME{index}" for index in range(len(VALUES))]
     with ThreadPoolExecutor(4) as pool:
         running = [
@@ -33,7 +33,7 @@ def test_values_are_kept_byte_for_byte(shell: Shell) -> None:
 
 
 def test_every_source_of_a_value(shell: Shell) -> None:
-    """Gives what it has; a file and a variable come before standard input."""
+    """A file and a variable override standard input."""
     file = shell.home / "value"
     file.write_text(f"{VALUE}\n")
     shell.run("put", "FROM_FILE", "--value-file", str(file), "--trim", stdin="other")
@@ -42,8 +42,8 @@ def test_every_source_of_a_value(shell: Shell) -> None:
     assert shell.stored() == dict.fromkeys(("FROM_FILE", "FROM_ENV", "FROM_PIPE"), VALUE)
 
 
-def test_values_that_are_none_are_refused(shell: Shell) -> None:
-    """By the rule, and without a part of them."""
+def test_invalid_values_are_refused(shell: Shell) -> None:
+    """The error names the rule, and shows no part of the value."""
     for given, message in (
         (b"\xff" + VALUE.encode(), "is not text in UTF-8"),
         (b"x" * 10241, "value: must be at most"),
@@ -54,7 +54,7 @@ def test_values_that_are_none_are_refused(shell: Shell) -> None:
 
 
 def test_a_prompt_asks_twice_and_shows_nothing(shell: Shell) -> None:
-    """And again, when the two differ."""
+    """If the two differ, it asks again."""
     terminal = shell.on_terminal("put", "NAME")
     for prompt, typed in (("Value: ", VALUE), ("Repeat for confirmation: ", "other")):
         terminal.expect(prompt)
@@ -71,7 +71,7 @@ def test_a_prompt_asks_twice_and_shows_nothing(shell: Shell) -> None:
 
 
 def test_ctrl_c_at_a_prompt_does_nothing(shell: Shell) -> None:
-    """And says nothing; the status is a shell's for it."""
+    """Nothing is stored or printed, and the status is 130."""
     terminal = shell.on_terminal("put", "NAME")
     terminal.expect("Value: ")
     terminal.type("\x03")
