@@ -39,7 +39,7 @@ for name in sys.argv[1:]:
     signal.signal(getattr(signal, name), note)
 print("ready", flush=True)
 while "SIGTERM" not in seen:
-    signal.pause()
+    time.sleep(0.05)
 sys.exit(len(seen))
 """
 """Prints the signals that it gets, and how often, until it gets SIGTERM."""

@@ -176,8 +176,20 @@ class Terminal:
         self.past, self.shown = self.shown[:end], self.shown[end:]
 
     def type(self, text: str) -> None:
-        """Press keys."""
+        """Press keys, once the command waits.
+
+        Python misses Ctrl-C until the next key if it comes after a prompt was printed and before the read begins.
+        """
+        while self._state() == "R":
+            time.sleep(0.01)
         os.write(self._master, text.encode())
+
+    def _state(self) -> str:
+        """The state of the command, such as R for running or runnable (proc_pid_stat(5)); empty where it is unknown."""
+        try:
+            return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
+        except OSError:
+            return ""
 
     def end(self, code: int = 0) -> str:
         """Wait for its end, and return what it showed since the last text that was expected."""

@@ -1,6 +1,9 @@
 """The command `completion`, and the names of secrets that shells complete."""
 
+import atexit
 import os
+import sys
+from contextlib import suppress
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -42,8 +45,19 @@ def complete_name(context: click.Context, _parameter: click.Parameter, incomplet
     thread = Thread(target=_list_names, args=(context.params, found), daemon=True)
     thread.start()
     thread.join(TIMEOUT)
-    # An incomplete list would look like a complete one.
-    return [] if thread.is_alive() else sorted(name for name in found if name.startswith(incomplete))
+    if thread.is_alive():
+        # The interpreter can crash when it ends while a thread loads modules or calls native code.
+        atexit.register(_exit)
+        # An incomplete list would look like a complete one.
+        return []
+    return sorted(name for name in found if name.startswith(incomplete))
+
+
+def _exit() -> None:
+    """End the process at once, without waiting for the thread that lists names."""
+    with suppress(OSError):  # the shell no longer reads
+        sys.stdout.flush()
+    os._exit(0)
 
 
 def _list_names(params: dict[str, Any], found: list[str]) -> None:
