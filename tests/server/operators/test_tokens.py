@@ -72,7 +72,7 @@ def test_tokens_are_listed_as_json_too(kept: Place) -> None:
         (["--role", "owner"], "'owner' is not one of"),
         (["--role", "admin", "--project", PROJECT], "an admin reaches every project"),
         (["--role", "environment"], "so it needs one"),
-        (["--role", "member", "--project", "mine"], "'mine' is not a valid UUID"),
+        (["--role", "member", "--project", "mine"], "'--project': is not a valid UUID"),
     ],
 )
 def test_a_token_that_makes_no_sense_is_refused(kept: Place, arguments: list[str], message: str) -> None:
