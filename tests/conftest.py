@@ -1,19 +1,41 @@
-"""One body of tests over every flavour: sync and async, binary and JSON, in process and over a socket."""
+"""What every test may ask for: services, databases, and clients of each flavour (sync or async, codec, store)."""
 
 import asyncio
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from postgres import MISSING, Cluster, binaries
-from tests.support.caller import Caller, Codec
+from tests.support.caller import KINDS, PAIRWISE, Caller, Codec, Flavour, Kind
+from tests.support.failures import FailuresAtOnce
 from tests.support.grpc import GRPCPeer, compile_stubs, serving
+from tests.support.processes import contained, forbid
 from tests.support.service import TOKEN, Service, serve
 
-from gitpod import AsyncGitpod, Gitpod
-
 pytest_plugins = ["gitpod.testing"]
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the option of `make quick`."""
+    parser.addoption("--quick", action="store_true", help="skip each test that starts a process")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Print failures where tests are reported, which in a parallel run is not where they run."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(FailuresAtOnce(config))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def processes(request: pytest.FixtureRequest) -> Iterator[None]:
+    """No process outlives the test run that started it, and one that outlives its test fails the run."""
+    if request.config.getoption("quick"):
+        forbid()
+        yield
+        return
+    with contained():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -51,9 +73,9 @@ def project() -> str:
 
 
 @pytest.fixture(params=["sync", "async"])
-def kind(request: pytest.FixtureRequest) -> type[Gitpod] | type[AsyncGitpod]:
+def kind(request: pytest.FixtureRequest) -> Kind:
     """The class of client."""
-    return Gitpod if request.param == "sync" else AsyncGitpod
+    return KINDS[request.param]
 
 
 @pytest.fixture(params=["binary", "json"])
@@ -69,16 +91,26 @@ def shared_database(cluster: Cluster) -> str:
 
 
 @pytest.fixture(params=["in-process", "postgresql", "socket"])
-def base_url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Where the service is: in this process, over either kind of database, or behind a socket."""
-    if request.param == "in-process":
-        return f"sqlite:///{tmp_path}/secrets.db"
-    if request.param == "postgresql":
-        monkeypatch.setenv("GITPOD_SECRETS_KEY", f"file:{tmp_path.parent / 'shared.key'}")
-        url: str = request.getfixturevalue("shared_database")
-        return url
-    served: Service = request.getfixturevalue("service")
-    return served.url
+def base_url(request: pytest.FixtureRequest, store: Callable[[str], str]) -> str:
+    """The URL of each store in turn."""
+    return store(request.param)
+
+
+@pytest.fixture
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], str]:
+    """Gives the URL of a store: in this process, over either kind of database, or behind a socket."""
+
+    def url(where: str) -> str:
+        if where == "in-process":
+            return f"sqlite:///{tmp_path}/secrets.db"
+        if where == "postgresql":
+            monkeypatch.setenv("GITPOD_SECRETS_KEY", f"file:{tmp_path.parent / 'shared.key'}")
+            database: str = request.getfixturevalue("shared_database")
+            return database
+        served: Service = request.getfixturevalue("service")
+        return served.url
+
+    return url
 
 
 @pytest.fixture
@@ -88,12 +120,18 @@ def runner() -> Iterator[asyncio.Runner]:
         yield runner
 
 
+@pytest.fixture(params=PAIRWISE, ids="-".join)
+def flavour(request: pytest.FixtureRequest) -> Flavour:
+    """The kind, codec and store of `client`; a module that needs all of them overrides this with `EVERY_FLAVOUR`."""
+    chosen: Flavour = request.param
+    return chosen
+
+
 @pytest.fixture
-def client(
-    kind: type[Gitpod] | type[AsyncGitpod], codec: Codec, base_url: str, runner: asyncio.Runner
-) -> Iterator[Caller]:
+def client(flavour: Flavour, store: Callable[[str], str], runner: asyncio.Runner) -> Iterator[Caller]:
     """A client of every flavour in turn."""
-    caller = Caller(kind(bearer_token=TOKEN, base_url=base_url, codec=codec), runner)
+    kind, codec, where = flavour
+    caller = Caller(KINDS[kind](bearer_token=TOKEN, base_url=store(where), codec=codec), runner)
     yield caller
     caller.close()
 

@@ -84,6 +84,8 @@ class Cluster:
             ["sh", "-c", GUARD, str(self.folder)],
             stdin=subprocess.PIPE,
             cwd="/",
+            # A caller that finds its processes by a variable, and ends them all, leaves this one to its work.
+            env={"PATH": os.environ.get("PATH", os.defpath)},
             start_new_session=True,
         )
         try:

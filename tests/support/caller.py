@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable
+from itertools import product
 from typing import Any, Literal, TypeVar, cast
 
 from gitpod import AsyncGitpod, Gitpod
@@ -10,6 +11,21 @@ from gitpod.types import Secret, SecretCreateResponse, SecretPutResponse, Secret
 
 T = TypeVar("T")
 Codec = Literal["binary", "json"]
+Kind = type[Gitpod] | type[AsyncGitpod]
+Flavour = tuple[Literal["sync", "async"], Codec, Literal["in-process", "postgresql", "socket"]]
+"""The kind of client, the codec that it speaks, and where its store is."""
+
+KINDS: dict[str, Kind] = {"sync": Gitpod, "async": AsyncGitpod}
+EVERY_FLAVOUR = list(product(("sync", "async"), ("binary", "json"), ("in-process", "postgresql", "socket")))
+PAIRWISE: list[Flavour] = [
+    ("sync", "binary", "in-process"),
+    ("async", "json", "in-process"),
+    ("sync", "json", "postgresql"),
+    ("async", "binary", "postgresql"),
+    ("sync", "binary", "socket"),
+    ("async", "json", "socket"),
+]
+"""Half of the flavours. Each two values of different columns stand together in one of them."""
 
 
 class Caller:

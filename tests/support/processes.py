@@ -1,0 +1,87 @@
+"""The processes that a test run starts: they end with it, and signals act on them as by default. Or it starts none."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+VARIABLE = "TEST_RUN_ID"
+SECONDS = 5
+
+# Its input ends when the test run does, also by SIGKILL. What carries the run's variable by then is killed; a process
+# may start another in the meantime, so the guard looks again until it finds none.
+GUARD = """
+cat >/dev/null
+tries=50
+while files=$(grep -lszxF "$0" /proc/[0-9]*/environ); [ -n "$files" ] && [ $tries -gt 0 ]; do
+  for file in $files; do pid=${file#/proc/}; kill -KILL "${pid%/environ}" 2>/dev/null; done
+  tries=$((tries - 1)); sleep 0.1
+done
+"""
+
+
+@contextmanager
+def contained() -> Generator[None]:
+    """A block that no process outlives which was started in it. Fails the test run, and names those left behind.
+
+    Processes are known by a variable of their environment, which Linux shows in /proc; other systems have no check.
+    """
+    _stop_ignoring_signals()
+    entry = f"{VARIABLE}={uuid.uuid4().hex}"
+    # A session of its own keeps Ctrl-C from ending the guard first. It starts before the variable is set, and so is
+    # not among those that it kills.
+    with subprocess.Popen(["sh", "-c", GUARD, entry], stdin=subprocess.PIPE, start_new_session=True):
+        os.environ[VARIABLE] = entry.partition("=")[2]
+        yield
+        del os.environ[VARIABLE]
+        deadline = time.monotonic() + SECONDS
+        while (left := _carrying(entry)) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        if left:
+            pytest.fail("\n".join(["processes outlive the tests that started them:", *left]), pytrace=False)
+
+
+def forbid() -> None:
+    """Skip each test, from now on, at the moment when it starts a process."""
+    sys.addaudithook(_skip_at_a_start)
+
+
+def _skip_at_a_start(event: str, _: object) -> None:
+    if event in ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"):
+        pytest.skip("starts a process")
+
+
+def _stop_ignoring_signals() -> None:
+    """Let children start with the default action of each signal that this process ignores.
+
+    A shell ignores SIGINT and SIGQUIT in what it runs in the background, and nohup ignores SIGHUP. A child inherits
+    that. It does not inherit a handler, so one that does nothing keeps this process as it is.
+    """
+    for each in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+        if signal.getsignal(each) is signal.SIG_IGN:
+            signal.signal(each, _do_nothing)
+
+
+def _do_nothing(*_: object) -> None:
+    pass
+
+
+def _carrying(entry: str) -> list[str]:
+    """The command, and the test that started it, of each process with this entry in its environment."""
+    found: list[str] = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        # A process may end while it is read. Those of other users cannot be read.
+        with suppress(OSError):
+            environment = (folder / "environ").read_bytes().split(b"\0")
+            if entry.encode() in environment:
+                command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+                tests = [each.decode() for each in environment if each.startswith(b"PYTEST_CURRENT_TEST=")]
+                found.append(f"{folder.name}: {command[:200]} {' '.join(tests)}")
+    return found
