@@ -4,11 +4,15 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
-PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+PIP := $(BIN)/python -m pip --disable-pip-version-check
 AGAINST ?= HEAD
+# Workers of a test run. Each starts one service and one PostgreSQL at most: it keeps its share of the tests in order,
+# and takes over half of what another has left when its own are done.
+JOBS ?= auto
+PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := test
-.PHONY: help demo bench chaos failover test check lint types gen drift breaking dist clean
+.PHONY: help demo bench chaos failover quick fix test check lint types mypy basedpyright gen drift breaking dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,8 +30,19 @@ chaos: $(VENV)/.dev ## kill the service and its database while clients write, an
 failover: $(VENV)/.dev ## kill a PostgreSQL primary while clients create, and promote its standby
 	@$(BIN)/python tools/failover.py
 
+quick: $(VENV)/.dev ## lint, and run the tests that start no process: half a minute
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(PYTEST) -q --quick -m "not hypothesis"
+
+fix: $(VENV)/.dev ## format, and fix what ruff can fix safely
+	$(BIN)/ruff check --fix --show-fixes .
+	$(BIN)/ruff format .
+	$(BIN)/buf format -w proto
+
 test: lint types ## lint, type-check and test everything
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: lint types ## lint and type-check
 
@@ -38,7 +53,10 @@ lint: $(VENV)/.dev build/proto/.stamp ## lint and check the format of Python and
 	$(BIN)/buf format --diff --exit-code proto
 
 types: $(VENV)/.dev ## type-check with mypy and pyright, both of them, as each sees what the other does not
-	@status=0; for checker in mypy basedpyright; do echo $(BIN)/$$checker; $(BIN)/$$checker || status=1; done; exit $$status
+	@$(MAKE) --no-print-directory --keep-going --jobs=2 mypy basedpyright
+
+mypy basedpyright: $(VENV)/.dev
+	$(BIN)/$@
 
 gen: $(VENV)/.dev build/proto/.stamp ## generate gen/ from proto/
 	$(BIN)/buf generate
