@@ -30,11 +30,11 @@ chaos: $(VENV)/.dev ## kill the service and its database while clients write, an
 failover: $(VENV)/.dev ## kill a PostgreSQL primary while clients create, and promote its standby
 	@$(BIN)/python tools/failover.py
 
-quick: $(VENV)/.dev ## lint, and run the tests that start no process: half a minute
+quick: $(VENV)/.dev ## lint, and run the quick tests that start no process: half a minute
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST) -q --quick -m "not hypothesis"
+	$(PYTEST) -q -rfE --quick -m "not slow and not hypothesis"
 
 fix: $(VENV)/.dev ## format, and fix what ruff can fix safely
 	$(BIN)/ruff check --fix --show-fixes .

@@ -11,7 +11,7 @@ from tests.support.caller import KINDS, PAIRWISE, Caller, Codec, Flavour, Kind
 from tests.support.failures import FailuresAtOnce
 from tests.support.grpc import GRPCPeer, compile_stubs, serving
 from tests.support.processes import contained, forbid
-from tests.support.service import TOKEN, Service, serve
+from tests.support.service import ROOT, TOKEN, Service, serve
 
 pytest_plugins = ["gitpod.testing"]
 
@@ -25,6 +25,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """Print failures where tests are reported, which in a parallel run is not where they run."""
     if not hasattr(config, "workerinput"):
         config.pluginmanager.register(FailuresAtOnce(config))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark each test by its folder: `-m wire` selects the tests of `tests/wire/`."""
+    for item in items:
+        item.add_marker(item.path.relative_to(ROOT / "tests").parts[0])
 
 
 @pytest.fixture(scope="session", autouse=True)

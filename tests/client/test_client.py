@@ -343,6 +343,7 @@ def test_short_async_programs_exit_cleanly(service: Service) -> None:
         assert list(pool.map(status, range(100))) == [0] * 100
 
 
+@pytest.mark.slow
 def test_a_dropped_client_closes_its_files(tmp_path: Path) -> None:
     """Nothing is left open by a client that was never closed."""
 

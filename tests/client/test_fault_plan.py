@@ -239,6 +239,7 @@ REAL: dict[FaultKind, Script | None] = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind_of_fault", REAL)
 @pytest.mark.parametrize("rpc", ["create", "put", "get_value"])
 def test_a_planned_fault_is_like_the_real_one(

@@ -390,6 +390,7 @@ def test_no_connection_is_provably_unsent_every_way(way: Connect, place: str) ->
     assert (caught.value.outcome, caught.value.attempts, caught.value.status_code) == ("not_sent", 3, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [b"", HEAD + b"content-length: 99\r\n\r\n{"], ids=["nothing", "part"])
 def test_a_stalled_answer_is_given_up_every_way(way: Connect, peer: Callable[[Script], Peer], sent: bytes) -> None:
     """Wherever it stalls."""
@@ -404,6 +405,7 @@ def test_a_stalled_answer_is_given_up_every_way(way: Connect, peer: Callable[[Sc
     assert (caught.value.outcome, len(there.requests)) == ("unknown", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dripping", ["head", "body"])
 def test_an_answer_that_drips_does_not_outlast_the_deadline(
     way: Connect, peer: Callable[[Script], Peer], request: pytest.FixtureRequest, dripping: str
@@ -431,6 +433,7 @@ def test_an_answer_that_drips_does_not_outlast_the_deadline(
     assert finished.is_set() == is_unbounded
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [0.01, 60.0])
 def test_the_calls_timeout_wins_over_that_of_httpx(
     connect: Connect, make_httpx: Callable[..., Any], peer: Callable[[Script], Peer], own: float

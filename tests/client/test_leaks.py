@@ -191,6 +191,7 @@ def embedded() -> Iterator[Embedded]:
         yield service
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("protocol", PROTOCOLS, ids="-".join)
 @pytest.mark.parametrize("fault", KINDS)
 def test_no_call_leaks_under_any_fault(

@@ -173,6 +173,7 @@ def test_put_gives_up_on_a_name_that_comes_and_goes(kind: Any, runner: asyncio.R
     there.close()
 
 
+@pytest.mark.slow
 def test_the_timeout_is_for_all_of_put(caller: Caller, plan: FaultPlan) -> None:
     """Two RPCs that would each be in time, and together are not."""
     caller.put(**PARAMS)

@@ -220,6 +220,7 @@ def test_on_postgresql(cluster: Cluster, tmp_path: Path) -> None:
         cluster.execute("DROP ROLE IF EXISTS secrets_service")
 
 
+@pytest.mark.slow
 def test_who_writes_to_the_database_moves_and_alters_no_value_but_rolls_back(tmp_path: Path) -> None:
     """A value opens where it was sealed, with what it was sealed with; its own older row is as good as the newest."""
     with (

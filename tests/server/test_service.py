@@ -12,7 +12,7 @@ from connectrpc.protocol import ProtocolType
 from protobuf import Oneof
 from protovalidate import ViolationsPb
 from pyqwest import SyncClient, SyncHTTPTransport
-from tests.support.caller import Caller
+from tests.support.caller import EVERY_FLAVOUR, Caller, Flavour
 from tests.support.service import TOKEN, Service
 
 import gitpod
@@ -31,6 +31,13 @@ ProjectId = Oneof[Literal["project_id"], str]
 SCOPE = SecretScope(scope=ProjectId("project_id", "b0e12f6c-4c67-429d-a4a6-d9838b5da047"))
 API_ONLY = Oneof[Literal["api_only"], bool]("api_only", True)
 HEADERS = {"authorization": f"Bearer {TOKEN}"}
+
+
+@pytest.fixture(params=EVERY_FLAVOUR, ids="-".join)
+def flavour(request: pytest.FixtureRequest) -> Flavour:
+    """The kind, codec and store of `client`: all combinations here, and pairs of values elsewhere."""
+    chosen: Flavour = request.param
+    return chosen
 
 
 @pytest.fixture

@@ -19,6 +19,8 @@ from tests.support.target import SECONDS, Target, ask, launched, read_answer
 from gitpod.server.app import Embedded
 from gitpod.server.serving.http_connection import Connection
 
+pytestmark = pytest.mark.slow
+
 PATIENCE = 0.5
 MOST = 40
 MAIN = f"""

@@ -58,6 +58,7 @@ def test_a_key_file_that_is_none_is_refused(path: Path, kind: str) -> None:
         client.secrets.list()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("change", ["ciphertext = x'00'", "key_id = 'another'", "ciphertext = zeroblob(64)"])
 def test_an_altered_row_does_not_open(path: Path, change: str) -> None:
     """Whatever is left of it."""

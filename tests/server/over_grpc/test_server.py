@@ -40,6 +40,7 @@ def test_a_client_that_leaves_frees_the_thread(serve: Serve, connect: Connect, s
     client("ListSecrets")
 
 
+@pytest.mark.slow
 def test_no_call_waits_for_ever(
     serve: Serve, connect: Connect, silence: Silence, monkeypatch: pytest.MonkeyPatch
 ) -> None:
