@@ -10,8 +10,6 @@ import pytest
 from tests.support.programs import run
 from tests.support.service import ROOT, TOKEN, Service
 
-import gitpod
-
 README = (ROOT / "README.md").read_text()
 CALL = """client = Gitpod(
     bearer_token=os.environ.get("GITPOD_API_KEY"),  # This is the default and can be omitted
@@ -50,13 +48,6 @@ def test_the_test_runs_as_shown(tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text('pytest_plugins = ["gitpod.testing"]\n')
     (tmp_path / "test_it.py").write_text(blocks("python")[2])
     assert "1 passed" in run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=tmp_path)
-
-
-def test_the_changelog_has_the_packages_version() -> None:
-    """On top."""
-    assert (
-        re.findall(r"^## \[(.+?)\]", (ROOT / "CHANGELOG.md").read_text(), flags=re.MULTILINE)[0] == gitpod.__version__
-    )
 
 
 @pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
