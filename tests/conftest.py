@@ -30,7 +30,9 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark each test by its folder: `-m wire` selects the tests of `tests/wire/`."""
     for item in items:
-        item.add_marker(item.path.relative_to(ROOT / "tests").parts[0])
+        folder, *below = item.path.relative_to(ROOT / "tests").parts
+        if below:
+            item.add_marker(folder)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -48,11 +50,8 @@ def processes(request: pytest.FixtureRequest) -> Iterator[None]:
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
     """One served store for every test that does not stop it; tests keep to projects of their own."""
     served = serve(tmp_path_factory.mktemp("service") / "secrets.db")
-    try:
-        yield served
-        assert served.stop() == 0
-    finally:
-        served.process.kill()
+    yield served
+    assert served.stop() == 0
 
 
 @pytest.fixture(scope="session")

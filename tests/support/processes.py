@@ -27,6 +27,18 @@ done
 """
 
 
+class Process(subprocess.Popen[str]):
+    """A process that ends with the last reference to it, as after a test that failed before it stopped the process.
+
+    Otherwise the warning about a process that still runs appears in whichever test is running by then.
+    """
+
+    def __del__(self) -> None:
+        if self.poll() is None:
+            self.kill()
+            self.communicate()
+
+
 @contextmanager
 def contained() -> Generator[None]:
     """A block that no process outlives which was started in it. Fails the test run, and names those left behind.

@@ -7,6 +7,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.support.processes import Process
+
 TOKEN = "t0ken-for-tests"
 ROOT = Path(__file__).parent.parent.parent
 
@@ -15,7 +17,7 @@ ROOT = Path(__file__).parent.parent.parent
 class Service:
     """A served store: the process, where it listens, the file it keeps, and what it logs."""
 
-    process: subprocess.Popen[str]
+    process: Process
     url: str
     path: Path
     log: Path
@@ -32,7 +34,7 @@ def serve(path: Path, *arguments: str, port: int = 0) -> Service:
     command = [sys.executable, "-c", "from gitpod.cli import main; main()", "serve", "--store", f"sqlite:///{path}"]
     log = path.with_name(f"{path.name}.log")
     with log.open("a") as stderr:
-        process = subprocess.Popen(
+        process = Process(
             [*command, "--port", str(port), *arguments],
             stdout=subprocess.PIPE,
             stderr=stderr,
