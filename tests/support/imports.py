@@ -12,8 +12,7 @@ LAYERS = (
     ("_secrets",),
     ("_messages", "_rpc"),
     ("_transport",),
-    ("_options",),
-    ("_endpoint", "pagination"),
+    ("_options", "_endpoint", "pagination"),
     ("errors",),
     ("types", "_secret_value", "_version"),
 )
