@@ -1,7 +1,6 @@
 """Private PostgreSQL clusters for tests and tools. Each lives in a temporary folder, and goes away with the process."""
 
 import os
-import pwd
 import random
 import shutil
 import signal
@@ -12,10 +11,11 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from typing import LiteralString, Self, TypedDict
+from typing import LiteralString, Self
 from urllib.parse import quote
 
 import psycopg
+from processes import account, processes
 from psycopg import sql
 
 MISSING = "PostgreSQL is not installed"
@@ -74,23 +74,20 @@ class Cluster:
         self._binaries = found
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
-        self._account = account = _account()
+        self._account = owner = account()
         self.port = _free_port()
         # A socket's path must fit in about 100 characters, and other temporary folders may be deep or closed.
         short = "/tmp"  # noqa: S108 # mkdtemp makes a folder of its own in it
         self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir=short if Path(short).is_dir() else None))
         self._data, self._log = self.folder / "data", self.folder / "log"
-        self._guard = subprocess.Popen(
-            ["sh", "-c", GUARD, str(self.folder)],
-            stdin=subprocess.PIPE,
-            cwd="/",
-            # A caller that finds its processes by a variable, and ends them all, leaves this one to its work.
-            env={"PATH": os.environ.get("PATH", os.defpath)},
-            start_new_session=True,
-        )
+        try:
+            self._guard = self._start_guard()
+        except BaseException:
+            self.folder.rmdir()
+            raise
         try:
             # -1 leaves it whose it is.
-            user, group = account["user"], account["group"]
+            user, group = owner["user"], owner["group"]
             os.chown(self.folder, -1 if user is None else user, -1 if group is None else group)
             if primary:
                 self._copy(primary)
@@ -173,7 +170,7 @@ class Cluster:
             return
         # Stopped, it starts no further child meanwhile.
         self._process.send_signal(signal.SIGSTOP)
-        children = {pid for pid, parent, _ in _processes() if parent == self._process.pid}
+        children = {pid for pid, parent, _ in processes() if parent == self._process.pid}
         for pid in children:
             with suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
@@ -183,7 +180,7 @@ class Cluster:
         self._tell_guard(None)
         # One that only waits to be reaped is gone.
         until(
-            lambda: not any(pid in children and state != "Z" for pid, _, state in _processes()),
+            lambda: not any(pid in children and state != "Z" for pid, _, state in processes()),
             "every process of the cluster is gone",
         )
 
@@ -228,6 +225,12 @@ class Cluster:
         """Whether a program of PostgreSQL is installed; some distributions pack the rarer ones by themselves."""
         return (self._binaries / program).exists()
 
+    def _start_guard(self) -> "subprocess.Popen[bytes]":
+        # A caller that finds its processes by a variable, and ends them all, leaves this one to its work.
+        environment = {"PATH": os.environ.get("PATH", os.defpath)}
+        command = ["sh", "-c", GUARD, str(self.folder)]
+        return subprocess.Popen(command, stdin=subprocess.PIPE, cwd="/", env=environment, start_new_session=True)
+
     def _initialize(self) -> None:
         options = ["--auth=trust", "--no-sync", "--no-instructions", "--data-checksums"]
         self._make("initdb", *options, "--encoding=UTF8", "--locale=C", f"--username={SUPERUSER}", str(self._data))
@@ -267,25 +270,6 @@ class Cluster:
         self._guard.stdin.flush()
 
 
-class Account(TypedDict):
-    """Who runs a program, in the words of `subprocess`; None for whoever this is."""
-
-    user: int | None
-    group: int | None
-    extra_groups: list[int] | None
-
-
-def _account() -> Account:
-    """Who runs PostgreSQL, which refuses to be run by root."""
-    if os.getuid() != 0:
-        return {"user": None, "group": None, "extra_groups": None}
-    for name in ("postgres", "nobody"):
-        with suppress(KeyError):
-            found = pwd.getpwnam(name)
-            return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": []}
-    raise RuntimeError("PostgreSQL does not run as root, and there is no account to run it by")
-
-
 def _environment() -> dict[str, str]:
     """This process's, without what would lead PostgreSQL's programs elsewhere."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
@@ -297,21 +281,6 @@ def _free_port() -> int:
         with suppress(OSError), socket.create_server((HOST, port)):
             return port
     raise RuntimeError("found no free port")
-
-
-def _processes() -> list[tuple[int, int, str]]:
-    """Each process's id, its parent's, and a letter for its state."""
-    if not Path("/proc/self/stat").exists():
-        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,state="], capture_output=True, text=True, check=True)
-        rows = [line.split() for line in listed.stdout.splitlines()]
-        return [(int(pid), int(parent), state[0]) for pid, parent, state in rows]
-    found: list[tuple[int, int, str]] = []
-    for file in Path("/proc").glob("[0-9]*/stat"):
-        # It may end meanwhile. Its name, in parentheses, may hold anything.
-        with suppress(FileNotFoundError, ProcessLookupError):
-            state, parent, *_ = file.read_text(errors="replace").rpartition(")")[2].split()
-            found.append((int(file.parent.name), int(parent), state))
-    return found
 
 
 def _number(version: str) -> float:

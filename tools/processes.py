@@ -1,0 +1,42 @@
+"""The processes of this machine, and the account that runs one."""
+
+import os
+import pwd
+import subprocess
+from contextlib import suppress
+from pathlib import Path
+from typing import TypedDict
+
+
+class Account(TypedDict):
+    """Who runs a program, as arguments of `subprocess.Popen`; None stands for the user of this process."""
+
+    user: int | None
+    group: int | None
+    extra_groups: list[int] | None
+
+
+def account() -> Account:
+    """Who runs PostgreSQL, which refuses to be run by root."""
+    if os.getuid() != 0:
+        return {"user": None, "group": None, "extra_groups": None}
+    for name in ("postgres", "nobody"):
+        with suppress(KeyError):
+            found = pwd.getpwnam(name)
+            return {"user": found.pw_uid, "group": found.pw_gid, "extra_groups": []}
+    raise RuntimeError("PostgreSQL does not run as root, and there is no account to run it by")
+
+
+def processes() -> list[tuple[int, int, str]]:
+    """Each process's id, its parent's, and a letter for its state."""
+    if not Path("/proc/self/stat").exists():
+        listed = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,state="], capture_output=True, text=True, check=True)
+        rows = [line.split() for line in listed.stdout.splitlines()]
+        return [(int(pid), int(parent), state[0]) for pid, parent, state in rows]
+    found: list[tuple[int, int, str]] = []
+    for file in Path("/proc").glob("[0-9]*/stat"):
+        # It may end meanwhile. Its name, in parentheses, may hold anything.
+        with suppress(FileNotFoundError, ProcessLookupError):
+            state, parent, *_ = file.read_text(errors="replace").rpartition(")")[2].split()
+            found.append((int(file.parent.name), int(parent), state))
+    return found
