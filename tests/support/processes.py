@@ -34,7 +34,8 @@ class Process(subprocess.Popen[str]):
     """
 
     def __del__(self) -> None:
-        if self.poll() is None:
+        has_started = bool(getattr(self, "pid", None))
+        if has_started and self.poll() is None:
             self.kill()
             self.communicate()
 
