@@ -34,10 +34,14 @@ class Process(subprocess.Popen[str]):
     """
 
     def __del__(self) -> None:
-        has_started = bool(getattr(self, "pid", None))
-        if has_started and self.poll() is None:
+        if getattr(self, "pid", None) is None:  # it did not start
+            return
+        if self.poll() is None:
             self.kill()
-            self.communicate()
+            self.wait()
+        for pipe in (self.stdin, self.stdout, self.stderr):
+            if pipe:
+                pipe.close()
 
 
 @contextmanager
