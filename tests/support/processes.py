@@ -52,9 +52,9 @@ def contained() -> Generator[None]:
     """
     _stop_ignoring_signals()
     entry = f"{VARIABLE}={uuid.uuid4().hex}"
-    # A session of its own keeps Ctrl-C from ending the guard first. It starts before the variable is set, and so is
-    # not among those that it kills.
-    with subprocess.Popen(["sh", "-c", GUARD, entry], stdin=subprocess.PIPE, start_new_session=True):
+    # The guard is in a session of its own, which Ctrl-C does not reach, and carries no variable of this or an outer run.
+    path = {"PATH": os.environ.get("PATH", os.defpath)}
+    with subprocess.Popen(["sh", "-c", GUARD, entry], stdin=subprocess.PIPE, env=path, start_new_session=True):
         os.environ[VARIABLE] = entry.partition("=")[2]
         yield
         del os.environ[VARIABLE]
