@@ -52,7 +52,7 @@ def contained() -> Generator[None]:
     """
     _stop_ignoring_signals()
     entry = f"{VARIABLE}={uuid.uuid4().hex}"
-    # The guard is in a session of its own, which Ctrl-C does not reach, and carries no variable of this or an outer run.
+    # The guard is in a session of its own, which Ctrl-C does not reach, and carries no variable of any run.
     path = {"PATH": os.environ.get("PATH", os.defpath)}
     with subprocess.Popen(["sh", "-c", GUARD, entry], stdin=subprocess.PIPE, env=path, start_new_session=True):
         os.environ[VARIABLE] = entry.partition("=")[2]
