@@ -1,7 +1,7 @@
 """The two clients: their options and their lifetime.
 
-Nothing of the RPC stack loads before the first call; `_secrets.py` makes the calls, `_transport.py`
-opens the connections.
+`_secrets/` makes the calls and loads the RPC stack, at the first `.secrets`. `_transport/` opens the connections, at
+the first call.
 """
 
 from typing import TYPE_CHECKING
@@ -24,13 +24,13 @@ __all__ = ["AsyncGitpod", "Gitpod"]
 
 
 class _Client:
-    """What both clients are: options, connections that `with_options` shares, and the calls."""
+    """What both clients share: options, and connections that copies have in common."""
 
     _options: Options
     _transport: "Any"
 
     @without_frames
-    def __init__(  # noqa: PLR0913 # options, by name
+    def __init__(  # noqa: PLR0913 # options by name
         self,
         *,
         bearer_token: str | None = None,
@@ -69,27 +69,30 @@ class _Client:
         )
         self._transport = self._connections(endpoint, given)
 
-    def _adapted(self, http_client: object) -> "Any":  # noqa: ANN401 # of several classes
+    def _adapted(self, http_client: object) -> "Any":  # noqa: ANN401 # one of several classes
         from gitpod._transport.given import adapt  # rarely needed
 
         return adapt(http_client, is_async=isinstance(self, AsyncGitpod))
 
-    def _connections(self, endpoint: Endpoint, given: "Any") -> "SyncConnections | AsyncConnections":  # noqa: ANN401 # of several classes
+    def _connections(self, endpoint: Endpoint, given: "Any") -> "SyncConnections | AsyncConnections":  # noqa: ANN401 # one of several classes
         raise NotImplementedError
 
     @property
     def base_url(self) -> str:
-        """Where the service is."""
+        """The URL of the service, without a trailing slash and without a database's password."""
         url: str = self._transport.endpoint.base_url
         return url
 
     @without_frames
     def with_options(self, **changes: "Unpack[ClientOptions]") -> "Self":
-        """A copy with some options changed, which shares this client's connections.
+        """Return a copy with some options changed. It shares this client's connections: closing one closes both.
 
-        Closing either closes both. Takes `bearer_token`, `timeout`, `max_retries`, `codec` and
-        `default_headers`, which are added to those of this client; raises `GitpodError` like the
-        constructor.
+        Args:
+            **changes: `bearer_token`, `timeout`, `max_retries`, `codec`, as for the constructor. `default_headers`
+                are added to those of this client. What is left out stays as it is.
+
+        Raises:
+            GitpodError: an option is malformed, or is not one of these.
         """
         copy = object.__new__(type(self))
         copy._options = self._options.changed(changes)
@@ -99,7 +102,7 @@ class _Client:
     copy = with_options
 
     def __repr__(self) -> str:
-        # A constructor that fails leaves a client without connections, which a traceback may still show.
+        # A traceback may show a client whose constructor failed before it had connections.
         where = f"base_url={self.base_url!r}" if hasattr(self, "_transport") else ""
         return f"{type(self).__name__}({where})"
 
@@ -107,34 +110,34 @@ class _Client:
 class Gitpod(_Client):
     """A client of `gitpod.v1.SecretService`.
 
-    Safe to share between threads. Close it, or use it as a context manager, to give its connections
-    back at once; a client that is merely dropped leaks nothing.
+    Threads may share it. It is a context manager. `close()` gives the connections back at once; a client that is
+    dropped without it leaks nothing. `docs/design.md` explains connections, forks, signals and their limits.
 
     Args:
-        bearer_token: authenticates every call; the environment variable GITPOD_API_KEY by default. An
-            embedded service takes any, and needs none.
-        base_url: where the service is; GITPOD_BASE_URL by default, then the hosted service.
-            `https://host/path` for a service on the network, `http://` for one on this machine,
-            `sqlite:///file.db`, `sqlite://` (in memory) or `postgresql://…` for the service embedded in this
-            process, which needs `gitpod-connect[server]`. It finds its key by GITPOD_SECRETS_KEY; the
-            default is the file `file.db.key` beside the database.
-        timeout: seconds that a call may take in all, retries included; 60 by default. A connection is
-            given up after 5.
-        max_retries: how often a request is sent again where that is safe; 2 by default.
-        protocol: `"connect"` by default, `"grpc"` or `"grpc-web"`.
-        codec: `"binary"` protobuf by default, or `"json"`.
-        compression: of requests: None by default, `"gzip"`, or `"zstd"` with `gitpod-connect[zstd]`.
-            Answers may be gzipped whatever this says.
-        default_headers: sent with every call.
-        http2: speak HTTP/2 to an `http://` service from the first byte. An `https://` one gets it by
-            negotiation (ALPN), and gRPC always has it.
-        ca_cert: path of the PEM certificates to trust instead of the system's.
-        client_cert: path of a PEM file that holds a certificate and its key, or a pair of paths.
-        http_client: sends the requests: an `httpx.Client` (`pip install 'gitpod-connect[httpx]'`), a
-            `pyqwest.SyncClient` or transport (make it with `follow_redirects=False`), or a WSGI
-            application. It is called from a thread of the client's own, and stays the caller's to close.
-        allow_plaintext: allow `http://` to other machines, which shows the token and every value to
-            whoever is on the way; by default only if GITPOD_ALLOW_PLAINTEXT is 1.
+        bearer_token: authenticates every call. Default: the environment variable GITPOD_API_KEY. An embedded
+            service accepts any token, and also none.
+        base_url: where the service is. Default: GITPOD_BASE_URL, then the hosted service.
+            `https://host/path` for a service on the network, `http://` for one on this machine. `sqlite:///file.db`,
+            `sqlite://` (in memory) or `postgresql://…` embeds the service in this process, and needs
+            `gitpod-connect[server]`. GITPOD_SECRETS_KEY names the key of an embedded store; default: the file
+            `file.db.key` beside the database.
+        timeout: seconds for a whole call, retries included; default 60. Establishing a connection takes at most 5 of
+            them.
+        max_retries: how often a request may be sent again, where that is safe; default 2.
+        protocol: `"connect"` (default), `"grpc"` or `"grpc-web"`.
+        codec: `"binary"` protobuf (default) or `"json"`.
+        compression: of requests: None (default), `"gzip"`, or `"zstd"` with `gitpod-connect[zstd]`. It does not
+            affect answers.
+        default_headers: headers to send with every call. Default: none.
+        http2: whether to speak HTTP/2 and nothing else; default False. Over `https://` it is then negotiated by ALPN,
+            over `http://` it begins with the first byte. gRPC always uses HTTP/2.
+        ca_cert: path of a PEM file: the certificate authorities to trust. Default: those of the system.
+        client_cert: path of a PEM file with a certificate and its key, or the paths of both. Default: none.
+        http_client: sends the requests in place of connections of this client, and is the caller's to close. A client
+            of httpx or httpx2 (`gitpod-connect[httpx]`, `gitpod-connect[httpx2]`), a sync transport of pyqwest (make
+            it with `follow_redirects=False`), or a WSGI application. Default: None.
+        allow_plaintext: whether `http://` to other machines is allowed. It shows the token and every value to everyone
+            on the way. Default: only if GITPOD_ALLOW_PLAINTEXT is 1.
 
     Raises:
         GitpodError: an option is missing or malformed.
@@ -144,7 +147,7 @@ class Gitpod(_Client):
 
     @property
     def secrets(self) -> "Secrets":
-        """The calls of `gitpod.v1.SecretService`."""
+        """The calls of `gitpod.v1.SecretService`: `create`, `put`, `list`, `get_value`, `update_value`, `delete`."""
         if self._secrets is None:
             from gitpod._secrets.sync import Secrets
 
@@ -152,7 +155,7 @@ class Gitpod(_Client):
         return self._secrets
 
     def close(self) -> None:
-        """Close the connections, also those of copies made by `with_options`. Safe to repeat."""
+        """Close the connections, which copies made by `with_options` share. It is safe to repeat."""
         self._transport.close()
 
     def __enter__(self) -> "Self":
@@ -163,21 +166,22 @@ class Gitpod(_Client):
     ) -> None:
         self.close()
 
-    def _connections(self, endpoint: Endpoint, given: "Any") -> SyncConnections:  # noqa: ANN401 # of several classes
+    def _connections(self, endpoint: Endpoint, given: "Any") -> SyncConnections:  # noqa: ANN401 # one of several classes
         return SyncConnections(endpoint, given)
 
 
 class AsyncGitpod(_Client):
     """`Gitpod` for asyncio: the same options, errors and calls, awaited.
 
-    `http_client` is an `httpx.AsyncClient`, a `pyqwest.Client` or transport, or an ASGI application.
+    Two options differ. `http_client` is an async client of httpx or httpx2, an async transport of pyqwest, or an ASGI
+    application. Without `http2`, HTTP/2 or HTTP/1.1 is negotiated with an `https://` service.
     """
 
     _secrets: "AsyncSecrets | None" = None
 
     @property
     def secrets(self) -> "AsyncSecrets":
-        """The calls of `gitpod.v1.SecretService`."""
+        """The calls of `gitpod.v1.SecretService`: `create`, `put`, `list`, `get_value`, `update_value`, `delete`."""
         if self._secrets is None:
             from gitpod._secrets.aio import AsyncSecrets
 
@@ -185,7 +189,7 @@ class AsyncGitpod(_Client):
         return self._secrets
 
     async def close(self) -> None:
-        """Close the connections, also those of copies made by `with_options`. Safe to repeat."""
+        """Close the connections, which copies made by `with_options` share. It is safe to repeat."""
         await self._transport.aclose()
 
     async def __aenter__(self) -> "Self":
@@ -196,5 +200,5 @@ class AsyncGitpod(_Client):
     ) -> None:
         await self.close()
 
-    def _connections(self, endpoint: Endpoint, given: "Any") -> AsyncConnections:  # noqa: ANN401 # of several classes
+    def _connections(self, endpoint: Endpoint, given: "Any") -> AsyncConnections:  # noqa: ANN401 # one of several classes
         return AsyncConnections(endpoint, given)

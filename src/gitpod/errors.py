@@ -1,19 +1,19 @@
-"""The exceptions. `_translate.py` makes them from what a call met.
+"""The exceptions. `_rpc/translate.py` makes them from the failures of calls.
 
-    GitpodError                         everything below, and a client that was set up wrongly
+    GitpodError                         everything below; itself: a wrong option, or a closed client
     └── APIError                        a call failed: code, outcome, attempts
         ├── InvalidRequestError         refused before anything was sent
-        ├── APIConnectionError          no answer
-        │   └── APITimeoutError         no answer in time
-        ├── APIResponseValidationError  an answer that cannot be trusted
-        └── APIStatusError              the service said no
+        ├── APIConnectionError          no connection, or the connection broke
+        │   └── APITimeoutError         no answer before the deadline
+        ├── APIResponseValidationError  the answer breaks the contract, or is a redirect
+        └── APIStatusError              the service answered with an error
             ├── BadRequestError 400     ├── ConflictError 409
             ├── AuthenticationError 401 ├── UnprocessableEntityError 422
             ├── PermissionDeniedError 403   ├── RateLimitError 429
             └── NotFoundError 404       └── InternalServerError 5xx
 
-None of them holds a secret's value or a token, and what a service quotes of them is masked from 8 characters
-on. All of them can be pickled and copied.
+None of them holds a secret's value or a token: where a service quotes one of 8 characters or more, it is masked.
+All of them can be pickled and copied.
 """
 
 from typing import TYPE_CHECKING, NamedTuple
@@ -34,7 +34,7 @@ UNKNOWN = " (it is not known whether the request was processed)"
 
 
 class GitpodError(Exception):
-    """The base of every error of this package. Raised itself by a constructor that got a bad option."""
+    """The base of every error of this package. Itself: an option is wrong, or the client is closed."""
 
 
 class Violation(NamedTuple):
@@ -54,15 +54,15 @@ class APIError(GitpodError):
     Attributes:
         message: what went wrong, in words.
         code: the Connect code, such as `"already_exists"`.
-        outcome: `"not_sent"`: the service never processed the request; `"rejected"`: it answered that
-            it did nothing; `"unknown"`: it may have done what was asked.
-        attempts: how many times the request was sent. (A refused HTTP/2 stream counts once, though the
-            HTTP library repeats such a request twice by itself.)
-        status_code: the HTTP status of the answer, None when there was none.
-        request_id: the service's `x-request-id`, None when it gave none.
-        violations: each rule that the request breaks, when that is why it was refused.
-        details: what the service attached, decoded: `google.rpc` messages such as `RetryInfo` (from
-            `gitpod_proto.google.rpc.error_details_pb`). Those of other types are left out.
+        outcome: `"not_sent"`: the service never saw the request. `"rejected"`: the service answered that it did
+            nothing. `"unknown"`: the service may have processed the request.
+        attempts: number of times the request was sent. (An HTTP/2 stream that the service refuses counts once,
+            although the HTTP library repeats it twice by itself.)
+        status_code: the HTTP status of the answer; None without an answer.
+        request_id: the `x-request-id` of the answer; None if it has none.
+        violations: the rules that the request breaks, if it was refused for that.
+        details: the `google.rpc` messages that the service attached, such as `RetryInfo` (the classes are in
+            `gitpod_proto.google.rpc.error_details_pb`). Details of other types are left out.
     """
 
     def __init__(
@@ -88,21 +88,21 @@ class APIError(GitpodError):
         self.details = tuple(details)
 
     def saying(self, more: str) -> "Self":
-        """This error, with more in its message."""
+        """Add a clause to the message, and return this error."""
         self.message = f"{self.message}; {more}"
         self.args = (self.message,)
         return self
 
 
 class InvalidRequestError(APIError):
-    """Refused before anything was sent; `violations` lists every reason."""
+    """The request breaks a rule, and nothing was sent. `violations` lists every reason."""
 
     def __init__(self, message: str, *, violations: "Iterable[Violation]" = ()) -> None:
         super().__init__(message, code="invalid_argument", outcome="not_sent", violations=violations)
 
     @classmethod
     def of(cls, violations: "Iterable[Violation]") -> "InvalidRequestError":
-        """Make the error that lists these violations, one a line where there are several."""
+        """Make the error that lists these violations: one on each line if there are several."""
         found = tuple(violations)
         lines = [str(violation) for violation in found]
         text = lines[0] if len(lines) == 1 else "".join([f"{len(lines)} problems", *(f"\n  {line}" for line in lines)])
@@ -110,7 +110,7 @@ class InvalidRequestError(APIError):
 
 
 class APIConnectionError(APIError):
-    """No answer: the connection failed. `outcome` says whether the request may have been processed."""
+    """No connection, or it broke. `outcome` says whether the request may have been processed."""
 
 
 class APITimeoutError(APIConnectionError):
@@ -118,7 +118,7 @@ class APITimeoutError(APIConnectionError):
 
 
 class APIResponseValidationError(APIError):
-    """An answer that cannot be trusted: not what the contract says, too large, or a redirect."""
+    """The answer breaks the contract, is larger than 4 MiB, or is a redirect."""
 
 
 class APIStatusError(APIError):
@@ -130,23 +130,23 @@ class BadRequestError(APIStatusError):
 
 
 class AuthenticationError(APIStatusError):
-    """401 `unauthenticated`: no bearer token, or one that the service does not know."""
+    """401 `unauthenticated`: the service does not know the bearer token."""
 
 
 class PermissionDeniedError(APIStatusError):
-    """403 `permission_denied`: the token may not do this here."""
+    """403 `permission_denied`: the token does not permit this call here."""
 
 
 class NotFoundError(APIStatusError):
-    """404 `not_found`: no such secret."""
+    """404 `not_found`: no such secret. With the code `unimplemented`: no such service at `base_url`."""
 
 
 class ConflictError(APIStatusError):
-    """409 `already_exists`: the name is taken in this scope; or `aborted`."""
+    """409 `already_exists`: the name is taken in this scope. Also `aborted`."""
 
 
 class UnprocessableEntityError(APIStatusError):
-    """422: understood, but refused."""
+    """422: the service understood the request and refused it."""
 
 
 class RateLimitError(APIStatusError):
@@ -154,7 +154,7 @@ class RateLimitError(APIStatusError):
 
 
 class InternalServerError(APIStatusError):
-    """5xx: the service failed. The outcome is unknown unless `outcome` says otherwise."""
+    """5xx: the service failed. `outcome` says whether the request may have been processed."""
 
 
 _BY_STATUS: dict[int, type[APIStatusError]] = {
@@ -169,12 +169,12 @@ _BY_STATUS: dict[int, type[APIStatusError]] = {
 
 
 def status_error(status: int) -> type[APIStatusError]:
-    """The class for an HTTP status."""
+    """Return the class for an HTTP status."""
     return _BY_STATUS.get(status, InternalServerError if status >= 500 else APIStatusError)  # noqa: PLR2004
 
 
 def violation(found: "ViolationPb") -> Violation:
-    """A protovalidate violation as ours: its path, rule and message, and never the value."""
+    """Convert a violation of protovalidate: its path, rule and message, and never the value."""
     path = ""
     for element in found.field.elements if found.field else ():
         path += f".{element.field_name}" if path else element.field_name
