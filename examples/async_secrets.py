@@ -1,4 +1,4 @@
-"""Many secrets at once: the client for asyncio."""
+"""Store many secrets at once, with the client for asyncio."""
 
 import asyncio
 import uuid

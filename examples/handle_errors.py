@@ -1,4 +1,4 @@
-"""What to do when a create fails: the error says what is wrong, and whether the secret was stored."""
+"""Handle a create that fails: the error says what is wrong, and whether the secret may have been stored."""
 
 from gitpod import APIError, ConflictError, Gitpod, GitpodError
 
@@ -14,8 +14,8 @@ except APIError as error:
     for violation in error.violations:
         print(f"fix {violation.field}: {violation.message}")
     if error.outcome == "unknown":
-        print(f"it may have been stored, so list the project's secrets before trying again: {error}")
+        print(f"it may have been stored; put would settle it: {error}")
     else:
         print(f"not stored: {error}")
 except GitpodError as error:
-    print(f"not set up: {error}")
+    print(f"the client is not set up: {error}")

@@ -1,4 +1,4 @@
-"""List every secret that the token may see: name, how environments receive it, whose it is."""
+"""List every secret that the token may see: its name, its mount and its project."""
 
 from gitpod import Gitpod
 
