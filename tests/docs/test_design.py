@@ -22,7 +22,7 @@ def anchors(page: Path) -> set[str]:
 @pytest.mark.parametrize("page", ["README.md", "docs/design.md"])
 def test_a_page_names_files_that_exist(page: str) -> None:
     """By their path, or the end of it."""
-    named = re.findall(r"`([\w./]+(?:\.py|\.proto|/))`", (ROOT / page).read_text())
+    named = re.findall(r"`([\w./]+(?:\.py|\.proto|\.md|/))`", (ROOT / page).read_text())
     assert named
     names = [*NAMES, *(f"/{each}/" for each in [*FOLDERS, *PAGES])]
     assert [each for each in named if not any(name.endswith(f"/{each.rstrip('/')}/") for name in names)] == []
