@@ -1,6 +1,6 @@
 """What a create costs the client: the SDK beside what it is built on, against a server that answers without thinking.
 
-`make bench-client` prints microseconds a call, wall and CPU of this process: the median of interleaved rounds, with
+`make bench` prints microseconds a call, wall and CPU of this process: the median of interleaved rounds, with
 the quartiles, and each as a ratio within its round.
 """
 

@@ -59,13 +59,13 @@ RPCS = [method.name for method in SecretServiceSync.desc().methods]
 
 
 class FaultPlan:
-    """Faults between a client and its service, whichever that is.
+    """Faults between a client and its service, embedded or on the network.
 
     The faults that fit a request are tried in the order they were added; the first that is not used up
     happens. Requests that meet none arrive.
 
     Args:
-        seed: of everything that is random; the same plan with the same seed does the same.
+        seed: starts the random choices; the same plan with the same seed makes the same ones.
 
     Attributes:
         deliveries: how many requests reached the service, by RPC, such as `"CreateSecret"`.
@@ -211,7 +211,7 @@ class _Faulty:
 
 
 class _AsyncFaulty:
-    """`_Faulty` for asyncio. Its deadline is whoever's awaits it."""
+    """`_Faulty` for asyncio. The caller keeps the deadline."""
 
     def __init__(self, sender: Any, plan: FaultPlan) -> None:  # noqa: ANN401 # of any kind
         self._sender = sender
@@ -238,14 +238,14 @@ def _rpc(url: str) -> str:
 @pytest.fixture
 def gitpod_client(gitpod_faults: FaultPlan) -> Iterator[Gitpod]:
     """A client of a service of its own, which is empty and gone after the test. Obeys `gitpod_faults`."""
-    with gitpod_faults.aim(Gitpod(bearer_token="test", base_url="sqlite://")) as client:  # noqa: S106 # any will do
+    with gitpod_faults.aim(Gitpod(bearer_token="test", base_url="sqlite://")) as client:  # noqa: S106 # any token will do
         yield client
 
 
 @pytest.fixture
 def gitpod_async_client(gitpod_faults: FaultPlan) -> Iterator[AsyncGitpod]:
     """`gitpod_client` for asyncio, with a service of its own."""
-    client = gitpod_faults.aim(AsyncGitpod(bearer_token="test", base_url="sqlite://"))  # noqa: S106 # as above
+    client = gitpod_faults.aim(AsyncGitpod(bearer_token="test", base_url="sqlite://"))  # noqa: S106 # any token will do
     yield client
     asyncio.run(client.close())
 
