@@ -43,7 +43,7 @@ def test_a_name_that_is_none_goes_nowhere(tmp_path: Path, name: str, arguments: 
     """The command refuses to go on, in one line that controls nothing."""
     done = act(listing(tmp_path, name), *arguments)
     assert (done.returncode, done.stdout) == (6, "")
-    assert "which is no name of a secret" in done.stderr
+    assert "which is not a valid name of a secret" in done.stderr
     assert done.stderr.startswith("gitpod-secrets: error: ")
     assert not set(done.stderr.replace("\n", "")) & set("\x1b\x07")
 

@@ -194,7 +194,7 @@ class Collector(BaseHTTPRequestHandler):
         self.send_response(200)
         self.end_headers()
 
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 # as above
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 # the name that http.server calls it by
         """Say nothing."""
 
 
