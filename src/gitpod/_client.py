@@ -10,6 +10,7 @@ from gitpod._endpoint import Endpoint
 from gitpod._options import Options
 from gitpod._rpc.tracebacks import without_frames
 from gitpod._transport.connections import AsyncConnections, SyncConnections
+from gitpod._transport.threads import loading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -149,7 +150,8 @@ class Gitpod(_Client):
     def secrets(self) -> "Secrets":
         """The calls of `gitpod.v1.SecretService`: `create`, `put`, `list`, `get_value`, `update_value`, `delete`."""
         if self._secrets is None:
-            from gitpod._secrets.sync import Secrets
+            with loading():
+                from gitpod._secrets.sync import Secrets
 
             self._secrets = Secrets(self._options, self._transport)
         return self._secrets
@@ -183,7 +185,8 @@ class AsyncGitpod(_Client):
     def secrets(self) -> "AsyncSecrets":
         """The calls of `gitpod.v1.SecretService`: `create`, `put`, `list`, `get_value`, `update_value`, `delete`."""
         if self._secrets is None:
-            from gitpod._secrets.aio import AsyncSecrets
+            with loading():
+                from gitpod._secrets.aio import AsyncSecrets
 
             self._secrets = AsyncSecrets(self._options, self._transport)
         return self._secrets

@@ -13,6 +13,7 @@ from protobuf import DescEnum, DescField, DescMessage, Message, Oneof, ScalarTyp
 
 from gitpod import types
 from gitpod._messages.descriptors import is_list, is_redacted, kind_of, oneof_of
+from gitpod._transport.threads import held
 from gitpod.errors import InvalidRequestError, Violation, violation
 from gitpod_proto.gitpod.v1 import secret_pb
 
@@ -215,7 +216,10 @@ def _list(read: Reader, what: str, value: object, path: str, problems: Problems)
 def apply_rules(message: Message, problems: Problems) -> None:
     """Note what breaks the rules of the contract, except at fields that have a problem already."""
     noted = {problem.field for problem in problems}
-    for broken in protovalidate.collect_violations(message):
+    with held():
+        # It calls back from native code.
+        violations = protovalidate.collect_violations(message)
+    for broken in violations:
         found = violation(broken.proto)
         if found.rule_id == "required" and (every := members(message.desc(), found.field)):
             found = found._replace(message=f"one of {', '.join(every)} is required")

@@ -1,6 +1,7 @@
 """What a failed attempt proves, and whether another one may help. Nothing here decides or sends."""
 
 import asyncio
+import sys
 import time
 from contextvars import ContextVar
 from functools import cached_property
@@ -11,7 +12,7 @@ from connectrpc.code import Code
 from connectrpc.errors import ConnectError, ErrorDetail
 from protobuf import Message
 
-from gitpod._transport.connections import HTTP_OK
+from gitpod._transport.answers import HTTP_OK
 from gitpod._transport.failures import NotSentError
 from gitpod.errors import GitpodError
 
@@ -142,11 +143,16 @@ class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of
     @cached_property
     def details(self) -> list[Message]:
         """The details of the error, decoded: those whose types this package knows."""
+        if sys.meta_path is None:
+            # The interpreter is ending, and their types are loaded no more.
+            return []
         return [message for detail in self.error.details if (message := _decoded(detail)) is not None]
 
     @property
     def retry_info(self) -> float | None:
         """Seconds until the next attempt, as the service asks for in `google.rpc.RetryInfo`."""
+        if not self.details:
+            return None
         from gitpod_proto.google.rpc.error_details_pb import RetryInfo  # only when something fails
 
         asked = [detail.retry_delay for detail in self.details if isinstance(detail, RetryInfo)]

@@ -1,5 +1,6 @@
 """Errors without the frames that they came through, whose locals hold values and tokens."""
 
+import sys
 from functools import wraps
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,8 @@ if TYPE_CHECKING:
 
 def _bare(error: BaseException) -> BaseException:
     """The error without the frames and causes that it came through, whose locals hold values and tokens."""
-    if not isinstance(error, GitpodError) and isinstance(error, Exception):
+    # An interpreter that is ending imports nothing any more.
+    if not isinstance(error, GitpodError) and isinstance(error, Exception) and sys.meta_path is not None:
         # Not ours, hence a fault of this package: say where, as source lines without locals.
         import traceback  # rarely needed
 

@@ -4,15 +4,15 @@ A stub sends by what stands here in place of a pyqwest client: connectrpc calls 
 gRPC-Web its `stream`. Below it, each way to a service is an object with one method, `send`.
 """
 
-import json
 import os
+import sys
 from contextlib import asynccontextmanager, contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from gitpod._transport.failures import NotSentError, ending, forked
-from gitpod._transport.threads import in_thread, is_ending
+from gitpod._transport.threads import in_thread, is_ending, loading
 from gitpod.errors import APIConnectionError, GitpodError
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from gitpod._transport.proxy import Proxy
     from gitpod.server.app import Embedded
 
-HTTP_OK = 200
 CLOSED = "the client is closed"
 NATIVE = "HTTP/2 (gRPC, http2=True, or a proxy by SOCKS or TLS)"
 
@@ -51,6 +50,7 @@ class _Connections:
         self._closed = False
         self._sender: Any = None
         self._service: Embedded | None = None
+        self._answers: Any = None
         self._from_before_fork: list[object] = []
 
     def reset_lock(self) -> None:
@@ -75,7 +75,11 @@ class _Connections:
                 raise GitpodError(CLOSED)
             if self._pid != os.getpid():
                 self._leave_to_the_parent()
-                sender = self._connect()
+                with loading():
+                    from gitpod._transport import answers
+
+                    self._answers = answers
+                    sender = self._connect()
                 self._sender = self._sender or self.wrap(sender)
                 self._pid = os.getpid()
             return self._sender
@@ -164,7 +168,8 @@ class SyncConnections(_Connections):
     def post(self, url: str, headers: "Headers", content: bytes, timeout: float) -> "FullResponse":
         """Send a request and read the answer, within `timeout` seconds."""
         try:
-            return _checked(self._open().send("POST", url, headers, content, timeout))
+            whole = self._open().send("POST", url, headers, content, timeout)
+            return self._answers.checked(whole)
         except NotSentError as error:
             raise self._refused(error) from None
 
@@ -173,11 +178,12 @@ class SyncConnections(_Connections):
         self, method: str, url: str, headers: "Headers", content: bytes, timeout: float
     ) -> "Generator[SyncResponse]":
         """`post` for gRPC and gRPC-Web: the answer is read to its end, trailers included, before it is given."""
-        from pyqwest import SyncResponse
-
         assert method == "POST"  # noqa: S101 # neither protocol has another
+        if sys.meta_path is None:
+            # connectrpc imports what reads such an answer only when one is there.
+            raise ending("gRPC-Web")
         whole = self.post(url, headers, content, timeout)
-        yield SyncResponse(status=whole.status, headers=whole.headers, content=whole.content, trailers=whole.trailers)
+        yield self._answers.streamed(whole)
 
     def close(self) -> None:
         """Close every connection, and the embedded service. Safe to repeat."""
@@ -218,18 +224,17 @@ class AsyncConnections(_Connections):
             # Opening a store waits for the disk.
             waits = self.endpoint.is_embedded and self._sender is None
             sender = await _off_the_loop(self._open) if waits else self._open()
-            return _checked(await sender.send("POST", url, headers, content))
+            whole = await sender.send("POST", url, headers, content)
+            return self._answers.checked(whole)
         except NotSentError as error:
             raise self._refused(error) from None
 
     @asynccontextmanager
     async def stream(self, method: str, url: str, headers: "Headers", content: bytes) -> "AsyncGenerator[Response]":
         """`post` for gRPC and gRPC-Web: the answer is read to its end, trailers included, before it is given."""
-        from pyqwest import Response
-
         assert method == "POST"  # noqa: S101 # neither protocol has another
         whole = await self.post(url, headers, content)
-        yield Response(status=whole.status, headers=whole.headers, content=whole.content, trailers=whole.trailers)
+        yield self._answers.streamed_async(whole)
 
     async def aclose(self) -> None:
         """Close every connection, and the embedded service. Safe to repeat."""
@@ -279,24 +284,3 @@ async def _off_the_loop(function: "Callable[[], Any]") -> Any:  # noqa: ANN401 #
     from asyncio import wrap_future
 
     return function() if is_ending() else await wrap_future(in_thread(function))
-
-
-def _checked(answer: "FullResponse") -> "FullResponse":
-    """The answer. JSON of an error that is no Connect error, as gateways write it, loses its content type.
-
-    connectrpc makes up a code for it, and a gateway's 503 would pass for the word of the service that it did nothing.
-    """
-    if answer.status == HTTP_OK:
-        return answer
-    from connectrpc.code import Code
-
-    try:
-        error: Any = json.loads(answer.content)
-        details: list[dict[str, object]] = error.get("details", [])
-        texts = [error.get("message", ""), *(detail.get(key, "") for detail in details for key in ("type", "value"))]
-        is_connect = bool(Code(error["code"])) and all(isinstance(text, str) for text in texts)
-    except (AttributeError, ValueError, LookupError, TypeError, RecursionError):
-        is_connect = False
-    if not is_connect:
-        answer.headers["content-type"] = "application/octet-stream"
-    return answer

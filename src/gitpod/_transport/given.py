@@ -12,7 +12,7 @@ from typing import Any
 from pyqwest import FullResponse, Headers
 
 from gitpod._transport.body import Body
-from gitpod._transport.failures import BrokenExchangeError, NotSentError, NotSentTimeoutError
+from gitpod._transport.failures import BrokenExchangeError, NotSentError, NotSentTimeoutError, ending
 from gitpod._transport.pool import CONNECT_TIMEOUT
 from gitpod.errors import GitpodError
 
@@ -78,6 +78,9 @@ class _HTTPX:
         self._httpx: Any = sys.modules[next(name for name in names if name in ("httpx", "httpx2"))]
 
     def _request(self, method: str, url: str, headers: Headers, content: bytes, timeout: float | None) -> Any:  # noqa: ANN401 # httpx.Request
+        if sys.meta_path is None:
+            # httpx imports some of its modules in mid-call.
+            raise ending("the http_client")
         if self._client.is_closed:
             raise GitpodError("http_client: is closed")
         # httpx decompresses without a bound.

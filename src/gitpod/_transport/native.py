@@ -33,8 +33,9 @@ from gitpod._transport.failures import (
     NotSentError,
     NotSentTimeoutError,
 )
-from gitpod._transport.native_threads import refuse_at_the_end
+from gitpod._transport.native_threads import refuse_at_the_end, settle_late
 from gitpod._transport.pool import CONNECT_TIMEOUT, IDLE_SECONDS
+from gitpod._transport.threads import held
 from gitpod.errors import GitpodError
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class SyncNative:
         refuse_at_the_end()
         is_answered = False
         try:
-            with self._client.stream(method, url, headers, content, timeout=timeout) as response:
+            with held(), self._client.stream(method, url, headers, content, timeout=timeout) as response:
                 is_answered, self._hint = True, ""
                 body = Body(response.headers, unzip=False)
                 for chunk in response.content:
@@ -96,19 +97,22 @@ class AsyncNative:
         refuse_at_the_end()
         is_answered = False
         try:
-            response = await self._transport.execute(Request(method, url, headers, content))
-            is_answered, self._hint = True, ""
-            # Trailers come behind the body, and only gRPC has any.
-            length = None if "te" in headers else known_length(response.headers)
-            body = Body(response.headers, unzip=False)
-            if length != 0:
-                async for chunk in response.content:
-                    body.add(chunk)
-                    if len(body.data) == length:
-                        break
-            return FullResponse(response.status, response.headers, body.end(), response.trailers)
+            with held():
+                response = await self._transport.execute(Request(method, url, headers, content))
+                is_answered, self._hint = True, ""
+                # Trailers come behind the body, and only gRPC has any.
+                length = None if "te" in headers else known_length(response.headers)
+                body = Body(response.headers, unzip=False)
+                if length != 0:
+                    async for chunk in response.content:
+                        body.add(chunk)
+                        if len(body.data) == length:
+                            break
+                return FullResponse(response.status, response.headers, body.end(), response.trailers)
         except Exception as error:  # noqa: BLE001 # translated gives back what it does not know
             raise translated(error, None if is_answered else self._hint) from None
+        finally:
+            settle_late()
 
     async def aclose(self) -> None:
         """Close the connections."""

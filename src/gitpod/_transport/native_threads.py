@@ -10,6 +10,7 @@ from time import monotonic, sleep
 from pyqwest import HTTPTransport
 
 from gitpod._transport.failures import ending
+from gitpod._transport.threads import is_ending
 
 TOKIO = "tokio"
 """What the names of the threads begin with."""
@@ -37,7 +38,7 @@ def is_usable() -> bool:
 
 
 def refuse_at_the_end() -> None:
-    """Raise `NotSentError` when the interpreter is being finalized: pyqwest's answers would never arrive."""
+    """Raise `NotSentError` where the answer of pyqwest's threads would not arrive, as the interpreter is ending."""
     if sys.is_finalizing():
         raise ending("the threads of pyqwest")
 
@@ -78,6 +79,12 @@ def settle_at_exit() -> None:
     5 ms still 1 of 150 on a busy machine.
     """
     atexit.register(_settle)
+
+
+def settle_late() -> None:
+    """Wait for pyqwest's threads after a call that came while the interpreter ends, maybe after `_settle`."""
+    if is_ending():
+        _settle()
 
 
 def _settle() -> None:

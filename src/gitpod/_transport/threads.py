@@ -1,18 +1,89 @@
-"""Work in a thread that nobody has to wait for: an event loop or an interpreter can end before it does."""
+"""Work in daemon threads, and the end of the interpreter, which waits for none of them."""
 
+import atexit
+import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
+from contextlib import contextmanager
 from contextvars import copy_context
+from time import monotonic
 from typing import TypeVar
+
+from gitpod.errors import APIConnectionError
 
 T = TypeVar("T")
 
+LONGEST_WAIT = 2.0
+"""Seconds that the interpreter waits at exit for the calls of daemon threads that must not be cut off."""
+
+_held: set[threading.Event] = set()
+"""Set at the end of each block that `held` protects."""
+
 
 def is_ending() -> bool:
-    """Whether the interpreter has begun to end: executors take no more work, and soon no thread runs."""
+    """Whether the interpreter has begun to end: executors take no more work, and soon no thread runs.
+
+    From Python 3.12 on no thread can be started from then on either, so that such work is done inline.
+    """
     return sys.is_finalizing() or not threading.main_thread().is_alive()
+
+
+@contextmanager
+def held() -> Generator[None]:
+    """Have the interpreter wait at exit for a block, if a daemon thread is in it.
+
+    Before Python 3.14 the interpreter unwinds the stacks of daemon threads as it ends, and the process aborts
+    where that meets native code in Rust or C++ that calls Python, as in pyqwest and protovalidate.
+
+    Raises:
+        APIConnectionError: the interpreter has begun to end, and does not wait for this daemon thread any more.
+    """
+    if not threading.current_thread().daemon:
+        yield
+        return
+    if is_ending():
+        raise _ending("daemon threads make no calls")
+    done = threading.Event()
+    _held.add(done)
+    try:
+        yield
+    finally:
+        _held.discard(done)
+        done.set()
+
+
+def _wait_for_held() -> None:
+    deadline = monotonic() + LONGEST_WAIT
+    for done in list(_held):
+        done.wait(max(0.0, deadline - monotonic()))
+
+
+atexit.register(_wait_for_held)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_held.clear)
+
+
+@contextmanager
+def loading() -> Generator[None]:
+    """Import modules in a block.
+
+    Raises:
+        APIConnectionError: the interpreter is ending, and imports nothing any more.
+    """
+    try:
+        with held():
+            yield
+    except ImportError:
+        if sys.meta_path is not None:
+            raise
+        raise _ending("what a first call needs cannot be loaded") from None
+
+
+def _ending(why: str) -> APIConnectionError:
+    text = f"unavailable: the interpreter is ending, and {why} any more"
+    return APIConnectionError(text, code="unavailable", outcome="not_sent")
 
 
 def in_thread(function: Callable[[], T]) -> "Future[T]":
