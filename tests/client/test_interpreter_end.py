@@ -109,7 +109,7 @@ def test_calls_at_the_end_work_or_are_not_sent(
     service: Service, there: GRPCPeer, tmp_path: Path, when: str, mode: str
 ) -> None:
     """Over every way, by a client that was used before; none hangs or aborts the process."""
-    urls = {way: service.url for way in ("connect", "grpc-web", "httpx")} | {"grpc": there.url}
+    urls = dict.fromkeys(("connect", "grpc-web", "httpx"), service.url) | {"grpc": there.url}
     urls["embedded"] = f"sqlite:///{tmp_path}/secrets.db"
     programs = {way: start(when, mode, way, "used", url, "20") for way, url in urls.items()}
     said = {way: end(program) for way, program in programs.items()}

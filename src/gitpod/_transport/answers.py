@@ -9,7 +9,15 @@ from typing import Any
 from connectrpc.code import Code
 from pyqwest import FullResponse, Response, SyncResponse
 
-HTTP_OK = 200
+from gitpod._transport.failures import IS_TLS, NotSentError
+
+HTTP_OK, BAD_REQUEST = 200, 400
+PLAIN_TO_TLS = (
+    b"The plain HTTP request was sent to HTTPS port",
+    b"Client sent an HTTP request to an HTTPS server",
+    b"speaking plain HTTP to an SSL-enabled server port",
+)
+"""What nginx, Go and Apache answer in plain text, where they expect TLS."""
 
 
 def streamed(whole: FullResponse) -> SyncResponse:
@@ -29,6 +37,8 @@ def checked(answer: FullResponse) -> FullResponse:
     """
     if answer.status == HTTP_OK:
         return answer
+    if answer.status == BAD_REQUEST and any(text in answer.content for text in PLAIN_TO_TLS):
+        raise NotSentError(IS_TLS, permanent=True)
     try:
         error: Any = json.loads(answer.content)
         details: list[dict[str, object]] = error.get("details", [])

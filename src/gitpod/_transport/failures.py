@@ -8,6 +8,7 @@ NO_AUTHORITIES = (
     "or set SSL_CERT_FILE, or pass ca_cert=…"
 )
 OTHER_HOST = "the certificate is one of another host ({}); is base_url right?"
+IS_TLS = "the port speaks TLS, and base_url does not begin with https://"
 NO_TLS = "the port does not speak TLS, and base_url begins with https://"
 UNTRUSTED = (
     "the certificate of the service is not trusted ({}); if it is from an authority of your own, pass its PEM file as "

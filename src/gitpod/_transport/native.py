@@ -27,6 +27,7 @@ from gitpod._transport.body import Body, known_length
 from gitpod._transport.failures import (
     NO_AUTHORITIES,
     NO_TLS,
+    OTHER_HOST,
     UNTRUSTED,
     UNWANTED,
     BrokenExchangeError,
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 GRPC_HINT = "; if the port speaks no HTTP/2: gRPC has a port of its own, and other services may speak HTTP/1.1 alone"
 HTTP_HINT = "; if the port speaks HTTP/2 alone, as gRPC ports do: use the Connect port"
+TLS_HINT = "; if the port speaks TLS: base_url must begin with https://"
 
 
 class SyncNative:
@@ -147,7 +149,7 @@ def native_transport(endpoint: "Endpoint", proxy: "Proxy | None", *, is_async: b
         options["tls_ca_cert"] = endpoint.ca_cert
     if endpoint.client_cert is not None:
         options["tls_cert"], options["tls_key"] = endpoint.client_cert
-    hint = GRPC_HINT if endpoint.http2 else HTTP_HINT
+    hint = (GRPC_HINT if endpoint.http2 else HTTP_HINT) + ("" if endpoint.is_https else TLS_HINT)
     try:
         if is_async:
             return AsyncNative(HTTPTransport(**options), hint)
@@ -191,10 +193,8 @@ def _unconnected(text: str) -> NotSentError:
     # What comes before is the URL, which may have any of these words in it.
     reason = text.rpartition("client error (Connect): ")[2]
     if "invalid peer certificate" in reason:
-        if "NotValidForName" in reason:
-            return NotSentError(
-                f"the certificate is one of another host ({reason}); is base_url right?", permanent=True
-            )
+        if "not valid for name" in reason or "NotValidForName" in reason:
+            return NotSentError(OTHER_HOST.format(reason), permanent=True)
         return NotSentError(UNTRUSTED.format(reason), permanent=True)
     if "certificate" in reason.lower():
         return NotSentError(f"{UNWANTED} ({reason})", permanent=True)

@@ -35,10 +35,10 @@ class Pool:
     """
 
     def __init__(self, endpoint: Endpoint, proxy: Proxy | None) -> None:
-        context = http1(endpoint.tls_context) if endpoint.is_https else None
-        self._target = Target(endpoint.host, endpoint.port, context, proxy)
         # Its operations are atomic, so that threads and signal handlers need no lock.
         self._idle: deque[Connection] = deque()
+        context = http1(endpoint.tls_context) if endpoint.is_https else None
+        self._target = Target(endpoint.host, endpoint.port, context, proxy)
 
     def send(self, method: str, url: str, headers: Headers, content: bytes, timeout: float) -> FullResponse:
         """Send a request and read the answer, within `timeout` seconds.

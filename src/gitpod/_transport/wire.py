@@ -15,7 +15,7 @@ from pyqwest import FullResponse, Headers
 
 from gitpod._transport.body import Body, known_length
 from gitpod._transport.dial import Target, dial, is_readable, not_sent
-from gitpod._transport.failures import UNWANTED, BrokenExchangeError, NotSentError
+from gitpod._transport.failures import IS_TLS, UNWANTED, BrokenExchangeError, NotSentError
 
 CHUNK = 65536
 TLS_ALERT, SETTINGS = b"\x15\x03", b"\x04"
@@ -211,7 +211,7 @@ class _Reads(RawIOBase):
 def _check_protocol(start: bytes, target: Target) -> None:
     """Raise `NotSentError` when an answer begins like one of TLS or of HTTP/2, which read no HTTP/1.1."""
     if start.startswith(TLS_ALERT) and target.context is None:
-        raise NotSentError("the port speaks TLS, and base_url does not begin with https://", permanent=True)
+        raise NotSentError(IS_TLS, permanent=True)
     if start.startswith(b"\0\0") and start[3:4] == SETTINGS:
         text = 'the port speaks HTTP/2 without HTTP/1.1, as gRPC ports do; use the Connect port, or protocol="grpc"'
         raise NotSentError(text, permanent=True)
