@@ -1,7 +1,7 @@
 """Services that cannot be reached: the error says why in words, and what to install, set or pass."""
 
 import asyncio
-import datetime
+import datetime as dt
 import socket
 import ssl
 import subprocess
@@ -66,7 +66,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(out / "ca.pem")
     trustme.CA().cert_pem.write_to_path(out / "other.pem")
-    past = {"not_before": datetime.datetime(2020, 1, 1), "not_after": datetime.datetime(2020, 1, 2)}  # noqa: DTZ001 # as trustme takes them
+    past = {"not_before": dt.datetime(2020, 1, 1), "not_after": dt.datetime(2020, 1, 2)}  # noqa: DTZ001 # as trustme takes them
     leaves = {
         "good": authority.issue_cert(HOST),
         "of-another-host": authority.issue_cert("example.com"),

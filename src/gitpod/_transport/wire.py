@@ -162,10 +162,12 @@ class Connection:
             return error
         if isinstance(error, ssl.SSLError) and self._is_new and error.reason in CLIENT_CERTIFICATE_ALERTS:
             return NotSentError(UNWANTED, permanent=True)
+        plain = self._is_new and self._target.context is None
+        hint = "; if the port speaks TLS, base_url must begin with https://" if plain else ""
         if isinstance(error, RemoteDisconnected):
-            hint = "; if the port speaks TLS, base_url must begin with https://"
-            plain = self._is_new and self._target.context is None
-            return BrokenExchangeError(f"the peer closed the connection without an answer{hint if plain else ''}")
+            return BrokenExchangeError(f"the peer closed the connection without an answer{hint}")
+        if isinstance(error, ConnectionError):
+            return BrokenExchangeError(f"{error.strerror or error}{hint}")
         if isinstance(error, HTTPException | ValueError):
             # Its text quotes the answer.
             return BrokenExchangeError(f"the answer is not valid HTTP/1.1 ({type(error).__name__})")

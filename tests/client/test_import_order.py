@@ -1,0 +1,116 @@
+"""What is imported, made or used before this package, in this process or in the one that it was forked from."""
+
+import os
+import subprocess
+import sys
+
+import pytest
+from tests.support.grpc import GRPCPeer
+from tests.support.service import TOKEN, Service
+
+USE = """
+import asyncio, os, signal, sys
+_, kind, protocol, url, plain_url = sys.argv
+
+def use():
+    from gitpod import APIError, AsyncGitpod, Gitpod
+    signal.alarm(30)
+    try:
+        if kind == "sync":
+            with Gitpod(base_url=url, protocol=protocol) as client:
+                for _ in range(3):
+                    client.secrets.list()
+        else:
+            async def main():
+                async with AsyncGitpod(base_url=url, protocol=protocol) as client:
+                    for _ in range(3):
+                        await client.secrets.list()
+            asyncio.run(main())
+        return "ok"
+    except APIError as error:
+        return f"{error.outcome} after {error.attempts}: {error}"
+"""
+HERE = "print(use())\n"
+IN_A_CHILD = """
+if os.fork() == 0:
+    print(use(), flush=True)
+    # Also its end as an interpreter must be a clean one.
+    sys.exit(0)
+sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+UNUSED = {
+    "nothing": "",
+    "pyqwest": "import pyqwest",
+    "its testing module": "import pyqwest.testing",
+    "connectrpc": "import connectrpc.client",
+    "the stubs": "import gitpod_proto.gitpod.v1.secret_connect",
+    "httpx": "import httpx",
+    "everything": "import connectrpc.client, connectrpc.server, gitpod_proto.gitpod.v1.secret_connect, pyqwest.testing",
+    "this package": "import gitpod; gitpod.Gitpod(base_url=plain_url); gitpod.AsyncGitpod(base_url=plain_url)",
+    "its calls": "import gitpod; gitpod.Gitpod(base_url=plain_url).secrets; gitpod.AsyncGitpod(base_url=plain_url).secrets",
+    "a sync client that was used": "import gitpod; gitpod.Gitpod(base_url=plain_url).secrets.list()",
+}
+USED = {
+    "a transport of pyqwest": "import pyqwest; pyqwest.SyncHTTPTransport()",
+    "a call by pyqwest": "import pyqwest; pyqwest.SyncClient(pyqwest.SyncHTTPTransport()).get(plain_url)",
+    "a bare stub": "from gitpod_proto.gitpod.v1 import secret_connect; secret_connect.SecretServiceClientSync(plain_url)",
+    "an async client that was used": """
+import gitpod
+async def before():
+    async with gitpod.AsyncGitpod(base_url=plain_url) as client:
+        await client.secrets.list()
+asyncio.run(before())
+""",
+}
+
+
+@pytest.fixture(params=["sync", "async"])
+def mode(request: pytest.FixtureRequest) -> str:
+    """Which client."""
+    return str(request.param)
+
+
+def run(program: str, mode: str, protocol: str, service: Service, there: GRPCPeer) -> str:
+    """Run a program that uses a client, and return what came of it."""
+    url = there.url if protocol == "grpc" else service.url
+    # Newer Pythons warn of any fork of a process that has threads.
+    command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", program]
+    environment = os.environ | {"GITPOD_API_KEY": TOKEN}
+    done = subprocess.run(
+        [*command, mode, protocol, url, service.url],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.strip()
+
+
+@pytest.mark.parametrize("protocol", ["connect", "grpc"])
+@pytest.mark.parametrize("before", [*UNUSED, *USED])
+def test_every_order_works(service: Service, there: GRPCPeer, mode: str, protocol: str, before: str) -> None:
+    """In a fresh process."""
+    program = f"{USE}\n{(UNUSED | USED)[before]}\n{HERE}"
+    assert run(program, mode, protocol, service, there) == "ok"
+
+
+@pytest.mark.parametrize("protocol", ["connect", "grpc-web", "grpc"])
+@pytest.mark.parametrize("before", UNUSED)
+def test_every_order_works_in_a_forked_process(
+    service: Service, there: GRPCPeer, mode: str, protocol: str, before: str
+) -> None:
+    """As a prefork server imports everything in the parent, where nothing of pyqwest is used."""
+    program = f"{USE}\n{UNUSED[before]}\n{IN_A_CHILD}"
+    assert run(program, mode, protocol, service, there) == "ok"
+
+
+@pytest.mark.parametrize("before", USED)
+def test_a_used_pyqwest_that_was_forked_is_found_out(service: Service, there: GRPCPeer, mode: str, before: str) -> None:
+    """Whoever used it: its threads are gone, so that Connect goes over the pool, and gRPC is refused at once."""
+    program = f"{USE}\n{USED[before]}\n{IN_A_CHILD}"
+    assert run(program, mode, "connect", service, there) == "ok"
+    refused = run(program, mode, "grpc", service, there)
+    assert refused.startswith("not_sent after 1: ")
+    assert "this process was forked" in refused
