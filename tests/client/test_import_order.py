@@ -47,13 +47,13 @@ UNUSED = {
     "httpx": "import httpx",
     "everything": "import connectrpc.client, connectrpc.server, gitpod_proto.gitpod.v1.secret_connect, pyqwest.testing",
     "this package": "import gitpod; gitpod.Gitpod(base_url=plain_url); gitpod.AsyncGitpod(base_url=plain_url)",
-    "its calls": "import gitpod; gitpod.Gitpod(base_url=plain_url).secrets; gitpod.AsyncGitpod(base_url=plain_url).secrets",
+    "its calls": "import gitpod; [make(base_url=plain_url).secrets for make in (gitpod.Gitpod, gitpod.AsyncGitpod)]",
     "a sync client that was used": "import gitpod; gitpod.Gitpod(base_url=plain_url).secrets.list()",
 }
 USED = {
     "a transport of pyqwest": "import pyqwest; pyqwest.SyncHTTPTransport()",
     "a call by pyqwest": "import pyqwest; pyqwest.SyncClient(pyqwest.SyncHTTPTransport()).get(plain_url)",
-    "a bare stub": "from gitpod_proto.gitpod.v1 import secret_connect; secret_connect.SecretServiceClientSync(plain_url)",
+    "a bare stub": "import gitpod_proto.gitpod.v1.secret_connect as stubs; stubs.SecretServiceClientSync(plain_url)",
     "an async client that was used": """
 import gitpod
 async def before():

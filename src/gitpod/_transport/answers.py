@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 from connectrpc.code import Code
-from pyqwest import FullResponse, Response, SyncResponse
+from pyqwest import FullResponse, Headers, Response, SyncResponse
 
 from gitpod._transport.failures import IS_TLS, NotSentError
 
@@ -18,6 +18,9 @@ PLAIN_TO_TLS = (
     b"speaking plain HTTP to an SSL-enabled server port",
 )
 """What nginx, Go and Apache answer in plain text, where they expect TLS."""
+
+# At its first use pyqwest imports modules from native code, which a daemon thread must not be in at the end.
+iter(Headers().items())
 
 
 def streamed(whole: FullResponse) -> SyncResponse:
