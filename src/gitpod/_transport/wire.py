@@ -135,6 +135,8 @@ class Connection:
             response.begin()
             if response.status >= OK or response.status == SWITCHING_PROTOCOLS:
                 return response
+            # What is dropped closes its reader, which the next answer comes by.
+            response.fp = None
 
     def _body(self, response: HTTPResponse, headers: Headers) -> bytes:
         if known_length(headers) is not None and not response.chunked:
