@@ -276,7 +276,7 @@ assert said == "parent's", said
 
 @pytest.mark.parametrize("is_tls", [False, True])
 def test_a_signal_handler_that_forks_takes_no_answer_away(pki: Path, *, is_tls: bool) -> None:
-    """The child returns into the call, which fails there, and the parent gets its answer."""
+    """The child returns into the call, which fails there at once, and the parent gets its answer."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(pki / "server.pem")
 

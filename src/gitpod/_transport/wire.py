@@ -7,6 +7,7 @@ import os
 import ssl
 from http.client import HTTPException, HTTPResponse, RemoteDisconnected
 from io import BufferedReader, RawIOBase
+from socket import socket, socketpair
 from time import monotonic
 from typing import Any
 from weakref import WeakSet
@@ -105,9 +106,14 @@ class Connection:
         """Close the connection."""
         self._socket.close()
 
-    def leave_to_parent(self) -> None:
-        """Let go of a socket that a forked process shares with its parent, without closing it."""
-        self._socket.detach()
+    def leave_to_parent(self, dead: socket) -> None:
+        """Put a dead socket in the place of one that a forked process shares with its parent, which goes on with it.
+
+        It keeps the number, by which OpenSSL may be reading: a signal handler can fork in the middle of a call,
+        and return in the child.
+        """
+        if self._socket.fileno() >= 0:
+            os.dup2(dead.fileno(), self._socket.fileno(), inheritable=False)
 
     def _left(self) -> float:
         left = self._deadline - monotonic()
@@ -180,9 +186,12 @@ _OPEN: WeakSet[Connection] = WeakSet()
 
 
 def _after_in_child() -> None:
-    # Also a read under way ends then: a signal handler may fork in the middle of it, and return in the child.
-    for connection in list(_OPEN):
-        connection.leave_to_parent()
+    if connections := list(_OPEN):
+        dead, other = socketpair()
+        other.close()
+        with dead:
+            for connection in connections:
+                connection.leave_to_parent(dead)
 
 
 if hasattr(os, "register_at_fork"):
