@@ -2,12 +2,21 @@
 
 import asyncio
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import httpx
 import pyqwest
 import pytest
+import trustme
+from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
 from tests.support.caller import Caller, Codec
 from tests.support.peer import Peer, Script
 from tests.support.service import TOKEN, Service
@@ -133,3 +142,31 @@ def way(request: pytest.FixtureRequest, connect: Connect, monkeypatch: pytest.Mo
         return connect(url, http_client=sender, **options)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of certificates.
+
+    `ca.pem` issued `server.pem`, for an address and no name, and `client.pem`, each with its key; their parts are
+    `….crt` and `….key`. `other.pem` issued nothing, and `stranger.pem` comes from yet another. `rsa.pem`,
+    `pkcs8.key`, `encrypted.key` and `legacy.key` are what tools also write.
+    """
+    out = tmp_path_factory.mktemp("pki")
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(out / "ca.pem")
+    trustme.CA().cert_pem.write_to_path(out / "other.pem")
+    issuers = {"server": authority, "client": authority, "stranger": trustme.CA()}
+    for name, issuer in issuers.items():
+        leaf = issuer.issue_cert("127.0.0.1")
+        leaf.private_key_and_cert_chain_pem.write_to_path(out / f"{name}.pem")
+        leaf.private_key_pem.write_to_path(out / f"{name}.key")
+        leaf.cert_chain_pems[0].write_to_path(out / f"{name}.crt")
+    rsa = authority.issue_cert("127.0.0.1", key_type=trustme.KeyType.RSA)
+    (out / "rsa.pem").write_bytes(rsa.cert_chain_pems[0].bytes() + rsa.private_key_pem.bytes())
+    key = load_pem_private_key((out / "client.key").read_bytes(), None)
+    (out / "pkcs8.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    for name, kind_of in {"encrypted": PrivateFormat.PKCS8, "legacy": PrivateFormat.TraditionalOpenSSL}.items():
+        encrypted = key.private_bytes(Encoding.PEM, kind_of, BestAvailableEncryption(b"password"))
+        (out / f"{name}.key").write_bytes(encrypted)
+    return out

@@ -2,11 +2,17 @@
 
 import base64
 import os
+import signal
+import socket
+import ssl
 import subprocess
 import sys
+import threading
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
-from tests.support.peer import answer
+from tests.support.peer import answer, read_request
 from tests.support.service import TOKEN, Service
 from tests.support.ways import OK, PARAMS, Connect, MakePeer
 
@@ -183,3 +189,63 @@ def test_a_fork_repeats_no_call_of_its_parent(peer: MakePeer) -> None:
     numbers = [number for number in sent if number]
     assert len(numbers) == len(set(numbers)) == 500
     assert len(sent) > 510
+
+
+ANSWER = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 21\r\n\r\n{"value": "parent\'s"}'
+FORKS_IN_MID_CALL = """
+import os, signal, sys
+from gitpod import APIError, Gitpod
+client = Gitpod(codec="json", timeout=20, max_retries=0, ca_cert=sys.argv[1] if len(sys.argv) > 1 else None)
+child = None
+
+def fork(_number, _frame):
+    global child
+    child = os.fork()
+
+signal.signal(signal.SIGALRM, fork)
+try:
+    said = client.secrets.get_value(secret_id="b0e12f6c-4c67-429d-a4a6-d9838b5da047").reveal()
+except APIError as error:
+    said = error.outcome
+if child == 0:
+    print("the child:", said, flush=True)
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert said == "parent's", said
+"""
+
+
+@pytest.mark.parametrize("is_tls", [False, True])
+def test_a_signal_handler_that_forks_takes_no_answer_away(pki: Path, *, is_tls: bool) -> None:
+    """The child returns into the call, which fails there at once, and the parent gets its answer."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pki / "server.pem")
+
+    asked, goes_on = threading.Event(), threading.Event()
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with context.wrap_socket(connection, server_side=True) if is_tls else connection as secured:
+            read_request(secured)
+            asked.set()
+            goes_on.wait(30)
+            secured.sendall(ANSWER)
+            with suppress(OSError):
+                secured.recv(1)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        url = f"{'https' if is_tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}"
+        arguments = [str(pki / "ca.pem")] if is_tls else []
+        command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", FORKS_IN_MID_CALL, *arguments]
+        environment = os.environ | {"GITPOD_API_KEY": TOKEN, "GITPOD_BASE_URL": url}
+        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+            try:
+                assert asked.wait(30)
+                process.send_signal(signal.SIGALRM)
+                assert process.stdout
+                assert process.stdout.readline() == "the child: unknown\n"
+                goes_on.set()
+                assert process.wait(30) == 0
+            finally:
+                process.kill()

@@ -2,21 +2,16 @@
 
 import asyncio
 import resource
-import signal
 import socket
 import ssl
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from os import environ
 from pathlib import Path
 
 import pytest
-import trustme
 from tests.support.caller import Caller
 from tests.support.peer import Script, answer, in_turn, read_request
 from tests.support.service import TOKEN
@@ -184,16 +179,6 @@ def test_a_connection_is_used_again(connect: Connect, peer: MakePeer) -> None:
     assert len(there.requests) == 1
 
 
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory with an authority and a server's certificate."""
-    out = tmp_path_factory.mktemp("pki")
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(out / "ca.pem")
-    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(out / "server.pem")
-    return out
-
-
 @pytest.mark.parametrize("head", [HEAD + b"\r\n", HEAD.replace(b"1.1", b"1.0") + b"\r\n", CHUNKED + b"fff\r\n"])
 def test_an_answer_that_is_cut_off_inside_tls_is_no_success(connect: Connect, pki: Path, head: bytes) -> None:
     """Only a goodbye of TLS ends an answer without a length; anybody on the way can close the connection."""
@@ -249,62 +234,3 @@ def test_descriptors_above_1023_work(kind: Kind, runner: asyncio.Runner, peer: M
         for each in (spare, *taken):
             each.close()
         resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-
-
-FORKS_IN_MID_CALL = """
-import os, signal, sys
-from gitpod import APIError, Gitpod
-client = Gitpod(codec="json", timeout=20, max_retries=0, ca_cert=sys.argv[1] if len(sys.argv) > 1 else None)
-child = None
-
-def fork(_number, _frame):
-    global child
-    child = os.fork()
-
-signal.signal(signal.SIGALRM, fork)
-try:
-    said = client.secrets.get_value(secret_id="b0e12f6c-4c67-429d-a4a6-d9838b5da047").reveal()
-except APIError as error:
-    said = error.outcome
-if child == 0:
-    print("the child:", said, flush=True)
-    os._exit(0)
-assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-assert said == "parent's", said
-"""
-
-
-@pytest.mark.parametrize("is_tls", [False, True])
-def test_a_signal_handler_that_forks_takes_no_answer_away(pki: Path, *, is_tls: bool) -> None:
-    """The child returns into the call, which fails there at once, and the parent gets its answer."""
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    context.load_cert_chain(pki / "server.pem")
-
-    asked, goes_on = threading.Event(), threading.Event()
-
-    def serve(listener: socket.socket) -> None:
-        connection, _ = listener.accept()
-        with context.wrap_socket(connection, server_side=True) if is_tls else connection as secured:
-            read_request(secured)
-            asked.set()
-            goes_on.wait(30)
-            secured.sendall(whole(b'{"value": "parent\'s"}'))
-            with suppress(OSError):
-                secured.recv(1)
-
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        threading.Thread(target=serve, args=(listener,), daemon=True).start()
-        url = f"{'https' if is_tls else 'http'}://127.0.0.1:{listener.getsockname()[1]}"
-        arguments = [str(pki / "ca.pem")] if is_tls else []
-        command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", FORKS_IN_MID_CALL, *arguments]
-        environment = dict(environ) | {"GITPOD_API_KEY": TOKEN, "GITPOD_BASE_URL": url}
-        with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
-            try:
-                assert asked.wait(30)
-                process.send_signal(signal.SIGALRM)
-                assert process.stdout
-                assert process.stdout.readline() == "the child: unknown\n"
-                goes_on.set()
-                assert process.wait(30) == 0
-            finally:
-                process.kill()

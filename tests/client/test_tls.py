@@ -12,65 +12,21 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
-import trustme
 import uvicorn
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
 from tests.support.caller import Caller
 from tests.support.peer import Peer, answer
 from tests.support.service import TOKEN
 
 import gitpod
-from gitpod import AsyncGitpod, Gitpod, GitpodError
+from gitpod import AsyncGitpod, Gitpod
 from gitpod._rpc import retry
 from gitpod.server.app import Embedded
 from gitpod.server.serving.http_connection import Connection
 
 HOST = "127.0.0.1"
 CANARY = "hunter2"
-
-
-@pytest.fixture(autouse=True)
-def no_proxy(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No proxy from the environment that the tests run in, as https would go through it."""
-    for name in ("HTTPS_PROXY", "ALL_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-        monkeypatch.delenv(name.lower(), raising=False)
-
-
-@pytest.fixture(scope="session")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory of certificates.
-
-    `ca.pem` issued `server.pem`, for an address and no name, and `client.pem`, each with its key; their parts are
-    `….crt` and `….key`. `other.pem` issued nothing, and `stranger.pem` comes from yet another. `rsa.pem`,
-    `pkcs8.key`, `encrypted.key` and `legacy.key` are what tools also write.
-    """
-    out = tmp_path_factory.mktemp("pki")
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(out / "ca.pem")
-    trustme.CA().cert_pem.write_to_path(out / "other.pem")
-    issuers = {"server": authority, "client": authority, "stranger": trustme.CA()}
-    for name, issuer in issuers.items():
-        leaf = issuer.issue_cert(HOST)
-        leaf.private_key_and_cert_chain_pem.write_to_path(out / f"{name}.pem")
-        leaf.private_key_pem.write_to_path(out / f"{name}.key")
-        leaf.cert_chain_pems[0].write_to_path(out / f"{name}.crt")
-    rsa = authority.issue_cert(HOST, key_type=trustme.KeyType.RSA)
-    (out / "rsa.pem").write_bytes(rsa.cert_chain_pems[0].bytes() + rsa.private_key_pem.bytes())
-    key = load_pem_private_key((out / "client.key").read_bytes(), None)
-    (out / "pkcs8.key").write_bytes(key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
-    for name, kind_of in {"encrypted": PrivateFormat.PKCS8, "legacy": PrivateFormat.TraditionalOpenSSL}.items():
-        encrypted = key.private_bytes(Encoding.PEM, kind_of, BestAvailableEncryption(b"password"))
-        (out / f"{name}.key").write_bytes(encrypted)
-    return out
+pytestmark = pytest.mark.usefixtures("clean_environment")
 
 
 @contextmanager
@@ -300,77 +256,6 @@ def test_a_redirect_is_not_followed(connect: Connect, pki: Path, project: str, s
         assert (caught.value.outcome, caught.value.attempts) == ("rejected", 1)
     elsewhere.close()
     assert elsewhere.requests == []
-
-
-@pytest.fixture
-def files(tmp_path: Path, pki: Path) -> Path:
-    """A directory of what is no certificate and no key, whose names and contents are nobody's business."""
-    certificate = (pki / "client.crt").read_bytes()
-    out = tmp_path / CANARY
-    out.mkdir()
-    (out / "empty").touch()
-    (out / "text").write_text(f"{CANARY}\n")
-    (out / "broken").write_bytes(certificate.replace(b"\nMII", f"\n{CANARY}".encode()))
-    (out / "encrypted.pem").write_bytes(certificate + (pki / "encrypted.key").read_bytes())
-    for path in pki.iterdir():
-        (out / path.name).write_bytes(path.read_bytes())
-    return out
-
-
-BAD_FILES: list[tuple[str, str | tuple[str, str]]] = [
-    *[("ca_cert", name) for name in ("missing", "empty", "text", "broken", "client.key", ".")],
-    *[("client_cert", name) for name in ("missing", "empty", "text", "broken", "client.crt", "client.key", ".")],
-    ("client_cert", ("client.crt", "missing")),
-    ("client_cert", ("client.crt", "server.key")),
-    ("client_cert", ("client.key", "client.crt")),
-    ("client_cert", ("client.crt", "encrypted.key")),
-    ("client_cert", ("client.crt", "legacy.key")),
-    ("client_cert", "encrypted.pem"),
-]
-
-
-@pytest.mark.parametrize(("option", "name"), BAD_FILES, ids=str)
-def test_a_bad_file_is_refused(
-    kind: type[Gitpod] | type[AsyncGitpod], files: Path, option: str, name: str | tuple[str, str]
-) -> None:
-    """In the constructor, and without its name or what it holds."""
-    given: Any = files / name if isinstance(name, str) else tuple(files / each for each in name)
-    options: dict[str, Any] = {option: given}
-    with pytest.raises(GitpodError) as caught:
-        kind(bearer_token=TOKEN, base_url="https://secrets.example.com", **options)
-    assert str(caught.value).startswith(f"{option}: must be the path of a PEM file")
-    assert caught.value.__suppress_context__
-    assert not any(shown in str(caught.value) for shown in (CANARY, "PRIVATE KEY", "MII"))
-
-
-@pytest.mark.parametrize("value", [3, ["a.pem"], ("a.pem",), ("a.pem", "b.pem", "c.pem"), (3, 4), b"", "", ()])
-@pytest.mark.parametrize("option", ["ca_cert", "client_cert"])
-def test_what_is_no_path_is_refused(option: str, value: object) -> None:
-    """Also what is empty, as a variable that was not set would make it: it is no wish for the system's."""
-    options: dict[str, Any] = {option: value}
-    with pytest.raises(GitpodError, match=f"^{option}: "):
-        Gitpod(bearer_token=TOKEN, base_url="https://secrets.example.com", **options)
-
-
-@pytest.mark.parametrize("option", ["ca_cert", "client_cert"])
-@pytest.mark.parametrize(
-    ("where", "message"),
-    [
-        ({"base_url": "http://127.0.0.1:9"}, "needs an https:// base_url"),
-        ({"base_url": "sqlite://"}, "there is no network between a client and its embedded service"),
-        ({"http_client": httpx.Client}, "with http_client=, set this up on that client"),
-    ],
-    ids=["http", "sqlite", "http_client"],
-)
-def test_a_certificate_that_would_do_nothing_is_refused(
-    pki: Path, option: str, where: dict[str, Any], message: str
-) -> None:
-    """Rather than leave a connection less safe than it was meant to be."""
-    options: dict[str, Any] = {"base_url": "https://secrets.example.com", **where, option: pki / "client.pem"}
-    if make := options.get("http_client"):
-        options["http_client"] = make()
-    with pytest.raises(GitpodError, match=f"^{option}: {message}$"):
-        Gitpod(bearer_token=TOKEN, **options)
 
 
 PROGRAM = """

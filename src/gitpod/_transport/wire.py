@@ -16,7 +16,7 @@ from pyqwest import FullResponse, Headers
 
 from gitpod._transport.body import Body, known_length
 from gitpod._transport.dial import Target, dial, is_readable, not_sent
-from gitpod._transport.failures import IS_TLS, UNWANTED, BrokenExchangeError, NotSentError
+from gitpod._transport.failures import IS_TLS, UNWANTED, BrokenExchangeError, NotSentError, forked
 
 CHUNK = 65536
 TLS_ALERT, SETTINGS = b"\x15\x03", b"\x04"
@@ -53,7 +53,12 @@ class Connection:
         self._is_new = True
         self.is_reusable = False
         self.idle_since = 0.0
+        made_by = os.getpid()
         self._socket = dial(target.proxy or target, deadline)
+        if os.getpid() != made_by:
+            # A signal handler forked meanwhile, and returned in the child; the parent goes on with this one.
+            self._socket.detach()
+            raise forked("a call under way")
         _OPEN.add(self)
         try:
             if target.proxy is not None:
