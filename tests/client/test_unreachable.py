@@ -66,7 +66,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Path:
     authority = trustme.CA()
     authority.cert_pem.write_to_path(out / "ca.pem")
     trustme.CA().cert_pem.write_to_path(out / "other.pem")
-    past = {"not_before": dt.datetime(2020, 1, 1), "not_after": dt.datetime(2020, 1, 2)}  # noqa: DTZ001 # as trustme takes them
+    past: dict[str, Any] = {"not_before": dt.datetime(2020, 1, 1), "not_after": dt.datetime(2020, 1, 2)}  # noqa: DTZ001 # as trustme takes them
     leaves = {
         "good": authority.issue_cert(HOST),
         "of-another-host": authority.issue_cert("example.com"),

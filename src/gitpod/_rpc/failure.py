@@ -1,7 +1,6 @@
 """What a failed attempt proves, and whether another one may help. Nothing here decides or sends."""
 
 import asyncio
-import sys
 import time
 from contextvars import ContextVar
 from functools import cached_property
@@ -14,6 +13,7 @@ from protobuf import Message
 
 from gitpod._transport.answers import HTTP_OK
 from gitpod._transport.failures import NotSentError
+from gitpod._transport.threads import can_import
 from gitpod.errors import GitpodError
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of
     @cached_property
     def details(self) -> list[Message]:
         """The details of the error, decoded: those whose types this package knows."""
-        if sys.meta_path is None:
+        if not can_import():
             # The interpreter is ending, and their types are loaded no more.
             return []
         return [message for detail in self.error.details if (message := _decoded(detail)) is not None]

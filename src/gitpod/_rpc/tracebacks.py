@@ -1,9 +1,9 @@
 """Errors without the frames that they came through, whose locals hold values and tokens."""
 
-import sys
 from functools import wraps
 from typing import TYPE_CHECKING
 
+from gitpod._transport.threads import can_import
 from gitpod.errors import GitpodError
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def _bare(error: BaseException) -> BaseException:
     """The error without the frames and causes that it came through, whose locals hold values and tokens."""
     # An interpreter that is ending imports nothing any more.
-    if not isinstance(error, GitpodError) and isinstance(error, Exception) and sys.meta_path is not None:
+    if not isinstance(error, GitpodError) and isinstance(error, Exception) and can_import():
         # Not ours, hence a fault of this package: say where, as source lines without locals.
         import traceback  # rarely needed
 

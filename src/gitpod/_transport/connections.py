@@ -5,14 +5,13 @@ gRPC-Web its `stream`. Below it, each way to a service is an object with one met
 """
 
 import os
-import sys
 from contextlib import asynccontextmanager, contextmanager
 from threading import RLock
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from gitpod._transport.failures import NotSentError, ending, forked
-from gitpod._transport.threads import in_thread, is_ending, loading
+from gitpod._transport.threads import can_import, in_thread, is_ending, loading
 from gitpod.errors import APIConnectionError, GitpodError
 
 if TYPE_CHECKING:
@@ -169,9 +168,10 @@ class SyncConnections(_Connections):
         """Send a request and read the answer, within `timeout` seconds."""
         try:
             whole = self._open().send("POST", url, headers, content, timeout)
-            return self._answers.checked(whole)
+            answer: FullResponse = self._answers.checked(whole)
         except NotSentError as error:
             raise self._refused(error) from None
+        return answer
 
     @contextmanager
     def stream(
@@ -179,7 +179,7 @@ class SyncConnections(_Connections):
     ) -> "Generator[SyncResponse]":
         """`post` for gRPC and gRPC-Web: the answer is read to its end, trailers included, before it is given."""
         assert method == "POST"  # noqa: S101 # neither protocol has another
-        if sys.meta_path is None:
+        if not can_import():
             # connectrpc imports what reads such an answer only when one is there.
             raise ending("gRPC-Web")
         whole = self.post(url, headers, content, timeout)
@@ -225,9 +225,10 @@ class AsyncConnections(_Connections):
             waits = self.endpoint.is_embedded and self._sender is None
             sender = await _off_the_loop(self._open) if waits else self._open()
             whole = await sender.send("POST", url, headers, content)
-            return self._answers.checked(whole)
+            answer: FullResponse = self._answers.checked(whole)
         except NotSentError as error:
             raise self._refused(error) from None
+        return answer
 
     @asynccontextmanager
     async def stream(self, method: str, url: str, headers: "Headers", content: bytes) -> "AsyncGenerator[Response]":

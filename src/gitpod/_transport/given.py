@@ -14,6 +14,7 @@ from pyqwest import FullResponse, Headers
 from gitpod._transport.body import Body
 from gitpod._transport.failures import BrokenExchangeError, NotSentError, NotSentTimeoutError, ending
 from gitpod._transport.pool import CONNECT_TIMEOUT
+from gitpod._transport.threads import can_import
 from gitpod.errors import GitpodError
 
 HINT = "(pip install 'gitpod-connect[httpx]')"
@@ -78,7 +79,7 @@ class _HTTPX:
         self._httpx: Any = sys.modules[next(name for name in names if name in ("httpx", "httpx2"))]
 
     def _request(self, method: str, url: str, headers: Headers, content: bytes, timeout: float | None) -> Any:  # noqa: ANN401 # httpx.Request
-        if sys.meta_path is None:
+        if not can_import():
             # httpx imports some of its modules in mid-call.
             raise ending("the http_client")
         if self._client.is_closed:

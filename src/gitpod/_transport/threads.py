@@ -30,6 +30,13 @@ def is_ending() -> bool:
     return sys.is_finalizing() or not threading.main_thread().is_alive()
 
 
+def can_import() -> bool:
+    """Whether modules can be imported, which ends before the last objects of a process are finalized."""
+    # The interpreter sets it to None, which its type does not say.
+    finders: object = sys.meta_path
+    return finders is not None
+
+
 @contextmanager
 def held() -> Generator[None]:
     """Have the interpreter wait at exit for a block, if a daemon thread is in it.
@@ -76,7 +83,7 @@ def loading() -> Generator[None]:
         with held():
             yield
     except ImportError:
-        if sys.meta_path is not None:
+        if can_import():
             raise
         raise _ending("what a first call needs cannot be loaded") from None
 

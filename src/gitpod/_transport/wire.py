@@ -147,7 +147,8 @@ class Connection:
             if response.status >= OK or response.status == SWITCHING_PROTOCOLS:
                 return response
             # What is dropped closes its reader, which the next answer comes by.
-            response.fp = None
+            passed: Any = response
+            passed.fp = None
 
     def _body(self, response: HTTPResponse, headers: Headers) -> bytes:
         if known_length(headers) is not None and not response.chunked:
