@@ -32,9 +32,8 @@ def is_ending() -> bool:
 
 def can_import() -> bool:
     """Whether modules can be imported, which ends before the last objects of a process are finalized."""
-    # The interpreter sets it to None, which its type does not say.
-    finders: object = sys.meta_path
-    return finders is not None
+    # The interpreter sets it to None.
+    return bool(sys.meta_path)
 
 
 @contextmanager
