@@ -179,6 +179,7 @@ thread.join()
 """
 
 
+@pytest.mark.slow
 def test_a_fork_repeats_no_call_of_its_parent(peer: MakePeer) -> None:
     """A call that was about to be made as the process was forked is made by the parent alone."""
     there = peer(answer(200, b"{}"))

@@ -185,6 +185,7 @@ def test_redirects_are_not_followed_by_a_client_that_follows_them(
     assert (len(there.requests), elsewhere.requests) == (1, [])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("own", [0.01, 60.0])
 def test_the_calls_timeout_wins_over_that_of_httpx(
     connect: Connect, make_httpx: Callable[..., Any], peer: MakePeer, own: float

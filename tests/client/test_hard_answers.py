@@ -72,6 +72,7 @@ DRIPPING = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", DRIPPING)
 def test_what_drips_does_not_outlast_the_deadline(connect: Connect, peer: MakePeer, what: str) -> None:
     """Wherever it does, and though no single byte is late."""
@@ -81,6 +82,7 @@ def test_what_drips_does_not_outlast_the_deadline(connect: Connect, peer: MakePe
     assert (caught.value.outcome, len(there.requests)) == ("unknown", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [b"", b"\x16\x03\x03\x40\x00"], ids=["nothing", "a record"])
 def test_a_handshake_that_stalls_does_not_outlast_the_deadline(connect: Connect, first: bytes) -> None:
     """Of TLS, byte by byte or not at all."""
@@ -101,6 +103,7 @@ def test_a_handshake_that_stalls_does_not_outlast_the_deadline(connect: Connect,
             connect(f"https://127.0.0.1:{listener.getsockname()[1]}", max_retries=0).create(**PARAMS, timeout=0.5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [b"", b"HTTP/1.1 200 OK\r\nx-y: "], ids=["the status", "a header"])
 def test_a_proxy_that_drips_does_not_outlast_the_deadline(
     connect: Connect, peer: MakePeer, monkeypatch: pytest.MonkeyPatch, first: bytes

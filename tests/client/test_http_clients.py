@@ -83,6 +83,7 @@ def test_no_connection_is_provably_unsent_every_way(way: Connect, place: str) ->
     assert (caught.value.outcome, caught.value.attempts, caught.value.status_code) == ("not_sent", 3, None)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sent", [b"", HEAD + b"content-length: 99\r\n\r\n{"], ids=["nothing", "part"])
 def test_a_stalled_answer_is_given_up_every_way(way: Connect, peer: MakePeer, sent: bytes) -> None:
     """Wherever it stalls."""
@@ -97,6 +98,7 @@ def test_a_stalled_answer_is_given_up_every_way(way: Connect, peer: MakePeer, se
     assert (caught.value.outcome, len(there.requests)) == ("unknown", 1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dripping", ["head", "body"])
 def test_an_answer_that_drips_does_not_outlast_the_deadline(
     way: Connect, peer: MakePeer, request: pytest.FixtureRequest, dripping: str

@@ -12,6 +12,7 @@ import pytest
 from tests.support.peer import read_request
 from tests.support.service import TOKEN
 
+pytestmark = pytest.mark.slow
 BODY = b'{"secret": {"id": "b0e12f6c-4c67-429d-a4a6-d9838b5da047", "name": "NAME", "apiOnly": true}}'
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n%s" % (len(BODY), BODY)
 KEEP_ALIVE = 0.5

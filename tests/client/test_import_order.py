@@ -8,6 +8,7 @@ import pytest
 from tests.support.grpc import GRPCPeer
 from tests.support.service import TOKEN, Service
 
+pytestmark = pytest.mark.slow
 USE = """
 import asyncio, os, signal, sys
 _, kind, protocol, url, plain_url = sys.argv

@@ -11,6 +11,7 @@ from tests.support.grpc import GRPCPeer
 from tests.support.peer import Peer, stall
 from tests.support.service import TOKEN, Service
 
+pytestmark = pytest.mark.slow
 PROGRAM = """
 import asyncio, atexit, os, sys, threading, time, weakref
 import httpx
