@@ -7,7 +7,7 @@ from typing import Literal, TypeVar
 
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
-from protobuf import Oneof, merge_from_binary
+from protobuf import DescMessage, Oneof, merge_from_binary
 from protobuf.wkt import Timestamp
 
 from gitpod.server.auth import Caller, Ctx, current_caller
@@ -36,6 +36,16 @@ from gitpod_proto.gitpod.v1.secret_pb import (
 
 RES = TypeVar("RES")
 DEFAULT_PAGE_SIZE = 25
+
+
+def _attributes(message: DescMessage) -> set[str]:
+    """The attributes of a message's class: one for each field, and one for all the fields of a oneof."""
+    oneofs = {field.name: oneof.local_name for oneof in message.oneofs for field in oneof.fields}
+    return {oneofs.get(field.name, field.local_name) for field in message.fields}
+
+
+TAKEN_OVER = sorted(_attributes(CreateSecretRequest.desc()) & _attributes(Secret.desc()) - {"project_id", "scope"})
+"""What a secret has from the request that creates it. `_scope_of` reads the two that are left out."""
 MAX_METADATA_BYTES = 8192
 """The most bytes of a secret without its value. A page of 100 then stays below the limit of gRPC clients, 4 MiB."""
 
@@ -54,15 +64,9 @@ class SecretService(secret_connect.SecretServiceSync):
             raise violation("true", "must be true, or left out", request.mount.field)
         caller, scope = current_caller(), _scope_of(request)
         kind, scope_id = _owner(scope)
-        secret = Secret(
-            id=str(uuid.uuid4()),
-            name=request.name,
-            scope=scope,
-            creator=caller.subject,
-            mount=request.mount,
-            credential_proxy=request.credential_proxy,
-            source=request.source,
-        )
+        secret = Secret(id=str(uuid.uuid4()), scope=scope, creator=caller.subject)
+        for name in TAKEN_OVER:
+            setattr(secret, name, getattr(request, name))
         if kind == "project_id":
             secret.project_id = scope_id  # pyright: ignore[reportDeprecated] # the reference shows it in answers
         # The contract's rules for Secret are stricter than those for CreateSecretRequest.
