@@ -85,7 +85,7 @@ class SyncNative:
 
 
 class AsyncNative:
-    """`SyncNative` for asyncio. Its deadline is whoever's awaits it."""
+    """`SyncNative` for asyncio. The caller keeps the deadline."""
 
     has_trailers = True
 

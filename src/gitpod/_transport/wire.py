@@ -147,7 +147,7 @@ class Connection:
             response.begin()
             if response.status >= OK or response.status == SWITCHING_PROTOCOLS:
                 return response
-            # What is dropped closes its reader, which the next answer comes by.
+            # A response that is garbage-collected closes its reader, and the next answer needs the same reader.
             passed: Any = response
             passed.fp = None
 
@@ -235,7 +235,7 @@ class _Reads(RawIOBase):
 
 
 def _check_protocol(start: bytes, target: Target) -> None:
-    """Raise `NotSentError` when an answer begins like one of TLS or of HTTP/2, which read no HTTP/1.1."""
+    """Raise `NotSentError` if an answer begins as TLS or HTTP/2 does: such a peer cannot read HTTP/1.1."""
     if start.startswith(TLS_ALERT) and target.context is None:
         raise NotSentError(IS_TLS, permanent=True)
     if start.startswith(b"\0\0") and start[3:4] == SETTINGS:
