@@ -1,17 +1,21 @@
 """The proxy for https: the same for sync, async and forked processes, asked for the same authority."""
 
+import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from base64 import b64encode
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 from tests.support.peer import Peer, answer
 from tests.support.service import TOKEN
 
-from gitpod import APIConnectionError, Gitpod
+from gitpod import APIConnectionError, AsyncGitpod, Gitpod
 from gitpod._rpc import retry
 from gitpod._transport.failures import NotSentError
 from gitpod._transport.proxy import Proxy, proxy_for
@@ -186,6 +190,43 @@ def test_a_proxy_that_opens_no_tunnel_is_named(
     assert f"the proxy {proxy.url}" in str(caught.value)
     assert reason in str(caught.value)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "said", "attempts"),
+    [
+        ("http", b"", 2),
+        ("http", b"HTTP/1.1 407 No\r\n\r\n", 1),
+        ("http", b"HTTP/1.1 502 No\r\n\r\n", 2),
+        ("https", b"HTTP/1.1 407 No\r\n\r\n", 1),
+        ("socks5h", b"HTTP/1.1 407 No\r\n\r\n", 2),
+    ],
+)
+def test_pyqwest_blames_the_proxy_too(
+    monkeypatch: pytest.MonkeyPatch, runner: asyncio.Runner, scheme: str, said: bytes, attempts: int
+) -> None:
+    """It does not ask whether base_url is right, and repeats no call that the proxy refuses."""
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=reply, args=(listener, said, attempts), daemon=True).start()
+        monkeypatch.setenv("https_proxy", f"{scheme}://user:hunter2@127.0.0.1:{listener.getsockname()[1]}")
+        monkeypatch.setenv("no_proxy", "none.example")
+        client = AsyncGitpod(base_url="https://a.invalid", bearer_token=TOKEN, max_retries=1)
+        with pytest.raises(APIConnectionError, match="the proxy: ") as caught:
+            runner.run(client.secrets.create(name="NAME", value="s3cret-canary", project_id=ID, api_only=True))
+        runner.run(client.close())
+    assert (caught.value.outcome, caught.value.attempts) == ("not_sent", attempts)
+    assert "base_url" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def reply(listener: socket.socket, said: bytes, times: int) -> None:
+    """Answer what each connection says first, whatever that is."""
+    for _ in range(times):
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(said)
 
 
 def test_a_login_may_have_any_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
