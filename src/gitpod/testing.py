@@ -128,7 +128,7 @@ class FaultPlan:
         """Put the plan between a client (and its copies) and its service, before its first call.
 
         Raises:
-            ValueError: the client has made a call, and its connections are what they are.
+            ValueError: the client has made a call, so its connections are open.
         """
         if client._transport.is_open:
             raise ValueError("client: has made a call; aim before the first")

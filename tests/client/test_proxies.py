@@ -1,22 +1,29 @@
 """The proxy for https: the same for sync, async and forked processes, asked for the same authority."""
 
+import asyncio
 import json
 import os
+import socket
 import subprocess
 import sys
+import threading
 from base64 import b64encode
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 from tests.support.peer import Peer, answer
 from tests.support.service import TOKEN
 
+from gitpod import APIConnectionError, AsyncGitpod, Gitpod
+from gitpod._rpc import retry
 from gitpod._transport.failures import NotSentError
 from gitpod._transport.proxy import Proxy, proxy_for
 
 NAMES = ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy", "HTTP_PROXY", "http_proxy", "NO_PROXY", "no_proxy")
 LOGIN = b64encode(b"us er:p@ss:word").decode()
 WRONG = "http://127.0.0.1:9"
+ID = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
 
 Variables = dict[str, str]
 CASES: list[tuple[str, Variables, str | None]] = [
@@ -154,3 +161,78 @@ def test_an_unusable_variable_is_named_without_its_value(monkeypatch: pytest.Mon
         proxy_for("secrets.example", 443)
     assert "hunter2" not in str(caught.value)
     assert caught.value.permanent
+
+
+@pytest.mark.parametrize(
+    ("said", "attempts", "reason"),
+    [
+        (b"", 2, "Remote end closed connection without response"),
+        (b"hunter2 over SSH\r\n", 1, "does not answer in HTTP/1.1"),
+        (b"\x15\x03\x01\x00\x02\x02\x46", 1, "does not answer in HTTP/1.1"),
+        (b"HTTP/1.1 407 No\r\n\r\n", 1, "answered HTTP 407"),
+        (b"HTTP/1.1 502 No\r\n\r\n", 2, "answered HTTP 502"),
+    ],
+    ids=["nothing", "another protocol", "TLS", "a refusal", "trouble"],
+)
+def test_a_proxy_that_opens_no_tunnel_is_named(
+    monkeypatch: pytest.MonkeyPatch, said: bytes, attempts: int, reason: str
+) -> None:
+    """The service never saw the request, and what the proxy said is not quoted."""
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.0)
+    proxy = Peer(lambda connection, _: connection.sendall(said))
+    monkeypatch.setenv("https_proxy", proxy.url)
+    monkeypatch.setenv("no_proxy", "none.example")
+    client = Gitpod(base_url="https://a.invalid", bearer_token=TOKEN, max_retries=1)
+    with client, pytest.raises(APIConnectionError) as caught:
+        client.secrets.create(name="NAME", value="s3cret-canary", project_id=ID, api_only=True)
+    proxy.close()
+    assert (caught.value.outcome, caught.value.attempts) == ("not_sent", attempts)
+    assert f"the proxy {proxy.url}" in str(caught.value)
+    assert reason in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "said", "attempts"),
+    [
+        ("http", b"", 2),
+        ("http", b"HTTP/1.1 407 No\r\n\r\n", 1),
+        ("http", b"HTTP/1.1 502 No\r\n\r\n", 2),
+        ("https", b"HTTP/1.1 407 No\r\n\r\n", 1),
+        ("socks5h", b"HTTP/1.1 407 No\r\n\r\n", 2),
+    ],
+)
+def test_pyqwest_blames_the_proxy_too(
+    monkeypatch: pytest.MonkeyPatch, runner: asyncio.Runner, scheme: str, said: bytes, attempts: int
+) -> None:
+    """It does not ask whether base_url is right, and repeats no call that the proxy refuses."""
+    monkeypatch.setattr(retry, "FIRST_DELAY", 0.0)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=reply, args=(listener, said, attempts), daemon=True).start()
+        monkeypatch.setenv("https_proxy", f"{scheme}://user:hunter2@127.0.0.1:{listener.getsockname()[1]}")
+        monkeypatch.setenv("no_proxy", "none.example")
+        client = AsyncGitpod(base_url="https://a.invalid", bearer_token=TOKEN, max_retries=1)
+        with pytest.raises(APIConnectionError, match="the proxy: ") as caught:
+            runner.run(client.secrets.create(name="NAME", value="s3cret-canary", project_id=ID, api_only=True))
+        runner.run(client.close())
+    assert (caught.value.outcome, caught.value.attempts) == ("not_sent", attempts)
+    assert "base_url" not in str(caught.value)
+    assert "hunter2" not in str(caught.value)
+
+
+def reply(listener: socket.socket, said: bytes, times: int) -> None:
+    """Answer what each connection says first, whatever that is."""
+    for _ in range(times):
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):
+            connection.recv(65536)
+            connection.sendall(said)
+
+
+def test_a_login_may_have_any_bytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python reads those of a variable that are not UTF-8 as lone surrogates."""
+    monkeypatch.setenv("https_proxy", os.fsdecode(b"http://us\xffer:pass@proxy.example"))
+    monkeypatch.setenv("no_proxy", "none.example")
+    found = proxy_for("secrets.example", 443)
+    assert found is not None
+    assert found.authorization == "Basic " + b64encode(b"us\xffer:pass").decode()

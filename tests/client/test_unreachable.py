@@ -155,6 +155,17 @@ def test_missing_authorities_name_what_to_install(
     assert all(name in str(error) for name in ("ca-certificates", "SSL_CERT_FILE", "ca_cert"))
 
 
+def test_missing_authorities_are_named_to_a_client_with_a_certificate(
+    create: Create, monkeypatch: pytest.MonkeyPatch, pki: Path, tmp_path: Path
+) -> None:
+    """Its own certificate is none to trust a service by."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "nowhere"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path / "nowhere"))
+    error = create(f"https://{HOST}:9", client_cert=pki / "good.pem")
+    assert_not_sent_once(error)
+    assert "ca-certificates" in str(error)
+
+
 @pytest.mark.parametrize(
     "url", ["http://[hunter2", "ftp://hunter2:1", "http://:3128", "http://hunter2:port", "http://"]
 )

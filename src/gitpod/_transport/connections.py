@@ -67,7 +67,7 @@ class _Connections:
             raise ending("the embedded service")
         sender = self._sender
         if sender is not None and self._pid == os.getpid():
-            # Without the lock, which the very thread may hold that a signal handler interrupted.
+            # Takes no lock: a signal handler may call here, in a thread that holds the lock.
             return sender
         with self._lock:
             if self._closed:
@@ -181,7 +181,7 @@ class SyncConnections(_Connections):
         assert method == "POST"  # noqa: S101 # neither protocol has another
         if not can_import():
             # connectrpc imports what reads such an answer only when one is there.
-            raise ending("gRPC-Web")
+            raise ending("gRPC")
         whole = self.post(url, headers, content, timeout)
         yield self._answers.streamed(whole)
 

@@ -47,11 +47,9 @@ def http1(own: ssl.SSLContext | None) -> ssl.SSLContext:
     """
     context = own or ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
-    if own is not None:
-        return own
     folder = ssl.get_default_verify_paths().capath
     # Those in a folder are loaded when one is needed.
-    if not context.cert_store_stats()["x509_ca"] and not (folder and any(Path(folder).iterdir())):
+    if not context.cert_store_stats()["x509"] and not (folder and any(Path(folder).iterdir())):
         raise NotSentError(NO_AUTHORITIES, permanent=True)
     return context
 

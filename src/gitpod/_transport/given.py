@@ -35,13 +35,9 @@ def adapt(http_client: Any, *, is_async: bool) -> Any:  # noqa: ANN401 # whateve
     if is_app(http_client, is_async=is_async):
         from pyqwest.testing import ASGITransport, WSGITransport
 
-        sender = (
-            AsyncNative(_Application(ASGITransport(http_client)))
-            if is_async
-            else SyncNative(WSGITransport(http_client))
-        )
-        sender.is_application = True
-        return sender
+        if is_async:
+            return AsyncNative(_Application(ASGITransport(http_client)), is_application=True)
+        return SyncNative(WSGITransport(http_client), is_application=True)
     sends = "execute" if is_async else "execute_sync"
     # pyqwest's clients have such a method too; what they add to their transport is done here already.
     is_client = hasattr(http_client, "stream")
@@ -143,7 +139,7 @@ class SyncHTTPX(_HTTPX):
 
 
 class AsyncHTTPX(_HTTPX):
-    """Sends requests by an `httpx.AsyncClient` or `httpx2.AsyncClient`. Its deadline is whoever's awaits it."""
+    """Sends requests by an `httpx.AsyncClient` or `httpx2.AsyncClient`. The caller keeps the deadline."""
 
     async def send(self, method: str, url: str, headers: Headers, content: bytes) -> FullResponse:
         """Send a request and read the answer; redirects are not followed, whatever the client's own setting."""

@@ -85,7 +85,7 @@ class SyncNative:
 
 
 class AsyncNative:
-    """`SyncNative` for asyncio. Its deadline is whoever's awaits it."""
+    """`SyncNative` for asyncio. The caller keeps the deadline."""
 
     has_trailers = True
 
@@ -141,8 +141,6 @@ def native_transport(endpoint: "Endpoint", proxy: "Proxy | None", *, is_async: b
         # An explicit proxy keeps pyqwest from reading the environment's; this one is for requests that never come.
         "proxy": NativeProxy("http://127.0.0.1:9", scheme="http" if endpoint.is_https else "https"),
     }
-    if proxy is not None:
-        options["proxy"] = NativeProxy(proxy.url, auth=proxy.login)
     if endpoint.http2:
         options["http_version"] = HTTPVersion.HTTP2
     if endpoint.ca_cert is not None:
@@ -151,6 +149,8 @@ def native_transport(endpoint: "Endpoint", proxy: "Proxy | None", *, is_async: b
         options["tls_cert"], options["tls_key"] = endpoint.client_cert
     hint = (GRPC_HINT if endpoint.http2 else HTTP_HINT) + ("" if endpoint.is_https else TLS_HINT)
     try:
+        if proxy is not None:
+            options["proxy"] = NativeProxy(proxy.url, auth=proxy.login)
         if is_async:
             return AsyncNative(HTTPTransport(**options), hint)
         return SyncNative(SyncHTTPTransport(**options), hint)
@@ -192,6 +192,9 @@ def _unconnected(text: str) -> NotSentError:
     """Why pyqwest could not connect, which it tells in words alone."""
     # What comes before is the URL, which may have any of these words in it.
     reason = text.rpartition("client error (Connect): ")[2]
+    if "tunnel error" in reason or "socks proxy" in reason:
+        is_lasting = any(word in reason for word in ("authorization", "certificate", "InvalidContentType"))
+        return NotSentError(f"the proxy: {reason}", permanent=is_lasting)
     if "invalid peer certificate" in reason:
         if "not valid for name" in reason or "NotValidForName" in reason:
             return NotSentError(OTHER_HOST.format(reason), permanent=True)

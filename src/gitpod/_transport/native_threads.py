@@ -16,7 +16,7 @@ TOKIO = "tokio"
 """What the names of the threads begin with."""
 
 ENOUGH_CALM, LONGEST_SETTLING = 3, 0.1
-"""Looks at pyqwest's threads at exit that must find all at rest, and the seconds that this may take."""
+"""How many checks in a row must find pyqwest's threads at rest at exit, and the most seconds for all checks."""
 
 LONGEST_START = 0.2
 """Seconds until pyqwest's threads must be there once a transport was made."""
@@ -44,9 +44,9 @@ def refuse_at_the_end() -> None:
 
 
 def _has_threads() -> bool:
-    """Whether pyqwest has its threads once a transport was made. Where nothing tells, it is taken to have them."""
+    """Whether pyqwest has its threads once a transport was made. True on systems without /proc, which cannot tell."""
     before = threads()
-    # One that measures needs them from the beginning, others from their first request on.
+    # With OpenTelemetry on, as here by default, a transport starts them at once; else at its first request.
     HTTPTransport()
     deadline = monotonic() + LONGEST_START
     while before is not None and monotonic() < deadline:

@@ -104,7 +104,7 @@ class AsyncPool:
 
 
 def _seconds_left(headers: Headers) -> float:
-    """The deadline that the service is told, as a thread does not end with the task that waits for it."""
+    """The seconds in the request's headers: a thread does not end with the task that waits for it."""
     if milliseconds := headers.get("connect-timeout-ms", ""):
         return int(milliseconds) / 1000
     text = headers.get("grpc-timeout", f"{CONNECT_TIMEOUT:.0f}S")

@@ -35,7 +35,9 @@ class Proxy:
     @property
     def authorization(self) -> str | None:
         """The value of the header Proxy-Authorization (RFC 9110 section 11.7.2)."""
-        return f"Basic {b64encode(':'.join(self.login).encode()).decode()}" if self.login else None
+        # Variables hold bytes that are not UTF-8 as lone surrogates.
+        login = ":".join(self.login).encode(errors="surrogateescape") if self.login else None
+        return None if login is None else f"Basic {b64encode(login).decode()}"
 
 
 def bracketed(host: str) -> str:

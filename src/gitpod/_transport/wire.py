@@ -17,6 +17,7 @@ from pyqwest import FullResponse, Headers
 from gitpod._transport.body import Body, known_length
 from gitpod._transport.dial import Target, dial, is_readable, not_sent
 from gitpod._transport.failures import IS_TLS, UNWANTED, BrokenExchangeError, NotSentError, forked
+from gitpod._transport.proxy import Proxy
 
 CHUNK = 65536
 TLS_ALERT, SETTINGS = b"\x15\x03", b"\x04"
@@ -62,7 +63,7 @@ class Connection:
         _OPEN.add(self)
         try:
             if target.proxy is not None:
-                self._tunnel()
+                self._tunnel(target.proxy)
             if target.context is not None:
                 self._socket.settimeout(self._left())
                 # An answer that is cut off must not look like one that ended.
@@ -146,7 +147,7 @@ class Connection:
             response.begin()
             if response.status >= OK or response.status == SWITCHING_PROTOCOLS:
                 return response
-            # What is dropped closes its reader, which the next answer comes by.
+            # A response that is garbage-collected closes its reader, and the next answer needs the same reader.
             passed: Any = response
             passed.fp = None
 
@@ -158,15 +159,21 @@ class Connection:
             body.add(chunk)
         return body.end()
 
-    def _tunnel(self) -> None:
+    def _tunnel(self, proxy: Proxy) -> None:
         """Have the proxy connect to the service (RFC 9110 section 9.3.6)."""
-        proxy, authority = self._target.proxy, self._target.authority
+        authority = self._target.authority
         lines = [f"CONNECT {authority} HTTP/1.1", f"host: {authority}"]
-        if proxy and proxy.authorization is not None:
+        if proxy.authorization is not None:
             lines.append(f"proxy-authorization: {proxy.authorization}")
-        self._send("\r\n".join([*lines, "", ""]).encode("latin-1"))
-        status = self._answer("CONNECT").status
-        if proxy and status != OK:
+        try:
+            self._send("\r\n".join([*lines, "", ""]).encode("latin-1"))
+            status = self._answer("CONNECT").status
+        except (OSError, HTTPException, ValueError) as error:
+            if isinstance(error, HTTPException | ValueError) and not isinstance(error, OSError):
+                # Its text quotes the answer.
+                raise NotSentError(f"the proxy {proxy.url} does not answer in HTTP/1.1", permanent=True) from None
+            raise not_sent(error, proxy) from None
+        if status != OK:
             # What a proxy refuses it will refuse again; its own trouble may pass.
             raise NotSentError(f"the proxy {proxy.url} answered HTTP {status}", permanent=status < 500)  # noqa: PLR2004
 
@@ -228,7 +235,7 @@ class _Reads(RawIOBase):
 
 
 def _check_protocol(start: bytes, target: Target) -> None:
-    """Raise `NotSentError` when an answer begins like one of TLS or of HTTP/2, which read no HTTP/1.1."""
+    """Raise `NotSentError` if an answer begins as TLS or HTTP/2 does: such a peer cannot read HTTP/1.1."""
     if start.startswith(TLS_ALERT) and target.context is None:
         raise NotSentError(IS_TLS, permanent=True)
     if start.startswith(b"\0\0") and start[3:4] == SETTINGS:

@@ -25,4 +25,4 @@ class StoreUnavailableError(Exception):
 
 
 class OutcomeUnknownError(Exception):
-    """The connection broke during a commit, and the store could not tell since whether the commit took place."""
+    """The connection broke during a commit, and the store could not tell afterwards whether it took place."""
