@@ -12,7 +12,7 @@ import time
 from collections.abc import Awaitable, Callable, Generator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
@@ -21,6 +21,7 @@ from connectrpc.request import RequestContext
 
 from gitpod._rpc.failure import Answer, Failure
 from gitpod._rpc.mask import mask_of
+from gitpod._rpc.steps import run, run_async
 
 REQ = TypeVar("REQ")
 RES = TypeVar("RES")
@@ -55,64 +56,51 @@ class RetryInterceptor:
         self._repeat = repeat
 
     def intercept_unary_sync(
-        self, call_next: Callable[[REQ, RequestContext[Any, Any]], RES], request: REQ, ctx: RequestContext[Any, Any], /
+        self, call_next: Callable[[REQ, RequestContext[REQ, RES]], RES], request: REQ, ctx: RequestContext[REQ, RES], /
     ) -> RES:
         """Call until it succeeds or must not be repeated (connectrpc.interceptor.UnaryInterceptorSync)."""
-        steps = self._steps(request, ctx)
-        outcome: RES | ConnectError | None = None
-        try:
-            while True:
-                pause = steps.send(outcome)
-                if pause is not None:
-                    time.sleep(pause)
-                    continue
-                try:
-                    outcome = call_next(request, ctx)
-                except ConnectError as error:
-                    outcome = error
-        except StopIteration as done:
-            return cast("RES", done.value)
+
+        def take(pause: float | None) -> RES | None:
+            if pause is None:
+                return call_next(request, ctx)
+            time.sleep(pause)
+            return None
+
+        return run(self._steps(request, ctx), take)
 
     async def intercept_unary(
         self,
-        call_next: Callable[[REQ, RequestContext[Any, Any]], Awaitable[RES]],
+        call_next: Callable[[REQ, RequestContext[REQ, RES]], Awaitable[RES]],
         request: REQ,
-        ctx: RequestContext[Any, Any],
+        ctx: RequestContext[REQ, RES],
         /,
     ) -> RES:
         """`intercept_unary_sync` for connectrpc.interceptor.UnaryInterceptor."""
-        steps = self._steps(request, ctx)
-        outcome: RES | ConnectError | None = None
-        try:
-            while True:
-                pause = steps.send(outcome)
-                if pause is not None:
-                    await asyncio.sleep(pause)
-                    continue
-                try:
-                    outcome = await call_next(request, ctx)
-                except ConnectError as error:
-                    outcome = error
-        except StopIteration as done:
-            return cast("RES", done.value)
 
-    def _steps(self, request: object, ctx: RequestContext[Any, Any]) -> Generator[float | None, Any, Any]:
-        """A call as the steps that sync and async drive: None asks for an attempt, a number for a pause of seconds.
+        def take(pause: float | None) -> Awaitable[RES | None]:
+            return call_next(request, ctx) if pause is None else asyncio.sleep(pause)
 
-        What an attempt came to is sent in: the answer, or a ConnectError. Returns the answer of the call.
+        return await run_async(self._steps(request, ctx), take)
+
+    def _steps(self, request: REQ, ctx: RequestContext[REQ, RES]) -> Generator[float | None, Any, RES]:
+        """Yield None for an attempt, which gives the answer or a ConnectError, and a number for a pause of seconds.
+
+        Returns the answer of the call.
 
         Raises:
-            Failure: it failed, and must not be sent again.
+            Failure: the call failed, and must not be sent again.
         """
         failure, attempts = None, 0
         while True:
             attempts += 1
             with Answer(attempts) as answer:
-                outcome = yield None
-            if not isinstance(outcome, ConnectError):
-                _log(request, ctx, answer, "ok")
-                return outcome
-            failure = Failure(outcome, answer, failure)
+                try:
+                    message: RES = yield None
+                except ConnectError as error:
+                    failure = Failure(error, answer, failure)
+                else:
+                    _log(request, ctx, answer, "ok")
+                    return message
             delay = self._delay(failure, answer, request, ctx)
             if delay is None:
                 return ctx.method.output()

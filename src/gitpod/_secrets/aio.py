@@ -12,12 +12,13 @@ from gitpod import types
 from gitpod._messages import requests, results
 from gitpod._options import Options
 from gitpod._rpc.call import Call, Calls, Headers
+from gitpod._rpc.steps import run_async
 from gitpod._rpc.tracebacks import without_frames, without_frames_async
 from gitpod._secrets import put
 from gitpod._secrets.keywords import OMITTED, Nothing, keywords
 from gitpod._secrets.raw import araw
 from gitpod._transport.connections import AsyncConnections
-from gitpod.errors import APIError, GitpodError
+from gitpod.errors import GitpodError
 from gitpod.pagination import AsyncPaginator, AsyncSecretsPage
 from gitpod_proto.gitpod.v1 import secret_pb
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClient
@@ -86,21 +87,14 @@ class AsyncSecrets(Calls):
         **unknown: Unpack[Nothing],
     ) -> types.SecretPutResponse:
         """`Secrets.put`, awaited."""
-        steps = put.steps(requests.put_request(keywords(locals())), replace=replace)
-        call = Call(self._options, timeout, extra_headers)
+        request, call = requests.put_request(keywords(locals())), Call(self._options, timeout, extra_headers)
         deadline = monotonic() + call.timeout
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    answer = await self._send(getattr(self._repeating, step.rpc), step.request, step.read, call)
-                except APIError as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(answer)
-                call.timeout = max(0.0, deadline - monotonic())
-        except StopIteration as done:
-            return put.result(done)
+
+        def take(step: put.Step) -> Awaitable[object]:
+            call.timeout = deadline - monotonic()
+            return self._send(getattr(self._repeating, step.rpc), step.request, step.read, call)
+
+        return await run_async(put.steps(request, replace=replace), take)
 
     @without_frames
     def list(
@@ -123,10 +117,8 @@ class AsyncSecrets(Calls):
         **params: Unpack[types.SecretGetValueParams],
     ) -> types.SecretValue:
         """`Secrets.get_value`, awaited."""
-        request, call = (
-            requests.request(secret_pb.GetSecretValueRequest, params),
-            Call(self._options, timeout, extra_headers, no_store=True),
-        )
+        request = requests.request(secret_pb.GetSecretValueRequest, params)
+        call = Call(self._options, timeout, extra_headers, no_store=True)
         return await self._send(self._stub.get_secret_value, request, results.get_value_response, call)
 
     @without_frames_async
@@ -138,10 +130,8 @@ class AsyncSecrets(Calls):
         **params: Unpack[types.SecretUpdateValueParams],
     ) -> None:
         """`Secrets.update_value`, awaited."""
-        request, call = (
-            requests.request(secret_pb.UpdateSecretValueRequest, params),
-            Call(self._options, timeout, extra_headers),
-        )
+        request = requests.request(secret_pb.UpdateSecretValueRequest, params)
+        call = Call(self._options, timeout, extra_headers)
         await self._send(self._stub.update_secret_value, request, results.empty_response, call)
 
     @without_frames_async
@@ -153,10 +143,8 @@ class AsyncSecrets(Calls):
         **params: Unpack[types.SecretDeleteParams],
     ) -> None:
         """`Secrets.delete`, awaited."""
-        request, call = (
-            requests.request(secret_pb.DeleteSecretRequest, params),
-            Call(self._options, timeout, extra_headers),
-        )
+        request = requests.request(secret_pb.DeleteSecretRequest, params)
+        call = Call(self._options, timeout, extra_headers)
         await self._send(self._stub.delete_secret, request, results.empty_response, call)
 
     async def _send(

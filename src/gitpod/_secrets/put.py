@@ -18,6 +18,8 @@ FOUND_BY = {"name", "scope", "project_id"}
 """The fields of a secret by which `put` finds it."""
 
 GONE = "the secret that was to be replaced is deleted, and none of that name exists"
+MAYBE_DELETED = "the secret that was to be replaced exists as it was, or is deleted"
+MAYBE_UPDATED = "a secret of that name exists, and its value is the one before or the new one"
 UNTOUCHED = "a secret of that name exists, and this call did not change it"
 
 
@@ -63,20 +65,17 @@ def steps(request: secret_pb.CreateSecretRequest, *, replace: bool) -> Steps:
             if not left:
                 # No round is left to create the secret anew, so it must not be deleted.
                 break
-            is_deleted = (yield from _delete(found, there, in_doubt=in_doubt)) or is_deleted
+            delete = secret_pb.DeleteSecretRequest(secret_id=found.id)
+            step = Step("delete_secret", delete, results.empty_response)
+            is_deleted = (yield from _change(step, MAYBE_DELETED, there, in_doubt=in_doubt)) or is_deleted
             continue
-        if not (yield from _update(found, request.value, there, in_doubt=in_doubt)):
-            continue
-        return SecretPutResponse(secret=found, action="replaced" if is_deleted else "updated")
+        update = secret_pb.UpdateSecretValueRequest(secret_id=found.id, value=request.value)
+        step = Step("update_secret_value", update, results.empty_response)
+        if (yield from _change(step, MAYBE_UPDATED, there, in_doubt=in_doubt)):
+            return SecretPutResponse(secret=found, action="replaced" if is_deleted else "updated")
     text = "others create and delete secrets of that name meanwhile, or the list does not show it"
     deleted = f"this call deleted one; {text}" if is_deleted else text
     raise _failed(taken or ConflictError("the name is taken"), deleted, in_doubt=is_deleted or is_doubtful)
-
-
-def result(done: StopIteration) -> SecretPutResponse:
-    """Return the result of the generator, which is in its `StopIteration`."""
-    value: SecretPutResponse = done.value
-    return value
 
 
 def _taken(error: APIError, *, is_deleted: bool, is_doubtful: bool) -> APIError:
@@ -137,27 +136,16 @@ def _find(request: secret_pb.CreateSecretRequest) -> Generator[Step, Any, Secret
     return None
 
 
-def _delete(found: Secret, there: str, *, in_doubt: bool) -> Generator[Step, Any, bool]:
-    """Delete the secret. Returns False if somebody else has deleted it."""
+def _change(step: Step, maybe: str, there: str, *, in_doubt: bool) -> Generator[Step, Any, bool]:
+    """Update or delete the secret that was found. Returns False if somebody else has deleted it.
+
+    `maybe` and `there` say what exists if the step fails: whether it took effect is unknown, or it took none.
+    """
     try:
-        yield Step("delete_secret", secret_pb.DeleteSecretRequest(secret_id=found.id), results.empty_response)
+        yield step
     except NotFoundError:
         return False
     except APIError as error:
-        maybe = "the secret that was to be replaced exists as it was, or is deleted"
-        raise _failed(error, maybe if error.outcome == "unknown" else there, in_doubt=in_doubt) from None
-    return True
-
-
-def _update(found: Secret, value: str, there: str, *, in_doubt: bool) -> Generator[Step, Any, bool]:
-    """Update the value. Returns False if somebody has deleted the secret."""
-    try:
-        update = secret_pb.UpdateSecretValueRequest(secret_id=found.id, value=value)
-        yield Step("update_secret_value", update, results.empty_response)
-    except NotFoundError:
-        return False
-    except APIError as error:
-        maybe = "a secret of that name exists, and its value is the one before or the new one"
         raise _failed(error, maybe if error.outcome == "unknown" else there, in_doubt=in_doubt) from None
     return True
 

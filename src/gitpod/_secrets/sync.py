@@ -15,12 +15,12 @@ from gitpod import types
 from gitpod._messages import requests, results
 from gitpod._options import Options
 from gitpod._rpc.call import Call, Calls, Headers
+from gitpod._rpc.steps import run
 from gitpod._rpc.tracebacks import without_frames
 from gitpod._secrets import put
 from gitpod._secrets.keywords import OMITTED, Nothing, keywords
 from gitpod._secrets.raw import raw
 from gitpod._transport.connections import SyncConnections
-from gitpod.errors import APIError
 from gitpod.pagination import SyncSecretsPage
 from gitpod_proto.gitpod.v1 import secret_pb
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClientSync
@@ -148,21 +148,14 @@ class Secrets(Calls):
             InvalidRequestError: a rule is broken; nothing was sent.
             ConflictError: the secret exists with another mount, `credential_proxy` or `source`.
         """
-        steps = put.steps(requests.put_request(keywords(locals())), replace=replace)
-        call = Call(self._options, timeout, extra_headers)
+        request, call = requests.put_request(keywords(locals())), Call(self._options, timeout, extra_headers)
         deadline = monotonic() + call.timeout
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    answer = self._send(getattr(self._repeating, step.rpc), step.request, step.read, call)
-                except APIError as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(answer)
-                call.timeout = max(0.0, deadline - monotonic())
-        except StopIteration as done:
-            return put.result(done)
+
+        def take(step: put.Step) -> object:
+            call.timeout = deadline - monotonic()
+            return self._send(getattr(self._repeating, step.rpc), step.request, step.read, call)
+
+        return run(put.steps(request, replace=replace), take)
 
     @without_frames
     def list(
@@ -200,10 +193,8 @@ class Secrets(Calls):
         Raises:
             NotFoundError: no such secret exists.
         """
-        request, call = (
-            requests.request(secret_pb.GetSecretValueRequest, params),
-            Call(self._options, timeout, extra_headers, no_store=True),
-        )
+        request = requests.request(secret_pb.GetSecretValueRequest, params)
+        call = Call(self._options, timeout, extra_headers, no_store=True)
         return self._send(self._stub.get_secret_value, request, results.get_value_response, call)
 
     @without_frames
@@ -219,10 +210,8 @@ class Secrets(Calls):
         Raises:
             NotFoundError: no such secret exists.
         """
-        request, call = (
-            requests.request(secret_pb.UpdateSecretValueRequest, params),
-            Call(self._options, timeout, extra_headers),
-        )
+        request = requests.request(secret_pb.UpdateSecretValueRequest, params)
+        call = Call(self._options, timeout, extra_headers)
         self._send(self._stub.update_secret_value, request, results.empty_response, call)
 
     @without_frames
@@ -238,10 +227,8 @@ class Secrets(Calls):
         Raises:
             NotFoundError: no such secret exists.
         """
-        request, call = (
-            requests.request(secret_pb.DeleteSecretRequest, params),
-            Call(self._options, timeout, extra_headers),
-        )
+        request = requests.request(secret_pb.DeleteSecretRequest, params)
+        call = Call(self._options, timeout, extra_headers)
         self._send(self._stub.delete_secret, request, results.empty_response, call)
 
     def _send(self, rpc: Callable[..., RES], request: Message, read: Callable[[RES], T], call: Call) -> T:
