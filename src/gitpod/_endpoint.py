@@ -50,6 +50,20 @@ class Endpoint:
         tls_context: the same certificates for the standard library; None without any.
     """
 
+    __slots__ = (
+        "address",
+        "base_url",
+        "ca_cert",
+        "client_cert",
+        "host",
+        "http2",
+        "is_embedded",
+        "is_https",
+        "port",
+        "store",
+        "tls_context",
+    )
+
     def __init__(
         self,
         *,

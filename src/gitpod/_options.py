@@ -60,6 +60,8 @@ RESERVED = {
 class Options:
     """The checked options of a client's calls. Its repr shows no token."""
 
+    __slots__ = ("bearer_token", "codec", "compression", "default_headers", "max_retries", "protocol", "timeout")
+
     def __init__(
         self,
         *,
@@ -97,8 +99,9 @@ class Options:
             if name not in ClientOptions.__annotations__:
                 raise GitpodError(f"with_options: {name}: is not an option that a copy can change")
         added = headers(changes.get("default_headers"), "default_headers")
-        merged: dict[str, Any] = {**vars(self), **changes, "default_headers": {**self.default_headers, **added}}
-        return Options(**merged)
+        own: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        own.update(changes, default_headers={**self.default_headers, **added})
+        return Options(**own)
 
     def __reduce__(self) -> str:
         raise TypeError("the options of a client hold its token, and are not pickled")
