@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from gitpod._secrets.aio import AsyncSecrets
     from gitpod._secrets.sync import Secrets
 
-__all__ = ["AsyncGitpod", "Gitpod"]
+__all__ = ["AsyncClient", "AsyncGitpod", "Client", "Gitpod"]
 
 
 class _Client:
@@ -193,3 +193,6 @@ class AsyncGitpod(_Client):
 
     async def __aexit__(self, *failure: object) -> None:
         await self.close()
+
+
+Client, AsyncClient = Gitpod, AsyncGitpod

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, TypeVar, Unpack, cast
+from typing import TypeVar, Unpack
 
 from protobuf import Message
 
@@ -23,22 +23,15 @@ from gitpod.pagination import AsyncPaginator, AsyncSecretsPage
 from gitpod_proto.gitpod.v1 import secret_pb
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClient
 
-if TYPE_CHECKING:
-    from pyqwest import Client
-
 T = TypeVar("T")
 RES = TypeVar("RES", bound=Message)
 
 
-class AsyncSecrets(Calls):
+class AsyncSecrets(Calls[SecretServiceClient]):
     """The calls of `gitpod.v1.SecretService`: `AsyncGitpod().secrets`. `Secrets` documents parameters and errors."""
 
     def __init__(self, options: Options, transport: AsyncConnections) -> None:
-        super().__init__(options, transport.endpoint.address)
-        # connectrpc calls no more of a pyqwest.Client than what stands here in its place.
-        http = cast("Client", transport)
-        self._stub = SecretServiceClient(http_client=http, **self._stub_options())
-        self._repeating = SecretServiceClient(http_client=http, **self._stub_options(repeat=True))
+        super().__init__(options, transport, SecretServiceClient)
 
     @property
     def with_raw_response(self) -> "AsyncSecretsWithRawResponse":

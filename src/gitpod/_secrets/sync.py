@@ -7,7 +7,7 @@ Parameters become a message in `_messages.requests`. The generated stub sends it
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, TypeVar, Unpack, cast
+from typing import TypeVar, Unpack
 
 from protobuf import Message
 
@@ -25,14 +25,11 @@ from gitpod.pagination import SyncSecretsPage
 from gitpod_proto.gitpod.v1 import secret_pb
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClientSync
 
-if TYPE_CHECKING:
-    from pyqwest import SyncClient
-
 T = TypeVar("T")
 RES = TypeVar("RES", bound=Message)
 
 
-class Secrets(Calls):
+class Secrets(Calls[SecretServiceClientSync]):
     """The calls of `gitpod.v1.SecretService`: `Gitpod().secrets`.
 
     Every method takes keywords only. Two of them are common to all: `timeout`, the seconds that the whole call
@@ -45,11 +42,7 @@ class Secrets(Calls):
     """
 
     def __init__(self, options: Options, transport: SyncConnections) -> None:
-        super().__init__(options, transport.endpoint.address)
-        # connectrpc calls no more of a pyqwest.SyncClient than what stands here in its place.
-        http = cast("SyncClient", transport)
-        self._stub = SecretServiceClientSync(http_client=http, **self._stub_options())
-        self._repeating = SecretServiceClientSync(http_client=http, **self._stub_options(repeat=True))
+        super().__init__(options, transport, SecretServiceClientSync)
 
     @property
     def with_raw_response(self) -> "SecretsWithRawResponse":
