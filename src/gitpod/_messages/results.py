@@ -18,6 +18,7 @@ from gitpod._secret_value import SecretValue
 from gitpod_proto.gitpod.v1 import secret_pb
 
 Convert: TypeAlias = Callable[[Any], Any]
+NO_SCOPE = types.SecretScope()
 
 
 class UntrustedResponseError(Exception):
@@ -118,4 +119,4 @@ def secret(message: secret_pb.Secret) -> types.Secret:
         raise UntrustedResponseError("the answer holds a secret without an id")
     found: types.Secret = _result(message)
     # An empty scope, or one of a kind that is newer than this package, has no id to show.
-    return replace(found, scope=None) if found.scope == types.SecretScope() else found
+    return replace(found, scope=None) if found.scope == NO_SCOPE else found

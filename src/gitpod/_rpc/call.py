@@ -57,7 +57,7 @@ class JSONCodec(Codec[Message, Any]):
 class Call:
     """The options of one call. Its repr shows none of them, as the headers hold credentials."""
 
-    __slots__ = ("credentials", "headers", "timeout")
+    __slots__ = ("headers", "timeout")
 
     def __init__(
         self,
@@ -72,14 +72,15 @@ class Call:
             extra = headers(extra_headers, "extra_headers")
         except GitpodError as error:
             raise InvalidRequestError(str(error)) from None
-        given = {"authorization": f"Bearer {options.bearer_token}", **options.default_headers, **extra}
-        self.credentials = {"": options.bearer_token, **given}
-        self.headers = {"user-agent": USER_AGENT, **given, **({"cache-control": "no-store"} if no_store else {})}
+        own = {"user-agent": USER_AGENT, "authorization": f"Bearer {options.bearer_token}"}
+        self.headers = {**own, **options.default_headers, **extra}
+        if no_store:
+            self.headers["cache-control"] = "no-store"
 
-    def options(self) -> dict[str, Any]:
-        """Return the options of the stub's method."""
-        # Whole milliseconds: connectrpc sends a fraction as it is.
-        return {"headers": self.headers, "timeout_ms": max(1, round(self.timeout * 1000))}
+    @property
+    def timeout_ms(self) -> int:
+        """The timeout in whole milliseconds: connectrpc sends a fraction as it is."""
+        return max(1, round(self.timeout * 1000))
 
 
 class Calls(Generic[S]):
@@ -106,7 +107,9 @@ class Calls(Generic[S]):
         self._repeating = make(interceptors=[RetryInterceptor(options.max_retries, repeat=True)])
 
     def _translated(self, error: Exception, request: Message, call: Call) -> BaseException:
-        failure = translate(error, mask_of(request, call.credentials))
+        """Return the error that the caller gets for a failure, without the frames that hold the request."""
+        # The token is masked even if the caller has replaced the header that holds it.
+        failure = translate(error, mask_of(request, {"": self._options.bearer_token, **call.headers}))
         forget_frames(error)
         return failure
 

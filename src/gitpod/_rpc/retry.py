@@ -1,7 +1,6 @@
-"""What may be sent again, and when.
+"""Decides which calls are sent again, and when: an interceptor of connectrpc, for sync and async.
 
-One policy for sync and async, as an interceptor: it sees the deadline of the whole call and writes what
-is left of it into every attempt.
+An interceptor sees the deadline of the whole call. It writes the time that is left into every attempt.
 """
 
 import asyncio
@@ -30,7 +29,7 @@ FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
 """Seconds: full jitter draws between 0 and FIRST_DELAY, doubled for each attempt up to LONGEST_DELAY."""
 
 REPEATABLE = {"UpdateSecretValue"}
-"""Calls that leave the same state when they are sent twice, though the contract does not mark them."""
+"""Calls that leave the same state when they are sent twice, although the contract does not mark them so."""
 
 LONGEST_GRPC_MS = 100_000_000
 """`grpc-timeout` has room for eight digits."""
@@ -48,7 +47,7 @@ class RetryInterceptor:
 
     Args:
         max_retries: how many attempts there may be after the first.
-        repeat: treat every call as one that does no harm when it is sent twice.
+        repeat: send every call again, also those that are not safe to send twice.
     """
 
     def __init__(self, max_retries: int, *, repeat: bool = False) -> None:
@@ -108,10 +107,11 @@ class RetryInterceptor:
             _write_deadline(ctx)
 
     def _delay(self, failure: Failure, answer: Answer, request: object, ctx: RequestContext[Any, Any]) -> float | None:
-        """Seconds until the next attempt, or None when the failure says that all is done; else raises it."""
+        """Return the seconds until the next attempt, or None if the call is done. Raise the failure if it is final."""
         _log(request, ctx, answer, failure.error.code.value)
-        deleted = failure.by_service and failure.error.code is Code.NOT_FOUND and ctx.method.name == "DeleteSecret"
-        if deleted and failure.attempts > 1:
+        is_gone = failure.by_service and failure.error.code is Code.NOT_FOUND and ctx.method.name == "DeleteSecret"
+        if is_gone and failure.attempts > 1:
+            # An earlier attempt has deleted it.
             return None
         repeatable = (
             self._repeat
@@ -133,7 +133,7 @@ class RetryInterceptor:
 
 
 def _retry_after(header: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for (RFC 9110 section 10.2.3: a number of seconds, or a date)."""
+    """Return the seconds that a Retry-After header asks for (RFC 9110 section 10.2.3: seconds, or a date)."""
     if header is None:
         return None
     if header.isascii() and header.isdigit():

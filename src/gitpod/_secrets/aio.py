@@ -145,8 +145,8 @@ class AsyncSecrets(Calls[SecretServiceClient]):
     ) -> T:
         _require_asyncio()
         try:
-            return read(await rpc(request, **call.options()))
-        except Exception as error:  # noqa: BLE001 # translate returns what it does not know
+            return read(await rpc(request, headers=call.headers, timeout_ms=call.timeout_ms))
+        except Exception as error:  # noqa: BLE001 # translate returns an error that it does not know
             failure = self._translated(error, request, call)
         raise failure
 

@@ -15,7 +15,7 @@ ROUNDS = 10
 """How often `put` starts over while others create and delete a secret of the same name."""
 
 FOUND_BY = {"name", "scope", "project_id"}
-"""The fields of a secret by which `put` finds it."""
+"""The fields by which `put` finds a secret."""
 
 GONE = "the secret that was to be replaced is deleted, and none of that name exists"
 MAYBE_DELETED = "the secret that was to be replaced exists as it was, or is deleted"
@@ -63,7 +63,7 @@ def steps(request: secret_pb.CreateSecretRequest, *, replace: bool) -> Steps:
             if not replace:
                 raise _another(taken, found, different)
             if not left:
-                # No round is left to create the secret anew, so it must not be deleted.
+                # Do not delete the secret: no round is left to create it anew.
                 break
             delete = secret_pb.DeleteSecretRequest(secret_id=found.id)
             step = Step("delete_secret", delete, results.empty_response)
@@ -102,7 +102,7 @@ def _there(*, is_deleted: bool, is_doubtful: bool) -> tuple[str, bool]:
 
 
 def _another(taken: APIError, found: Secret, different: list[str]) -> ConflictError:
-    """Make the error for a secret that an update of the value would not make the one that was asked for."""
+    """Make the error for a secret that differs from the request in more than its value."""
     mount = next((name for name in MOUNTS if getattr(found, name) is not None), "none that this package knows")
     return ConflictError(
         f"already_exists: name: a secret of this name exists with another {' and '.join(different)} (it has {mount}), "
@@ -123,7 +123,7 @@ def _find(request: secret_pb.CreateSecretRequest) -> Generator[Step, Any, Secret
     chosen = secret_pb.ListSecretsRequest.Filter(scope=scope)
     token: str | None = ""
     seen: set[str] = set()
-    # A token that comes twice would make the list endless.
+    # If a token came twice, the list would never end.
     while token is not None and token not in seen:
         seen.add(token)
         page = pagination_pb.PaginationRequest(page_size=100, token=token)
@@ -159,7 +159,7 @@ def _differences(request: secret_pb.CreateSecretRequest, found: Secret) -> list[
     different: list[str] = []
     for member in members:
         names = [field.name for field in member.fields] if isinstance(member, DescOneof) else [member.name]
-        # What the request leaves out may be as it is.
+        # A field that the request leaves out may have any value.
         is_asked = any(getattr(wanted, name) for name in names)
         if is_asked and any(getattr(wanted, name) != getattr(found, name) for name in names):
             different.append(member.name)
@@ -167,7 +167,7 @@ def _differences(request: secret_pb.CreateSecretRequest, found: Secret) -> list[
 
 
 def _failed(error: APIError, text: str, *, in_doubt: bool) -> APIError:
-    """Make the error of a step that of the whole call: it says what exists now.
+    """Turn the error of a step into the error of the whole call, which says what exists now.
 
     `in_doubt` means that an earlier step may have changed something, so the outcome of the call is unknown.
     """

@@ -226,8 +226,8 @@ class Secrets(Calls[SecretServiceClientSync]):
 
     def _send(self, rpc: Callable[..., RES], request: Message, read: Callable[[RES], T], call: Call) -> T:
         try:
-            return read(rpc(request, **call.options()))
-        except Exception as error:  # noqa: BLE001 # translate returns what it does not know
+            return read(rpc(request, headers=call.headers, timeout_ms=call.timeout_ms))
+        except Exception as error:  # noqa: BLE001 # translate returns an error that it does not know
             failure = self._translated(error, request, call)
         raise failure
 
