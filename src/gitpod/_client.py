@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from gitpod._secrets.aio import AsyncSecrets
     from gitpod._secrets.sync import Secrets
 
-__all__ = ["AsyncClient", "AsyncGitpod", "Client", "Gitpod"]
-
 
 class _Client:
     """What both clients share: options, and connections that copies have in common."""

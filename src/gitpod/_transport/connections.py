@@ -40,7 +40,7 @@ class _Connections:
     def __init__(self, endpoint: "Endpoint", sender: Any = None) -> None:  # noqa: ANN401 # of `given.py`
         self.endpoint = endpoint
         # `gitpod.testing` puts faults around the connections.
-        self.wrap: Callable[[Any], Any] = _as_it_is
+        self.wrap: Callable[[Any], Any] = lambda sender: sender
         self._given = sender
         self.reset_lock()
         _EVERY.add(self)
@@ -153,10 +153,6 @@ def _after_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_in_child)
-
-
-def _as_it_is(sender: Any) -> Any:  # noqa: ANN401 # of any kind
-    return sender
 
 
 class SyncConnections(_Connections):

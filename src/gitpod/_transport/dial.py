@@ -99,11 +99,8 @@ def not_sent(error: BaseException, to: Target | Proxy) -> BaseException:
     if isinstance(error, TimeoutError):
         return NotSentTimeoutError(f"no connection to {to.host} in time")
     if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code in HOSTNAME_MISMATCH:
-            text = OTHER_HOST.format(error.verify_message)
-        else:
-            text = UNTRUSTED.format(error.verify_message)
-        return NotSentError(text, permanent=True)
+        text = OTHER_HOST if error.verify_code in HOSTNAME_MISMATCH else UNTRUSTED
+        return NotSentError(text.format(error.verify_message), permanent=True)
     if isinstance(error, ssl.SSLError) and error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
         return NotSentError(NO_TLS, permanent=True)
     if isinstance(error, OSError):

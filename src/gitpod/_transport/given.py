@@ -35,11 +35,10 @@ def adapt(http_client: Any, *, is_async: bool) -> Any:  # noqa: ANN401 # whateve
     if is_app(http_client, is_async=is_async):
         from pyqwest.testing import ASGITransport, WSGITransport
 
-        sender = (
-            AsyncNative(_Application(ASGITransport(http_client)))
-            if is_async
-            else SyncNative(WSGITransport(http_client))
-        )
+        if is_async:
+            sender: Any = AsyncNative(_Application(ASGITransport(http_client)))
+        else:
+            sender = SyncNative(WSGITransport(http_client))
         sender.is_application = True
         return sender
     sends = "execute" if is_async else "execute_sync"
@@ -95,13 +94,8 @@ class _HTTPX:
     def _translated(self, began: "_Trace") -> Generator[None, None, None]:
         """Raise httpx's errors as failures of an exchange. A hook of the caller's may raise any, after all was sent."""
         httpx = self._httpx
-        unsent = (
-            httpx.ConnectError,
-            httpx.ConnectTimeout,
-            httpx.PoolTimeout,
-            httpx.ProxyError,
-            httpx.UnsupportedProtocol,
-        )
+        unconnected = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+        unsent = (*unconnected, httpx.PoolTimeout)
         try:
             yield
         except GitpodError:
