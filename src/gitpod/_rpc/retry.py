@@ -113,13 +113,9 @@ class RetryInterceptor:
         if is_gone and failure.attempts > 1:
             # An earlier attempt has deleted it.
             return None
-        repeatable = (
-            self._repeat
-            or ctx.method.idempotency_level is not IdempotencyLevel.UNKNOWN
-            or ctx.method.name in REPEATABLE
-        )
-        safe = failure.is_transient and (repeatable or failure.outcome == "not_sent" or failure.is_shed)
-        if failure.attempts > self._max_retries or not safe:
+        is_repeatable = ctx.method.idempotency_level is not IdempotencyLevel.UNKNOWN or ctx.method.name in REPEATABLE
+        is_harmless = self._repeat or is_repeatable or failure.outcome == "not_sent" or failure.is_shed
+        if failure.attempts > self._max_retries or not failure.is_transient or not is_harmless:
             raise failure
         asked = [_retry_after(failure.headers.get("retry-after")), failure.retry_info]
         delay = max((seconds for seconds in asked if seconds is not None), default=None)

@@ -1,4 +1,4 @@
-"""The one place that makes the errors of `errors.py` from what a call met."""
+"""Turns the failures of calls into the errors of `errors.py`, in one place."""
 
 import re
 from asyncio import CancelledError
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def translate(error: Exception, mask: Callable[[str], str]) -> BaseException:
-    """The error that a caller gets for what a call met. `mask` goes over all that the service may have quoted."""
+    """Return the error that the caller gets. `mask` is applied to every text of the service."""
     cause = error.error.__cause__ if isinstance(error, Failure) else error
     if isinstance(cause, UntrustedResponseError):
         cause = APIResponseValidationError(f"{cause}{errors.UNKNOWN}")
@@ -30,7 +30,7 @@ def translate(error: Exception, mask: Callable[[str], str]) -> BaseException:
     if not isinstance(error, Failure) or isinstance(cause, GitpodError | CancelledError):
         return cause or error
     kind, message = _kind(error)
-    # connectrpc calls an answer that it cannot read an invalid argument, which would be the caller's.
+    # connectrpc says "invalid argument" for an answer that it cannot read, as if the caller had made a mistake.
     code: ErrorCode = "unknown" if kind is APIResponseValidationError else error.error.code.value
     details = [_masked(detail, mask) for detail in error.details]
     return kind(
@@ -46,7 +46,7 @@ def translate(error: Exception, mask: Callable[[str], str]) -> BaseException:
 
 
 def _kind(failure: Failure) -> tuple[type[APIError], str]:
-    """The class of a failure, and its text."""
+    """Return the class of the error, and its text."""
     cause, status = failure.error.__cause__, failure.status
     if isinstance(cause, TimeoutError) or (status is None and cause is None):
         text = str(cause) if isinstance(cause, NotSentTimeoutError) else "no answer before the deadline"
@@ -64,7 +64,7 @@ def _kind(failure: Failure) -> tuple[type[APIError], str]:
 
 
 def _masked(detail: Message, mask: Callable[[str], str]) -> Message | None:
-    """The detail with whatever it quotes masked; None when there is no valid message in it."""
+    """Return the detail with its texts masked; None if it is not a valid message."""
 
     def masked(value: Any) -> Any:  # noqa: ANN401 # JSON
         if isinstance(value, str):
@@ -80,6 +80,6 @@ def _masked(detail: Message, mask: Callable[[str], str]) -> Message | None:
 
 
 def _violations(details: list[Message | None]) -> list[Violation]:
-    """The violations in an error's details, where the service sent some."""
+    """Return the violations in an error's details."""
     every = [detail.violations for detail in details if isinstance(detail, ViolationsPb)]
     return [errors.violation(broken) for violations in every for broken in violations]

@@ -1,6 +1,6 @@
-"""pyqwest's native transports: HTTP for `AsyncGitpod`, and HTTP/2 with trailers, which gRPC needs, for both clients.
+"""Senders over pyqwest: HTTP for `AsyncGitpod`, and HTTP/2 with trailers, which gRPC needs, for both clients.
 
-They run threads of their own, which a forked process has lost and an ending interpreter is about to lose.
+pyqwest runs threads of its own. A forked process does not have them, and the end of the interpreter stops them.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,7 @@ class SyncNative(_Native):
                 for chunk in response.content:
                     body.add(chunk)
                 return FullResponse(response.status, response.headers, body.end(), response.trailers)
-        except Exception as error:  # noqa: BLE001 # translated gives back what it does not know
+        except Exception as error:  # noqa: BLE001 # translated returns an error that it does not know
             raise translated(error, None if is_answered else self._hint) from None
 
     def close(self) -> None:
@@ -90,7 +90,7 @@ class AsyncNative(_Native):
                         if len(body.data) == length:
                             break
                 return FullResponse(response.status, response.headers, body.end(), response.trailers)
-        except Exception as error:  # noqa: BLE001 # translated gives back what it does not know
+        except Exception as error:  # noqa: BLE001 # translated returns an error that it does not know
             raise translated(error, None if is_answered else self._hint) from None
         finally:
             settle_late()
