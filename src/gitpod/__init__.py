@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gitpod import pagination, types
-    from gitpod._client import AsyncGitpod, Gitpod
+    from gitpod._client import AsyncClient, AsyncGitpod, Client, Gitpod
     from gitpod._secret_value import SecretValue
     from gitpod._secrets.raw import APIResponse, AsyncAPIResponse
     from gitpod._version import __version__
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
         UnprocessableEntityError,
         Violation,
     )
-
-    Client, AsyncClient = Gitpod, AsyncGitpod
 
 __all__ = [
     "APIConnectionError",
@@ -62,21 +60,17 @@ __all__ = [
     "types",
 ]
 
-_HOMES = {
-    "APIResponse": ("_secrets.raw", "APIResponse"),
-    "AsyncAPIResponse": ("_secrets.raw", "AsyncAPIResponse"),
-    "AsyncClient": ("_client", "AsyncGitpod"),
-    "AsyncGitpod": ("_client", "AsyncGitpod"),
-    "Client": ("_client", "Gitpod"),
-    "Gitpod": ("_client", "Gitpod"),
-    "SecretValue": ("_secret_value", "SecretValue"),
-    "__version__": ("_version", "__version__"),
+_MODULES = {
+    "_client": ("AsyncClient", "AsyncGitpod", "Client", "Gitpod"),
+    "_secret_value": ("SecretValue",),
+    "_secrets.raw": ("APIResponse", "AsyncAPIResponse"),
+    "_version": ("__version__",),
 }
-"""The module of each name, and its name there; every other is an error's."""
+"""The names that each module exports here. The names of errors are left out: they are in `errors`."""
 
 
 if not TYPE_CHECKING:
-    # A type checker would take any name for one of ours.
+    # Type checkers would accept any name if they saw this function.
     def __getattr__(name: str) -> object:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
@@ -84,8 +78,8 @@ if not TYPE_CHECKING:
 
         if name in ("pagination", "types"):
             return import_module(f"{__name__}.{name}")
-        module, attribute = _HOMES.get(name, ("errors", name))
-        value: object = getattr(import_module(f"{__name__}.{module}"), attribute)
+        home = next((module for module, names in _MODULES.items() if name in names), "errors")
+        value: object = getattr(import_module(f"{__name__}.{home}"), name)
         globals()[name] = value
         return value
 

@@ -14,19 +14,17 @@ from gitpod._transport.threads import loading
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
-    from typing import Any, Self, Unpack
+    from typing import Any, ClassVar, Self, Unpack
 
     from gitpod._options import ClientOptions, Codec, Compression, Path, Protocol
     from gitpod._secrets.aio import AsyncSecrets
     from gitpod._secrets.sync import Secrets
 
-__all__ = ["AsyncGitpod", "Gitpod"]
-
 
 class _Client:
     """What both clients share: options, and connections that copies have in common."""
 
+    _connections: "ClassVar[type[SyncConnections | AsyncConnections]]"
     _options: Options
     _transport: "Any"
 
@@ -48,7 +46,11 @@ class _Client:
         http_client: "object | None" = None,
         allow_plaintext: bool | None = None,
     ) -> None:
-        given = None if http_client is None else self._adapted(http_client)
+        given = None
+        if http_client is not None:
+            from gitpod._transport.given import adapt  # rarely needed
+
+            given = adapt(http_client, is_async=self._connections.is_async)
         endpoint = Endpoint(
             base_url=base_url,
             allow_plaintext=allow_plaintext,
@@ -69,14 +71,6 @@ class _Client:
             default_headers=default_headers,
         )
         self._transport = self._connections(endpoint, given)
-
-    def _adapted(self, http_client: object) -> "Any":  # noqa: ANN401 # one of several classes
-        from gitpod._transport.given import adapt  # rarely needed
-
-        return adapt(http_client, is_async=isinstance(self, AsyncGitpod))
-
-    def _connections(self, endpoint: Endpoint, given: "Any") -> "SyncConnections | AsyncConnections":  # noqa: ANN401 # one of several classes
-        raise NotImplementedError
 
     @property
     def base_url(self) -> str:
@@ -144,6 +138,7 @@ class Gitpod(_Client):
         GitpodError: an option is missing or malformed.
     """
 
+    _connections = SyncConnections
     _secrets: "Secrets | None" = None
 
     @property
@@ -163,13 +158,8 @@ class Gitpod(_Client):
     def __enter__(self) -> "Self":
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: "TracebackType | None"
-    ) -> None:
+    def __exit__(self, *failure: object) -> None:
         self.close()
-
-    def _connections(self, endpoint: Endpoint, given: "Any") -> SyncConnections:  # noqa: ANN401 # one of several classes
-        return SyncConnections(endpoint, given)
 
 
 class AsyncGitpod(_Client):
@@ -179,6 +169,7 @@ class AsyncGitpod(_Client):
     application. Without `http2`, HTTP/2 or HTTP/1.1 is negotiated with an `https://` service.
     """
 
+    _connections = AsyncConnections
     _secrets: "AsyncSecrets | None" = None
 
     @property
@@ -198,10 +189,8 @@ class AsyncGitpod(_Client):
     async def __aenter__(self) -> "Self":
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: "TracebackType | None"
-    ) -> None:
+    async def __aexit__(self, *failure: object) -> None:
         await self.close()
 
-    def _connections(self, endpoint: Endpoint, given: "Any") -> AsyncConnections:  # noqa: ANN401 # one of several classes
-        return AsyncConnections(endpoint, given)
+
+Client, AsyncClient = Gitpod, AsyncGitpod

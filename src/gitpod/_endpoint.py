@@ -21,11 +21,11 @@ EMBEDDED = ("sqlite:", "postgresql:")
 
 
 class Given(Protocol):
-    """What sends requests by the caller's `http_client`, as far as it matters for the other options.
+    """The sender of requests by the caller's `http_client`: what other options depend on.
 
     Attributes:
         is_application: whether it is a WSGI or ASGI application in this process.
-        has_trailers: whether it hands on the trailers of answers, which gRPC needs.
+        has_trailers: whether it returns the trailers of answers, which gRPC needs.
     """
 
     is_application: bool
@@ -36,18 +36,18 @@ class Endpoint:
     """Where the service is, and how it is reached: a place that a token may be sent to.
 
     Args:
-        given: what sends requests by the caller's `http_client` (`_transport/given.py`), None where there is none.
+        given: the sender of requests by the caller's `http_client` (`_transport/given.py`); None without one.
 
     Attributes:
-        base_url: without a trailing slash; may be shown.
-        address: what requests are sent to.
+        base_url: without a trailing slash and without a password, so it may be shown.
+        address: the URL that requests are sent to.
         host, port: those of a service on the network.
         is_https: whether TLS protects the connection.
         is_embedded: whether the service runs in this process.
-        store: what an embedded service keeps.
+        store: the URL of an embedded service's store, with its password.
         http2: whether to speak nothing but HTTP/2.
-        ca_cert, client_cert: what the files held as the client was made.
-        tls_context: what they amount to for the standard library, None where there are none.
+        ca_cert, client_cert: the contents of the files when the client was made.
+        tls_context: the same certificates for the standard library; None without any.
     """
 
     __slots__ = (
@@ -93,7 +93,7 @@ class Endpoint:
             raise GitpodError("allow_plaintext: must be True or False")
         if not isinstance(http2, bool):
             raise GitpodError("http2: must be True or False")
-        # gRPC has no other.
+        # gRPC needs HTTP/2.
         self.http2 = http2 or protocol == "grpc"
         self.ca_cert: bytes | None = None
         self.client_cert: tuple[bytes, bytes] | None = None
@@ -166,7 +166,7 @@ def service_url(base_url: str | None, allow_plaintext: bool | None) -> str:  # n
         raise GitpodError("base_url: must not hold a query, a fragment, escapes, spaces or non-ASCII characters")
     if parts.scheme == "http":
         _check_plaintext(host, allow_plaintext)
-    # With the scheme in lower case, which others decide by.
+    # The scheme in lower case: other code compares it.
     return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
 
 

@@ -5,31 +5,27 @@ Errors name the option and the rule, never what was given.
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from os import PathLike
+from typing import Any, Literal, TypeAlias, TypedDict
 
 from gitpod._endpoint import is_installed
 from gitpod.errors import GitpodError
 
-if TYPE_CHECKING:
-    from os import PathLike
-    from typing import Any, Literal, TypeAlias, TypedDict
-
-    Codec: TypeAlias = Literal["binary", "json"]
-    Protocol: TypeAlias = Literal["connect", "grpc", "grpc-web"]
-    Compression: TypeAlias = Literal["gzip", "zstd"]
-    Path: TypeAlias = str | PathLike[str]
-
-    class ClientOptions(TypedDict, total=False):
-        """What `with_options` may change."""
-
-        bearer_token: str
-        timeout: float
-        max_retries: int
-        codec: Codec
-        default_headers: Mapping[str, str] | None
+Codec: TypeAlias = Literal["binary", "json"]
+Protocol: TypeAlias = Literal["connect", "grpc", "grpc-web"]
+Compression: TypeAlias = Literal["gzip", "zstd"]
+Path: TypeAlias = str | PathLike[str]
 
 
-CHANGEABLE = ("bearer_token", "timeout", "max_retries", "codec", "default_headers")
+class ClientOptions(TypedDict, total=False):
+    """The options that `with_options` may change."""
+
+    bearer_token: str
+    timeout: float
+    max_retries: int
+    codec: Codec
+    default_headers: Mapping[str, str] | None
+
 
 LONGEST_TIMEOUT = 9_999_999
 """Seconds; `connect-timeout-ms` has room for ten digits."""
@@ -58,7 +54,7 @@ RESERVED = {
     "transfer-encoding",
     "upgrade",
 }
-"""Headers by which the protocol and the connection work; a wrong one would cut a request in two."""
+"""Headers of the protocol and the connection. A wrong `content-length`, for one, cuts a request in two."""
 
 
 class Options:
@@ -73,9 +69,9 @@ class Options:
         needs_token: bool = True,
         timeout: float,
         max_retries: int,
-        protocol: "Protocol",
-        codec: "Codec",
-        compression: "Compression | None",
+        protocol: Protocol,
+        codec: Codec,
+        compression: Compression | None,
         default_headers: Mapping[str, str] | None,
     ) -> None:
         if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
@@ -97,15 +93,14 @@ class Options:
         self.compression: Compression | None = compression
         self.default_headers = headers(default_headers, "default_headers")
 
-    def changed(self, changes: "ClientOptions") -> "Options":
-        """These options with some changed; headers are added to those that there are."""
+    def changed(self, changes: ClientOptions) -> "Options":
+        """Return these options with some changed. New headers are added to the present ones."""
         for name in changes:
-            if name not in CHANGEABLE:
+            if name not in ClientOptions.__annotations__:
                 raise GitpodError(f"with_options: {name}: is not an option that a copy can change")
-        own: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
         added = headers(changes.get("default_headers"), "default_headers")
-        own.update(changes)
-        own["default_headers"] = {**self.default_headers, **added}
+        own: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
+        own.update(changes, default_headers={**self.default_headers, **added})
         return Options(**own)
 
     def __reduce__(self) -> str:
@@ -113,14 +108,14 @@ class Options:
 
 
 def seconds(timeout: float) -> float:
-    """A timeout."""
+    """Check a timeout."""
     if isinstance(timeout, bool) or not isinstance(timeout, int | float) or not 0 < timeout <= LONGEST_TIMEOUT:
         raise GitpodError(f"timeout: must be a number of seconds, more than 0 and at most {LONGEST_TIMEOUT}")
     return float(timeout)
 
 
 def headers(given: Mapping[str, str] | None, name: str) -> dict[str, str]:
-    """Headers that HTTP can carry, by lower-case name. `name` is the option that they came by."""
+    """Check headers, and return them by lower-case name. `name` is that of their option."""
     checked: dict[str, str] = {}
     if given is not None and not isinstance(given, Mapping):
         raise GitpodError(f"{name}: must be a mapping of strings to strings")

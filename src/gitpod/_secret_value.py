@@ -3,8 +3,6 @@
 from hmac import compare_digest
 from typing import NoReturn
 
-__all__ = ["SecretValue"]
-
 MASK = "**********"
 
 

@@ -1,4 +1,4 @@
-"""Pages of secrets. To iterate over a page fetches the pages after it as they are needed."""
+"""Pages of secrets. Iterating over a page fetches the pages after it as they are needed."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from dataclasses import dataclass

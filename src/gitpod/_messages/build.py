@@ -9,7 +9,7 @@ from functools import cache, partial
 from typing import Any, NamedTuple, TypeAlias, TypeVar, cast
 
 import protovalidate
-from protobuf import DescEnum, DescField, DescMessage, Message, Oneof, ScalarType
+from protobuf import DescField, DescMessage, Message, Oneof, ScalarType
 
 from gitpod import types
 from gitpod._messages.descriptors import is_list, is_redacted, kind_of, oneof_of
@@ -65,36 +65,20 @@ def members(desc: DescMessage, oneof: str) -> list[str]:
 
 
 def _field(field: DescField) -> _Field:
-    oneof, read = oneof_of(field), _reader(field)
+    oneof, kind = oneof_of(field), kind_of(field)
+    read = _READERS.get((kind, is_list(field)))
+    if isinstance(kind, DescMessage) and not is_list(field):
+        read = partial(message, kind.type)
+    if read is None:
+        raise NotImplementedError(f"{field}: no parameter can be of its type yet")
     is_hidden = is_redacted(field)
-    if is_hidden:
-        read = partial(_secret, read)
     return _Field(
         attribute=(oneof or field).local_name,
         oneof=oneof.name if oneof else None,
         takes_none=is_hidden,
         is_flag=oneof is not None and read is _flag,
-        read=read,
+        read=partial(_secret, read) if is_hidden else read,
     )
-
-
-def _reader(field: DescField) -> Reader:
-    kind = kind_of(field)
-    if isinstance(kind, DescMessage):
-        read: Reader = partial(message, kind.type)
-    elif isinstance(kind, DescEnum):
-        read = partial(_enum, kind)
-    elif kind is ScalarType.STRING:
-        read = _text
-    elif kind is ScalarType.BOOL:
-        read = _flag
-    elif kind is not None and "INT" in kind.name:
-        read = partial(_number, 64 if "64" in kind.name else 32, kind.name.startswith("UINT"))
-    else:
-        raise NotImplementedError(f"{field}: no parameter can be of its type yet")
-    if is_list(field):
-        return partial(_list, read, "a list of strings" if read is _text else "a list")
-    return read
 
 
 def message(kind: type[M], given: object, path: str, problems: Problems) -> M:
@@ -188,29 +172,28 @@ def _flag(value: object, path: str, problems: Problems) -> bool:
     return False
 
 
-def _number(bits: int, is_unsigned: bool, value: object, path: str, problems: Problems) -> int:  # noqa: FBT001 # bound by position
-    lowest = 0 if is_unsigned else -(2 ** (bits - 1))
-    if isinstance(value, int) and not isinstance(value, bool) and lowest <= value < lowest + 2**bits:
+def _number(value: object, path: str, problems: Problems) -> int:
+    if isinstance(value, int) and not isinstance(value, bool) and -(2**31) <= value < 2**31:
         return value
-    at_least = ", at least 0" if is_unsigned else ""
-    problems.append(Violation(path, "type", f"must be a whole number of {bits} bits{at_least}"))
+    problems.append(Violation(path, "type", "must be a whole number of 32 bits"))
     return 0
 
 
-def _enum(kind: DescEnum, value: object, path: str, problems: Problems) -> object:
-    numbers = {known.name: known.number for known in kind.values}
-    if not isinstance(value, str) or value not in numbers:
-        problems.append(Violation(path, "type", f"must be one of {', '.join(numbers)}"))
-        return kind.type(0)
-    return kind.type(numbers[value])
-
-
-def _list(read: Reader, what: str, value: object, path: str, problems: Problems) -> list[Any]:
+def _texts(value: object, path: str, problems: Problems) -> list[str]:
     if isinstance(value, str | bytes) or not isinstance(value, Sequence):
-        problems.append(Violation(path, "type", f"must be {what}"))
+        problems.append(Violation(path, "type", "must be a list of strings"))
         return []
     items = cast("Sequence[object]", value)
-    return [read(item, f"{path}[{index}]", problems) for index, item in enumerate(items)]
+    return [_text(item, f"{path}[{index}]", problems) for index, item in enumerate(items)]
+
+
+_READERS: dict[tuple[object, bool], Reader] = {
+    (ScalarType.STRING, False): _text,
+    (ScalarType.STRING, True): _texts,
+    (ScalarType.BOOL, False): _flag,
+    (ScalarType.INT32, False): _number,
+}
+"""What reads a field, by its type and whether it is repeated. Fields of other types take no parameter yet."""
 
 
 def apply_rules(message: Message, problems: Problems) -> None:

@@ -7,20 +7,18 @@ from protobuf import DescFieldValueEnum as EnumValue
 from protobuf import DescFieldValueList as ListValue
 from protobuf import DescFieldValueMap as MapValue
 from protobuf import DescFieldValueMessage as MessageValue
+from protobuf import DescFieldValueScalar as ScalarValue
 
 Kind: TypeAlias = ScalarType | DescMessage | DescEnum
 
 
 def kind_of(field: DescField) -> Kind | None:
     """Return the type of a field or, of a repeated field, of its elements; None for a map."""
-    value = field.value
-    if isinstance(value, MapValue):
-        return None
-    if isinstance(value, ListValue):
-        return value.element
-    if isinstance(value, MessageValue):
-        return value.message
-    return value.enum if isinstance(value, EnumValue) else value.scalar
+    match field.value:
+        case ListValue(element=kind) | MessageValue(message=kind) | EnumValue(enum=kind) | ScalarValue(scalar=kind):
+            return kind
+        case _:
+            return None
 
 
 def is_list(field: DescField) -> bool:
@@ -39,7 +37,7 @@ def is_redacted(field: DescField) -> bool:
 
 
 def redacted_texts(message: Message) -> list[str]:
-    """Return every secret text in a message, for whoever must not show it."""
+    """Return every secret text in a message, which errors and logs must not show."""
     found: list[str] = []
     for field in message.desc().fields:
         value: object = message[field]

@@ -18,22 +18,22 @@ from gitpod._secret_value import SecretValue
 from gitpod_proto.gitpod.v1 import secret_pb
 
 Convert: TypeAlias = Callable[[Any], Any]
+NO_SCOPE = types.SecretScope()
 
 
 class UntrustedResponseError(Exception):
-    """An answer that decodes but does not say what the contract promises."""
+    """An answer that decodes, but breaks a promise of the contract."""
 
 
 class _Shape(NamedTuple):
     """How a message becomes its dataclass.
 
-    `plain` has the attribute and the name of each field outside of a oneof, whether the dataclass requires it, and
-    whether the message tells an empty value from none.
+    `plain` has the attribute and the name of each field outside of a oneof, and whether the dataclass requires it.
     """
 
     result: type
     convert: dict[str, Convert]
-    plain: list[tuple[str, str, bool, bool]]
+    plain: list[tuple[str, str, bool]]
     oneofs: list[str]
 
 
@@ -46,17 +46,13 @@ def _shape(desc: DescMessage) -> _Shape:
     return _Shape(
         result=result,
         convert={field.name: _convert(field) for field in known},
-        plain=[
-            (field.local_name, field.name, required[field.name], field.proto.proto3_optional)
-            for field in known
-            if not oneof_of(field)
-        ],
+        plain=[(field.local_name, field.name, required[field.name]) for field in known if not oneof_of(field)],
         oneofs=[oneof.local_name for oneof in desc.oneofs],
     )
 
 
 def _convert(field: DescField) -> Convert:
-    """Return what makes a result of a field's value."""
+    """Return the function that converts a field's value for the result."""
     kind = kind_of(field)
     convert: Convert = _same
     if isinstance(kind, DescEnum):
@@ -76,10 +72,10 @@ def _same(value: Any) -> Any:  # noqa: ANN401 # any field's
 def _result(message: Message) -> Any:  # noqa: ANN401 # any message's dataclass
     result, convert, plain, oneofs = _shape(message.desc())
     values: dict[str, Any] = {}
-    for attribute, name, is_required, is_optional in plain:
+    for attribute, name, is_required in plain:
         value = getattr(message, attribute)
         # A field that is not set keeps the default of the dataclass.
-        if value or is_required or (is_optional and message.has_field(name)):
+        if value or is_required:
             values[name] = convert[name](value)
     for attribute in oneofs:
         chosen = getattr(message, attribute)
@@ -123,4 +119,4 @@ def secret(message: secret_pb.Secret) -> types.Secret:
         raise UntrustedResponseError("the answer holds a secret without an id")
     found: types.Secret = _result(message)
     # An empty scope, or one of a kind that is newer than this package, has no id to show.
-    return replace(found, scope=None) if found.scope == types.SecretScope() else found
+    return replace(found, scope=None) if found.scope == NO_SCOPE else found

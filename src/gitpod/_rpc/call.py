@@ -1,8 +1,9 @@
-"""How the options of a client become those of its stub and of a call, and what becomes of a failure."""
+"""Turns the options of a client into those of its stubs and calls, and a failure into the caller's error."""
 
 import json
-from collections.abc import Mapping
-from typing import Any, TypeVar
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from connectrpc.codec import Codec, proto_binary_codec
 from connectrpc.compression import Compression
@@ -19,7 +20,11 @@ from gitpod._transport.body import MAX_RESPONSE_BYTES
 from gitpod._version import __version__
 from gitpod.errors import GitpodError, InvalidRequestError
 
+if TYPE_CHECKING:
+    from gitpod._transport.connections import AsyncConnections, SyncConnections
+
 M = TypeVar("M", bound=Message)
+S = TypeVar("S")
 Headers = Mapping[str, str]
 
 USER_AGENT = f"gitpod-connect-python/{__version__}"
@@ -27,21 +32,21 @@ PROTOCOLS = {"connect": ProtocolType.CONNECT, "grpc": ProtocolType.GRPC, "grpc-w
 
 
 class JSONCodec(Codec[Message, Any]):
-    """`connectrpc.codec.proto_json_codec`, for answers from anybody.
+    """Replaces `connectrpc.codec.proto_json_codec`, whose parser recurses without a bound.
 
-    The parser behind that one recurses without a bound: 200 KB of brackets end the process.
+    There, an answer of 200 KB of brackets ends the process.
     """
 
     def name(self) -> str:
-        """The codec's part of the content type."""
+        """Return the codec's part of the content type."""
         return "json"
 
     def encode(self, message: Message) -> bytes:
-        """The message as JSON."""
+        """Return the message as JSON."""
         return message.to_json().encode()
 
     def decode(self, data: bytes | bytearray, message_class: type[M]) -> M:
-        """The message; fields that are newer than this package are passed over."""
+        """Return the message. Fields that are newer than this package are ignored."""
         value = json.loads(data)
         if b"\\ud" in data.lower():
             # A string of protobuf is UTF-8, which has no lone surrogates.
@@ -50,9 +55,9 @@ class JSONCodec(Codec[Message, Any]):
 
 
 class Call:
-    """What a caller wants of a call beside its parameters. Shows none of it, as the headers are credentials."""
+    """The options of one call. Its repr shows none of them, as the headers hold credentials."""
 
-    __slots__ = ("credentials", "headers", "timeout")
+    __slots__ = ("headers", "timeout")
 
     def __init__(
         self,
@@ -67,45 +72,51 @@ class Call:
             extra = headers(extra_headers, "extra_headers")
         except GitpodError as error:
             raise InvalidRequestError(str(error)) from None
-        given = {"authorization": f"Bearer {options.bearer_token}", **options.default_headers, **extra}
-        self.credentials = {"": options.bearer_token, **given}
-        self.headers = {"user-agent": USER_AGENT, **given, **({"cache-control": "no-store"} if no_store else {})}
+        own = {"user-agent": USER_AGENT, "authorization": f"Bearer {options.bearer_token}"}
+        self.headers = {**own, **options.default_headers, **extra}
+        if no_store:
+            self.headers["cache-control"] = "no-store"
 
-    def options(self) -> dict[str, Any]:
-        """The options of the stub's method."""
-        # Whole milliseconds, as connectrpc sends whatever it is given.
-        return {"headers": self.headers, "timeout_ms": max(1, round(self.timeout * 1000))}
+    @property
+    def timeout_ms(self) -> int:
+        """The timeout in whole milliseconds: connectrpc sends a fraction as it is."""
+        return max(1, round(self.timeout * 1000))
 
 
-class Calls:
-    """What the calls of both clients share."""
+class Calls(Generic[S]):
+    """What the calls of both clients share: the options, and the stubs."""
 
-    def __init__(self, options: Options, address: str) -> None:
+    def __init__(
+        self, options: Options, transport: "SyncConnections | AsyncConnections", stub: Callable[..., S]
+    ) -> None:
         self._options = options
-        self._address = address
-
-    def _stub_options(self, *, repeat: bool = False) -> dict[str, Any]:
-        """The options of a stub; `repeat` is for `put`, which may send everything twice."""
-        return {
-            "address": self._address,
-            "protocol": PROTOCOLS[self._options.protocol],
-            "codec": JSONCodec() if self._options.codec == "json" else proto_binary_codec(),
-            # By default none, as gzip makes a request of this size no smaller.
-            "send_compression": _compression(self._options.compression),
-            # For gRPC, which decompresses by itself; see `_transport.py` for Connect.
-            "read_max_bytes": MAX_RESPONSE_BYTES,
-            "interceptors": [RetryInterceptor(self._options.max_retries, repeat=repeat)],
-        }
+        make = partial(
+            stub,
+            address=transport.endpoint.address,
+            # connectrpc calls `post` and `stream` of its HTTP client, which the transport has too.
+            http_client=transport,
+            protocol=PROTOCOLS[options.protocol],
+            codec=JSONCodec() if options.codec == "json" else proto_binary_codec(),
+            # None by default: gzip does not make a request of this size smaller.
+            send_compression=_compression(options.compression),
+            # For gRPC, which connectrpc decompresses itself. For Connect, `_transport` keeps this bound.
+            read_max_bytes=MAX_RESPONSE_BYTES,
+        )
+        self._stub = make(interceptors=[RetryInterceptor(options.max_retries)])
+        # For `put`, which may send every request twice.
+        self._repeating = make(interceptors=[RetryInterceptor(options.max_retries, repeat=True)])
 
     def _translated(self, error: Exception, request: Message, call: Call) -> BaseException:
-        failure = translate(error, mask_of(request, call.credentials))
+        """Return the error that the caller gets for a failure, without the frames that hold the request."""
+        # The token is masked even if the caller has replaced the header that holds it.
+        failure = translate(error, mask_of(request, {"": self._options.bearer_token, **call.headers}))
         forget_frames(error)
         return failure
 
 
 def _compression(name: str | None) -> Compression | None:
     if name == "zstd":
-        from connectrpc.compression.zstd import ZstdCompression  # which needs the extra
+        from connectrpc.compression.zstd import ZstdCompression  # needs the extra
 
         return ZstdCompression()
     return GzipCompression() if name == "gzip" else None

@@ -1,4 +1,4 @@
-"""What a failed attempt proves, and whether another one may help. Nothing here decides or sends."""
+"""What a failed attempt proves, and whether another attempt may help. This module decides nothing and sends nothing."""
 
 import asyncio
 import time
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 REDIRECTS, CLIENT_ERRORS = range(300, 400), range(400, 500)
 SHEDDING = {Code.UNAVAILABLE, Code.RESOURCE_EXHAUSTED}
 PROVES_NOTHING = {303, 408, 499, 500, 502, 504}
-"""Statuses that may come after the service was at work, whatever code goes with them."""
+"""Statuses that may come after the service has begun to process the request, whatever their code."""
 
 TRANSIENT = {408, 429, 500, 502, 503, 504}
 """Statuses after which another attempt may succeed."""
@@ -38,7 +38,7 @@ REFUSALS = {
     Code.OUT_OF_RANGE,
     Code.UNIMPLEMENTED,
 }
-"""Codes by which the service itself says that it did nothing. INTERNAL, UNKNOWN, DATA_LOSS,
+"""Codes of the service itself that mean that it did nothing. INTERNAL, UNKNOWN, DATA_LOSS,
 DEADLINE_EXCEEDED and CANCELED may come after the fact; for UNAVAILABLE and RESOURCE_EXHAUSTED see `is_shed`."""
 
 STATUS = {
@@ -63,7 +63,7 @@ STATUS = {
 
 
 class Answer(ResponseMetadata):
-    """What is known of the answer to a call's last attempt, and how many attempts there were."""
+    """The answer to the last attempt of a call, and the number of attempts."""
 
     def __init__(self, attempts: int) -> None:
         self.attempts = attempts
@@ -80,11 +80,11 @@ class Answer(ResponseMetadata):
 
 
 LAST_ANSWER: ContextVar[Answer] = ContextVar("gitpod_last_answer")
-"""The answer to the call that this thread or task made last."""
+"""The answer to the last call of this thread or task."""
 
 
 class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of it
-    """A failed attempt: its error, and what is known of its answer and of the attempts before it."""
+    """A failed attempt: its error, its answer, and whether an earlier attempt may have been processed."""
 
     def __init__(self, error: ConnectError, answer: Answer, earlier: "Failure | None") -> None:
         super().__init__()
@@ -104,13 +104,13 @@ class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of
 
     @property
     def outcome(self) -> "Outcome":
-        """What became of the request, as far as this attempt and those before it prove it."""
+        """Whether the request was processed, as far as this attempt and earlier ones prove it."""
         if self._in_doubt:
             return "unknown"
         if isinstance(self.error.__cause__, NotSentError):
             return "not_sent"
         if self.status is None:
-            # Without a cause the deadline had passed before anything was sent.
+            # Without a cause, the deadline passed before anything was sent.
             return "unknown" if self.error.__cause__ else "not_sent"
         if self.by_service:
             refused = self.error.code in REFUSALS or self.is_shed
@@ -120,10 +120,10 @@ class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of
 
     @property
     def is_shed(self) -> bool:
-        """Whether the service turned the request away unprocessed, for now.
+        """Whether the service refused the request because of load, and did not process it.
 
-        Proxies that speak gRPC say UNAVAILABLE of a connection that broke after the request was
-        forwarded, so there it takes the service's own word, a RetryInfo.
+        gRPC proxies also answer UNAVAILABLE if a connection breaks after they forwarded the request. So with gRPC
+        only a RetryInfo, which the service itself adds, proves it.
         """
         if not self.by_service or self.error.code not in SHEDDING:
             return False
@@ -131,20 +131,20 @@ class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of
 
     @property
     def is_transient(self) -> bool:
-        """Whether another attempt may succeed, where it does no harm."""
+        """Whether another attempt may succeed. It says nothing about whether one is safe."""
         cause = self.error.__cause__
         if isinstance(cause, GitpodError | asyncio.CancelledError):
             return False
         if isinstance(cause, NotSentError):
             return not cause.permanent
-        # A 200 that did not make it into a result was cut off or garbled.
+        # A failure with status 200 is an answer that was cut off or garbled.
         return self.status is None or self.status in {HTTP_OK, *TRANSIENT}
 
     @cached_property
     def details(self) -> list[Message]:
-        """The details of the error, decoded: those whose types this package knows."""
+        """The decoded details of the error, of the types that this package knows."""
         if not can_import():
-            # The interpreter is ending, and their types are loaded no more.
+            # The interpreter is ending, so their types cannot be loaded.
             return []
         return [message for detail in self.error.details if (message := _decoded(detail)) is not None]
 
@@ -161,9 +161,9 @@ class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of
 
 
 def forget_frames(error: BaseException | None) -> None:
-    """Cut a failure off from the frames that it came through, which keep requests alive until they are collected.
+    """Remove the frames of a failure and its causes. They would keep the request in memory.
 
-    Follows causes alone: a context may be an error that the caller is handling, and is the caller's.
+    Contexts are not followed: a context may be an error that the caller is handling.
     """
     seen: list[BaseException] = []
     while error is not None and error not in seen:
@@ -173,7 +173,7 @@ def forget_frames(error: BaseException | None) -> None:
 
 
 def _decoded(detail: ErrorDetail) -> Message | None:
-    """A detail as one of the google.rpc messages, or as protovalidate's violations."""
+    """Decode a detail that is a google.rpc message or protovalidate's violations. Return None for others."""
     from protovalidate import ViolationsPb  # only when something fails
 
     from gitpod_proto.google.rpc import error_details_pb
@@ -187,6 +187,6 @@ def _decoded(detail: ErrorDetail) -> Message | None:
     try:
         message: Message | None = detail.value(known)
     except ValueError:
-        # The error is worth more than its details.
+        # The error is reported without this detail.
         return None
     return message

@@ -1,4 +1,4 @@
-"""Asterisks over values and credentials, wherever somebody quotes them."""
+"""Masks secret values and credentials in the texts of a service, by asterisks."""
 
 import json
 from base64 import b64encode
@@ -11,23 +11,23 @@ from gitpod._messages.descriptors import redacted_texts
 from gitpod._secret_value import MASK
 
 SHORTEST_MASKED = 8
-"""Characters. A shorter value may be part of any word, and masking that would only spoil the text."""
+"""Characters. A shorter value may be part of any word: masking it would spoil the text."""
 
 SHORTEST_LINE = 12
-"""Characters, of one line of a value that has several."""
+"""Characters. A line of a multi-line value is masked by itself from this length on."""
 
 LONGEST_TEXT = 2000
-"""Characters of what a service says, beyond which nobody reads."""
+"""Characters of a service's text that are kept."""
 
 PLAIN = {"accept", "accept-language", "baggage", "cache-control", "traceparent", "tracestate", "user-agent"}
 """Headers that hold no credentials."""
 
 
 def mask_of(request: Message, headers: Mapping[str, str]) -> Callable[[str], str]:
-    """A function that makes a text of the service's fit to be shown.
+    """Return a function that makes a text of the service fit to be shown.
 
-    It masks the request's secret texts and its credentials, as they stand or quoted; replaces what would control
-    a terminal; and shortens.
+    It masks the request's secret texts and credentials, plain or quoted. It replaces characters that are not
+    printable, and shortens the text to `LONGEST_TEXT`.
     """
     values = redacted_texts(request)
     credentials = [text for name, text in headers.items() if name.lower() not in PLAIN]
@@ -44,12 +44,12 @@ def mask_of(request: Message, headers: Mapping[str, str]) -> Callable[[str], str
     longest = len(quoted[0]) if quoted else 0
 
     def mask(text: str) -> str:
-        # As much as holds any form that begins in the part to be shown.
+        # Long enough for every form that begins in the part that is shown.
         masked = part = text[: LONGEST_TEXT + longest]
         for form in quoted:
             masked = masked.replace(form, MASK)
         if len(part) < len(text):
-            # The end may be a form that was cut, and masking what is before has brought it forward.
+            # The end may hold a part of a form, which masking may have moved into the part that is shown.
             masked = masked[: max(0, len(masked) - longest)]
         shown = "".join(character if character.isprintable() else " " for character in masked[:LONGEST_TEXT])
         return shown if len(part) == len(text) and len(masked) <= LONGEST_TEXT else f"{shown}…"
@@ -58,7 +58,7 @@ def mask_of(request: Message, headers: Mapping[str, str]) -> Callable[[str], str
 
 
 def _quoted(text: str) -> Iterator[str]:
-    """A text as it stands, and as JSON, Python, URLs and base64 write it."""
+    """Yield a text as it is, and as JSON, Python, URLs and base64 write it."""
     yield text
     for escaped in (json.dumps(text), json.dumps(text, ensure_ascii=False), repr(text)):
         yield escaped[1:-1]

@@ -1,7 +1,6 @@
-"""What may be sent again, and when.
+"""Decides which calls are sent again, and when: an interceptor of connectrpc, for sync and async.
 
-One policy for sync and async, as an interceptor: it sees the deadline of the whole call and writes what
-is left of it into every attempt.
+An interceptor sees the deadline of the whole call. It writes the time that is left into every attempt.
 """
 
 import asyncio
@@ -12,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable, Generator
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
@@ -21,6 +20,7 @@ from connectrpc.request import RequestContext
 
 from gitpod._rpc.failure import Answer, Failure
 from gitpod._rpc.mask import mask_of
+from gitpod._rpc.steps import run, run_async
 
 REQ = TypeVar("REQ")
 RES = TypeVar("RES")
@@ -29,7 +29,7 @@ FIRST_DELAY, LONGEST_DELAY = 0.5, 8.0
 """Seconds: full jitter draws between 0 and FIRST_DELAY, doubled for each attempt up to LONGEST_DELAY."""
 
 REPEATABLE = {"UpdateSecretValue"}
-"""Calls that leave the same state when they are sent twice, though the contract does not mark them."""
+"""Calls that leave the same state when they are sent twice, although the contract does not mark them so."""
 
 LONGEST_GRPC_MS = 100_000_000
 """`grpc-timeout` has room for eight digits."""
@@ -47,7 +47,7 @@ class RetryInterceptor:
 
     Args:
         max_retries: how many attempts there may be after the first.
-        repeat: treat every call as one that does no harm when it is sent twice.
+        repeat: send every call again, also those that are not safe to send twice.
     """
 
     def __init__(self, max_retries: int, *, repeat: bool = False) -> None:
@@ -55,64 +55,51 @@ class RetryInterceptor:
         self._repeat = repeat
 
     def intercept_unary_sync(
-        self, call_next: Callable[[REQ, RequestContext[Any, Any]], RES], request: REQ, ctx: RequestContext[Any, Any], /
+        self, call_next: Callable[[REQ, RequestContext[REQ, RES]], RES], request: REQ, ctx: RequestContext[REQ, RES], /
     ) -> RES:
         """Call until it succeeds or must not be repeated (connectrpc.interceptor.UnaryInterceptorSync)."""
-        steps = self._steps(request, ctx)
-        outcome: RES | ConnectError | None = None
-        try:
-            while True:
-                pause = steps.send(outcome)
-                if pause is not None:
-                    time.sleep(pause)
-                    continue
-                try:
-                    outcome = call_next(request, ctx)
-                except ConnectError as error:
-                    outcome = error
-        except StopIteration as done:
-            return cast("RES", done.value)
+
+        def take(pause: float | None) -> RES | None:
+            if pause is None:
+                return call_next(request, ctx)
+            time.sleep(pause)
+            return None
+
+        return run(self._steps(request, ctx), take)
 
     async def intercept_unary(
         self,
-        call_next: Callable[[REQ, RequestContext[Any, Any]], Awaitable[RES]],
+        call_next: Callable[[REQ, RequestContext[REQ, RES]], Awaitable[RES]],
         request: REQ,
-        ctx: RequestContext[Any, Any],
+        ctx: RequestContext[REQ, RES],
         /,
     ) -> RES:
         """`intercept_unary_sync` for connectrpc.interceptor.UnaryInterceptor."""
-        steps = self._steps(request, ctx)
-        outcome: RES | ConnectError | None = None
-        try:
-            while True:
-                pause = steps.send(outcome)
-                if pause is not None:
-                    await asyncio.sleep(pause)
-                    continue
-                try:
-                    outcome = await call_next(request, ctx)
-                except ConnectError as error:
-                    outcome = error
-        except StopIteration as done:
-            return cast("RES", done.value)
 
-    def _steps(self, request: object, ctx: RequestContext[Any, Any]) -> Generator[float | None, Any, Any]:
-        """A call as the steps that sync and async drive: None asks for an attempt, a number for a pause of seconds.
+        def take(pause: float | None) -> Awaitable[RES | None]:
+            return call_next(request, ctx) if pause is None else asyncio.sleep(pause)
 
-        What an attempt came to is sent in: the answer, or a ConnectError. Returns the answer of the call.
+        return await run_async(self._steps(request, ctx), take)
+
+    def _steps(self, request: REQ, ctx: RequestContext[REQ, RES]) -> Generator[float | None, Any, RES]:
+        """Yield None for an attempt, which gives the answer or a ConnectError, and a number for a pause of seconds.
+
+        Returns the answer of the call.
 
         Raises:
-            Failure: it failed, and must not be sent again.
+            Failure: the call failed, and must not be sent again.
         """
         failure, attempts = None, 0
         while True:
             attempts += 1
             with Answer(attempts) as answer:
-                outcome = yield None
-            if not isinstance(outcome, ConnectError):
-                _log(request, ctx, answer, "ok")
-                return outcome
-            failure = Failure(outcome, answer, failure)
+                try:
+                    message: RES = yield None
+                except ConnectError as error:
+                    failure = Failure(error, answer, failure)
+                else:
+                    _log(request, ctx, answer, "ok")
+                    return message
             delay = self._delay(failure, answer, request, ctx)
             if delay is None:
                 return ctx.method.output()
@@ -120,18 +107,15 @@ class RetryInterceptor:
             _write_deadline(ctx)
 
     def _delay(self, failure: Failure, answer: Answer, request: object, ctx: RequestContext[Any, Any]) -> float | None:
-        """Seconds until the next attempt, or None when the failure says that all is done; else raises it."""
+        """Return the seconds until the next attempt, or None if the call is done. Raise the failure if it is final."""
         _log(request, ctx, answer, failure.error.code.value)
-        deleted = failure.by_service and failure.error.code is Code.NOT_FOUND and ctx.method.name == "DeleteSecret"
-        if deleted and failure.attempts > 1:
+        is_gone = failure.by_service and failure.error.code is Code.NOT_FOUND and ctx.method.name == "DeleteSecret"
+        if is_gone and failure.attempts > 1:
+            # An earlier attempt has deleted it.
             return None
-        repeatable = (
-            self._repeat
-            or ctx.method.idempotency_level is not IdempotencyLevel.UNKNOWN
-            or ctx.method.name in REPEATABLE
-        )
-        safe = failure.is_transient and (repeatable or failure.outcome == "not_sent" or failure.is_shed)
-        if failure.attempts > self._max_retries or not safe:
+        is_repeatable = ctx.method.idempotency_level is not IdempotencyLevel.UNKNOWN or ctx.method.name in REPEATABLE
+        is_harmless = self._repeat or is_repeatable or failure.outcome == "not_sent" or failure.is_shed
+        if failure.attempts > self._max_retries or not failure.is_transient or not is_harmless:
             raise failure
         asked = [_retry_after(failure.headers.get("retry-after")), failure.retry_info]
         delay = max((seconds for seconds in asked if seconds is not None), default=None)
@@ -145,7 +129,7 @@ class RetryInterceptor:
 
 
 def _retry_after(header: str | None) -> float | None:
-    """Seconds that a Retry-After header asks for (RFC 9110 section 10.2.3: a number of seconds, or a date)."""
+    """Return the seconds that a Retry-After header asks for (RFC 9110 section 10.2.3: seconds, or a date)."""
     if header is None:
         return None
     if header.isascii() and header.isdigit():

@@ -1,4 +1,4 @@
-"""Errors without the frames that they came through, whose locals hold values and tokens."""
+"""Removes the frames of this package from its errors, because their locals hold values and tokens."""
 
 from functools import wraps
 from typing import TYPE_CHECKING
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def _bare(error: BaseException) -> BaseException:
-    """The error without the frames and causes that it came through, whose locals hold values and tokens."""
-    # An interpreter that is ending imports nothing any more.
+    """Return the error without frames and causes, whose locals hold values and tokens."""
+    # Nothing can be imported while the interpreter ends.
     if not isinstance(error, GitpodError) and isinstance(error, Exception) and can_import():
-        # Not ours, hence a fault of this package: say where, as source lines without locals.
+        # Any other error is a fault of this package. The note says where: source lines, without locals.
         import traceback  # rarely needed
 
         lines = traceback.extract_tb(error.__traceback__)
-        # Raised here, it says that the arguments do not fit the method, or it has its note already.
+        # Raised in this file, the error says that the arguments do not fit the method, or has its note already.
         if lines and lines[-1].filename != __file__:
             error.add_note("".join(["raised inside gitpod:\n", *lines.format()]))
     error.__cause__ = error.__context__ = None
@@ -30,7 +30,7 @@ def _bare(error: BaseException) -> BaseException:
 
 
 def without_frames(method: "Callable[P, T]") -> "Callable[P, T]":
-    """Have a method raise its errors from here, where no frame holds a value or a token.
+    """Make a method raise its errors from this file, where no frame holds a value or a token.
 
     Crash reporters and `traceback.TracebackException(capture_locals=True)` print the locals of every
     frame that an exception passed through.
@@ -45,7 +45,7 @@ def without_frames(method: "Callable[P, T]") -> "Callable[P, T]":
         finally:
             del args
             kwargs.clear()
-        # Out here, so that an interrupt that comes now has none of it as its context.
+        # Outside of `except`, so that an interrupt at this point does not get the error as its context.
         raise _bare(failure)
 
     return call

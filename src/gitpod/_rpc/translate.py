@@ -1,4 +1,4 @@
-"""The one place that makes the errors of `errors.py` from what a call met."""
+"""Turns the failures of calls into the errors of `errors.py`, in one place."""
 
 import re
 from asyncio import CancelledError
@@ -8,30 +8,21 @@ from typing import TYPE_CHECKING, Any
 from protobuf import Message, message_from_json_value, message_to_json_value
 from protovalidate import ViolationsPb
 
+from gitpod import errors
 from gitpod._messages.results import UntrustedResponseError
 from gitpod._rpc.failure import LAST_ANSWER, Failure
 from gitpod._transport.failures import NotSentTimeoutError
-from gitpod.errors import (
-    UNKNOWN,
-    APIConnectionError,
-    APIError,
-    APIResponseValidationError,
-    APITimeoutError,
-    GitpodError,
-    Violation,
-    status_error,
-    violation,
-)
+from gitpod.errors import APIError, APIResponseValidationError, GitpodError, Violation
 
 if TYPE_CHECKING:
     from gitpod.types import ErrorCode
 
 
 def translate(error: Exception, mask: Callable[[str], str]) -> BaseException:
-    """The error that a caller gets for what a call met. `mask` goes over all that the service may have quoted."""
+    """Return the error that the caller gets. `mask` is applied to every text of the service."""
     cause = error.error.__cause__ if isinstance(error, Failure) else error
     if isinstance(cause, UntrustedResponseError):
-        cause = APIResponseValidationError(f"{cause}{UNKNOWN}")
+        cause = APIResponseValidationError(f"{cause}{errors.UNKNOWN}")
     if isinstance(cause, APIResponseValidationError):
         answer = LAST_ANSWER.get()
         cause.attempts, cause.status_code = answer.attempts, answer.http_status
@@ -39,11 +30,11 @@ def translate(error: Exception, mask: Callable[[str], str]) -> BaseException:
     if not isinstance(error, Failure) or isinstance(cause, GitpodError | CancelledError):
         return cause or error
     kind, message = _kind(error)
-    # connectrpc calls an answer that it cannot read an invalid argument, which would be the caller's.
+    # connectrpc says "invalid argument" for an answer that it cannot read, as if the caller had made a mistake.
     code: ErrorCode = "unknown" if kind is APIResponseValidationError else error.error.code.value
     details = [_masked(detail, mask) for detail in error.details]
     return kind(
-        f"{code}: {mask(message)}{UNKNOWN if error.outcome == 'unknown' else ''}",
+        f"{code}: {mask(message)}{errors.UNKNOWN if error.outcome == 'unknown' else ''}",
         code=code,
         outcome=error.outcome,
         attempts=error.attempts,
@@ -55,26 +46,25 @@ def translate(error: Exception, mask: Callable[[str], str]) -> BaseException:
 
 
 def _kind(failure: Failure) -> tuple[type[APIError], str]:
-    """The class of a failure, and its text."""
+    """Return the class of the error, and its text."""
     cause, status = failure.error.__cause__, failure.status
     if isinstance(cause, TimeoutError) or (status is None and cause is None):
-        return APITimeoutError, str(cause) if isinstance(
-            cause, NotSentTimeoutError
-        ) else "no answer before the deadline"
+        text = str(cause) if isinstance(cause, NotSentTimeoutError) else "no answer before the deadline"
+        return errors.APITimeoutError, text
     if status is None or isinstance(cause, OSError):
-        return APIConnectionError, f"the connection failed: {failure.error.message}"
+        return errors.APIConnectionError, f"the connection failed: {failure.error.message}"
     if failure.by_service:
-        return status_error(status), failure.error.message or "the service gave no reason"
+        return errors.status_error(status), failure.error.message or "the service gave no reason"
     if 300 <= status < 400:  # noqa: PLR2004 # HTTP redirects
         location = re.sub("//[^/]*@", "//", failure.headers.get("location", "nowhere").partition("?")[0])
         return APIResponseValidationError, f"HTTP {status} to {location}, and redirects are not followed; fix base_url"
     if status < 400 or cause is not None:  # noqa: PLR2004 # HTTP success
         return APIResponseValidationError, "the answer is not one that the contract allows"
-    return status_error(status), f"HTTP {status}, and not from the service itself; is base_url right?"
+    return errors.status_error(status), f"HTTP {status}, and not from the service itself; is base_url right?"
 
 
 def _masked(detail: Message, mask: Callable[[str], str]) -> Message | None:
-    """The detail with whatever it quotes masked; None when there is no valid message in it."""
+    """Return the detail with its texts masked; None if it is not a valid message."""
 
     def masked(value: Any) -> Any:  # noqa: ANN401 # JSON
         if isinstance(value, str):
@@ -90,6 +80,6 @@ def _masked(detail: Message, mask: Callable[[str], str]) -> Message | None:
 
 
 def _violations(details: list[Message | None]) -> list[Violation]:
-    """The violations in an error's details, where the service sent some."""
+    """Return the violations in an error's details."""
     every = [detail.violations for detail in details if isinstance(detail, ViolationsPb)]
-    return [violation(broken) for violations in every for broken in violations]
+    return [errors.violation(broken) for violations in every for broken in violations]

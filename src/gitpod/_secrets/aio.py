@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, TypeVar, Unpack, cast
+from typing import TypeVar, Unpack
 
 from protobuf import Message
 
@@ -12,32 +12,26 @@ from gitpod import types
 from gitpod._messages import requests, results
 from gitpod._options import Options
 from gitpod._rpc.call import Call, Calls, Headers
+from gitpod._rpc.steps import run_async
 from gitpod._rpc.tracebacks import without_frames, without_frames_async
 from gitpod._secrets import put
 from gitpod._secrets.keywords import OMITTED, Nothing, keywords
 from gitpod._secrets.raw import araw
 from gitpod._transport.connections import AsyncConnections
-from gitpod.errors import APIError, GitpodError
+from gitpod.errors import GitpodError
 from gitpod.pagination import AsyncPaginator, AsyncSecretsPage
 from gitpod_proto.gitpod.v1 import secret_pb
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClient
-
-if TYPE_CHECKING:
-    from pyqwest import Client
 
 T = TypeVar("T")
 RES = TypeVar("RES", bound=Message)
 
 
-class AsyncSecrets(Calls):
+class AsyncSecrets(Calls[SecretServiceClient]):
     """The calls of `gitpod.v1.SecretService`: `AsyncGitpod().secrets`. `Secrets` documents parameters and errors."""
 
     def __init__(self, options: Options, transport: AsyncConnections) -> None:
-        super().__init__(options, transport.endpoint.address)
-        # connectrpc calls no more of a pyqwest.Client than what stands here in its place.
-        http = cast("Client", transport)
-        self._stub = SecretServiceClient(http_client=http, **self._stub_options())
-        self._repeating = SecretServiceClient(http_client=http, **self._stub_options(repeat=True))
+        super().__init__(options, transport, SecretServiceClient)
 
     @property
     def with_raw_response(self) -> "AsyncSecretsWithRawResponse":
@@ -86,21 +80,14 @@ class AsyncSecrets(Calls):
         **unknown: Unpack[Nothing],
     ) -> types.SecretPutResponse:
         """`Secrets.put`, awaited."""
-        steps = put.steps(requests.put_request(keywords(locals())), replace=replace)
-        call = Call(self._options, timeout, extra_headers)
+        request, call = requests.put_request(keywords(locals())), Call(self._options, timeout, extra_headers)
         deadline = monotonic() + call.timeout
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    answer = await self._send(getattr(self._repeating, step.rpc), step.request, step.read, call)
-                except APIError as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(answer)
-                call.timeout = max(0.0, deadline - monotonic())
-        except StopIteration as done:
-            return put.result(done)
+
+        def take(step: put.Step) -> Awaitable[object]:
+            call.timeout = deadline - monotonic()
+            return self._send(getattr(self._repeating, step.rpc), step.request, step.read, call)
+
+        return await run_async(put.steps(request, replace=replace), take)
 
     @without_frames
     def list(
@@ -123,10 +110,8 @@ class AsyncSecrets(Calls):
         **params: Unpack[types.SecretGetValueParams],
     ) -> types.SecretValue:
         """`Secrets.get_value`, awaited."""
-        request, call = (
-            requests.request(secret_pb.GetSecretValueRequest, params),
-            Call(self._options, timeout, extra_headers, no_store=True),
-        )
+        request = requests.request(secret_pb.GetSecretValueRequest, params)
+        call = Call(self._options, timeout, extra_headers, no_store=True)
         return await self._send(self._stub.get_secret_value, request, results.get_value_response, call)
 
     @without_frames_async
@@ -138,10 +123,8 @@ class AsyncSecrets(Calls):
         **params: Unpack[types.SecretUpdateValueParams],
     ) -> None:
         """`Secrets.update_value`, awaited."""
-        request, call = (
-            requests.request(secret_pb.UpdateSecretValueRequest, params),
-            Call(self._options, timeout, extra_headers),
-        )
+        request = requests.request(secret_pb.UpdateSecretValueRequest, params)
+        call = Call(self._options, timeout, extra_headers)
         await self._send(self._stub.update_secret_value, request, results.empty_response, call)
 
     @without_frames_async
@@ -153,10 +136,8 @@ class AsyncSecrets(Calls):
         **params: Unpack[types.SecretDeleteParams],
     ) -> None:
         """`Secrets.delete`, awaited."""
-        request, call = (
-            requests.request(secret_pb.DeleteSecretRequest, params),
-            Call(self._options, timeout, extra_headers),
-        )
+        request = requests.request(secret_pb.DeleteSecretRequest, params)
+        call = Call(self._options, timeout, extra_headers)
         await self._send(self._stub.delete_secret, request, results.empty_response, call)
 
     async def _send(
@@ -164,8 +145,8 @@ class AsyncSecrets(Calls):
     ) -> T:
         _require_asyncio()
         try:
-            return read(await rpc(request, **call.options()))
-        except Exception as error:  # noqa: BLE001 # translate returns what it does not know
+            return read(await rpc(request, headers=call.headers, timeout_ms=call.timeout_ms))
+        except Exception as error:  # noqa: BLE001 # translate returns an error that it does not know
             failure = self._translated(error, request, call)
         raise failure
 

@@ -15,9 +15,11 @@ ROUNDS = 10
 """How often `put` starts over while others create and delete a secret of the same name."""
 
 FOUND_BY = {"name", "scope", "project_id"}
-"""The fields of a secret by which `put` finds it."""
+"""The fields by which `put` finds a secret."""
 
 GONE = "the secret that was to be replaced is deleted, and none of that name exists"
+MAYBE_DELETED = "the secret that was to be replaced exists as it was, or is deleted"
+MAYBE_UPDATED = "a secret of that name exists, and its value is the one before or the new one"
 UNTOUCHED = "a secret of that name exists, and this call did not change it"
 
 
@@ -61,22 +63,19 @@ def steps(request: secret_pb.CreateSecretRequest, *, replace: bool) -> Steps:
             if not replace:
                 raise _another(taken, found, different)
             if not left:
-                # No round is left to create the secret anew, so it must not be deleted.
+                # Do not delete the secret: no round is left to create it anew.
                 break
-            is_deleted = (yield from _delete(found, there, in_doubt=in_doubt)) or is_deleted
+            delete = secret_pb.DeleteSecretRequest(secret_id=found.id)
+            step = Step("delete_secret", delete, results.empty_response)
+            is_deleted = (yield from _change(step, MAYBE_DELETED, there, in_doubt=in_doubt)) or is_deleted
             continue
-        if not (yield from _update(found, request.value, there, in_doubt=in_doubt)):
-            continue
-        return SecretPutResponse(secret=found, action="replaced" if is_deleted else "updated")
+        update = secret_pb.UpdateSecretValueRequest(secret_id=found.id, value=request.value)
+        step = Step("update_secret_value", update, results.empty_response)
+        if (yield from _change(step, MAYBE_UPDATED, there, in_doubt=in_doubt)):
+            return SecretPutResponse(secret=found, action="replaced" if is_deleted else "updated")
     text = "others create and delete secrets of that name meanwhile, or the list does not show it"
     deleted = f"this call deleted one; {text}" if is_deleted else text
     raise _failed(taken or ConflictError("the name is taken"), deleted, in_doubt=is_deleted or is_doubtful)
-
-
-def result(done: StopIteration) -> SecretPutResponse:
-    """Return the result of the generator, which is in its `StopIteration`."""
-    value: SecretPutResponse = done.value
-    return value
 
 
 def _taken(error: APIError, *, is_deleted: bool, is_doubtful: bool) -> APIError:
@@ -103,7 +102,7 @@ def _there(*, is_deleted: bool, is_doubtful: bool) -> tuple[str, bool]:
 
 
 def _another(taken: APIError, found: Secret, different: list[str]) -> ConflictError:
-    """Make the error for a secret that an update of the value would not make the one that was asked for."""
+    """Make the error for a secret that differs from the request in more than its value."""
     mount = next((name for name in MOUNTS if getattr(found, name) is not None), "none that this package knows")
     return ConflictError(
         f"already_exists: name: a secret of this name exists with another {' and '.join(different)} (it has {mount}), "
@@ -124,7 +123,7 @@ def _find(request: secret_pb.CreateSecretRequest) -> Generator[Step, Any, Secret
     chosen = secret_pb.ListSecretsRequest.Filter(scope=scope)
     token: str | None = ""
     seen: set[str] = set()
-    # A token that comes twice would make the list endless.
+    # If a token came twice, the list would never end.
     while token is not None and token not in seen:
         seen.add(token)
         page = pagination_pb.PaginationRequest(page_size=100, token=token)
@@ -137,27 +136,16 @@ def _find(request: secret_pb.CreateSecretRequest) -> Generator[Step, Any, Secret
     return None
 
 
-def _delete(found: Secret, there: str, *, in_doubt: bool) -> Generator[Step, Any, bool]:
-    """Delete the secret. Returns False if somebody else has deleted it."""
+def _change(step: Step, maybe: str, there: str, *, in_doubt: bool) -> Generator[Step, Any, bool]:
+    """Update or delete the secret that was found. Returns False if somebody else has deleted it.
+
+    `maybe` and `there` say what exists if the step fails: whether it took effect is unknown, or it took none.
+    """
     try:
-        yield Step("delete_secret", secret_pb.DeleteSecretRequest(secret_id=found.id), results.empty_response)
+        yield step
     except NotFoundError:
         return False
     except APIError as error:
-        maybe = "the secret that was to be replaced exists as it was, or is deleted"
-        raise _failed(error, maybe if error.outcome == "unknown" else there, in_doubt=in_doubt) from None
-    return True
-
-
-def _update(found: Secret, value: str, there: str, *, in_doubt: bool) -> Generator[Step, Any, bool]:
-    """Update the value. Returns False if somebody has deleted the secret."""
-    try:
-        update = secret_pb.UpdateSecretValueRequest(secret_id=found.id, value=value)
-        yield Step("update_secret_value", update, results.empty_response)
-    except NotFoundError:
-        return False
-    except APIError as error:
-        maybe = "a secret of that name exists, and its value is the one before or the new one"
         raise _failed(error, maybe if error.outcome == "unknown" else there, in_doubt=in_doubt) from None
     return True
 
@@ -171,7 +159,7 @@ def _differences(request: secret_pb.CreateSecretRequest, found: Secret) -> list[
     different: list[str] = []
     for member in members:
         names = [field.name for field in member.fields] if isinstance(member, DescOneof) else [member.name]
-        # What the request leaves out may be as it is.
+        # A field that the request leaves out may have any value.
         is_asked = any(getattr(wanted, name) for name in names)
         if is_asked and any(getattr(wanted, name) != getattr(found, name) for name in names):
             different.append(member.name)
@@ -179,7 +167,7 @@ def _differences(request: secret_pb.CreateSecretRequest, found: Secret) -> list[
 
 
 def _failed(error: APIError, text: str, *, in_doubt: bool) -> APIError:
-    """Make the error of a step that of the whole call: it says what exists now.
+    """Turn the error of a step into the error of the whole call, which says what exists now.
 
     `in_doubt` means that an earlier step may have changed something, so the outcome of the call is unknown.
     """

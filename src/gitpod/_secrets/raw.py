@@ -10,8 +10,6 @@ from gitpod._rpc.tracebacks import without_frames, without_frames_async
 if TYPE_CHECKING:
     from connectrpc.request import Headers
 
-__all__ = ["APIResponse", "AsyncAPIResponse"]
-
 P = ParamSpec("P")
 T = TypeVar("T")
 

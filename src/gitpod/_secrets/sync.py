@@ -7,7 +7,7 @@ Parameters become a message in `_messages.requests`. The generated stub sends it
 from collections.abc import Callable
 from functools import partial
 from time import monotonic
-from typing import TYPE_CHECKING, TypeVar, Unpack, cast
+from typing import TypeVar, Unpack
 
 from protobuf import Message
 
@@ -15,24 +15,21 @@ from gitpod import types
 from gitpod._messages import requests, results
 from gitpod._options import Options
 from gitpod._rpc.call import Call, Calls, Headers
+from gitpod._rpc.steps import run
 from gitpod._rpc.tracebacks import without_frames
 from gitpod._secrets import put
 from gitpod._secrets.keywords import OMITTED, Nothing, keywords
 from gitpod._secrets.raw import raw
 from gitpod._transport.connections import SyncConnections
-from gitpod.errors import APIError
 from gitpod.pagination import SyncSecretsPage
 from gitpod_proto.gitpod.v1 import secret_pb
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClientSync
-
-if TYPE_CHECKING:
-    from pyqwest import SyncClient
 
 T = TypeVar("T")
 RES = TypeVar("RES", bound=Message)
 
 
-class Secrets(Calls):
+class Secrets(Calls[SecretServiceClientSync]):
     """The calls of `gitpod.v1.SecretService`: `Gitpod().secrets`.
 
     Every method takes keywords only. Two of them are common to all: `timeout`, the seconds that the whole call
@@ -45,11 +42,7 @@ class Secrets(Calls):
     """
 
     def __init__(self, options: Options, transport: SyncConnections) -> None:
-        super().__init__(options, transport.endpoint.address)
-        # connectrpc calls no more of a pyqwest.SyncClient than what stands here in its place.
-        http = cast("SyncClient", transport)
-        self._stub = SecretServiceClientSync(http_client=http, **self._stub_options())
-        self._repeating = SecretServiceClientSync(http_client=http, **self._stub_options(repeat=True))
+        super().__init__(options, transport, SecretServiceClientSync)
 
     @property
     def with_raw_response(self) -> "SecretsWithRawResponse":
@@ -148,21 +141,14 @@ class Secrets(Calls):
             InvalidRequestError: a rule is broken; nothing was sent.
             ConflictError: the secret exists with another mount, `credential_proxy` or `source`.
         """
-        steps = put.steps(requests.put_request(keywords(locals())), replace=replace)
-        call = Call(self._options, timeout, extra_headers)
+        request, call = requests.put_request(keywords(locals())), Call(self._options, timeout, extra_headers)
         deadline = monotonic() + call.timeout
-        try:
-            step = next(steps)
-            while True:
-                try:
-                    answer = self._send(getattr(self._repeating, step.rpc), step.request, step.read, call)
-                except APIError as error:
-                    step = steps.throw(error)
-                else:
-                    step = steps.send(answer)
-                call.timeout = max(0.0, deadline - monotonic())
-        except StopIteration as done:
-            return put.result(done)
+
+        def take(step: put.Step) -> object:
+            call.timeout = deadline - monotonic()
+            return self._send(getattr(self._repeating, step.rpc), step.request, step.read, call)
+
+        return run(put.steps(request, replace=replace), take)
 
     @without_frames
     def list(
@@ -200,10 +186,8 @@ class Secrets(Calls):
         Raises:
             NotFoundError: no such secret exists.
         """
-        request, call = (
-            requests.request(secret_pb.GetSecretValueRequest, params),
-            Call(self._options, timeout, extra_headers, no_store=True),
-        )
+        request = requests.request(secret_pb.GetSecretValueRequest, params)
+        call = Call(self._options, timeout, extra_headers, no_store=True)
         return self._send(self._stub.get_secret_value, request, results.get_value_response, call)
 
     @without_frames
@@ -219,10 +203,8 @@ class Secrets(Calls):
         Raises:
             NotFoundError: no such secret exists.
         """
-        request, call = (
-            requests.request(secret_pb.UpdateSecretValueRequest, params),
-            Call(self._options, timeout, extra_headers),
-        )
+        request = requests.request(secret_pb.UpdateSecretValueRequest, params)
+        call = Call(self._options, timeout, extra_headers)
         self._send(self._stub.update_secret_value, request, results.empty_response, call)
 
     @without_frames
@@ -238,16 +220,14 @@ class Secrets(Calls):
         Raises:
             NotFoundError: no such secret exists.
         """
-        request, call = (
-            requests.request(secret_pb.DeleteSecretRequest, params),
-            Call(self._options, timeout, extra_headers),
-        )
+        request = requests.request(secret_pb.DeleteSecretRequest, params)
+        call = Call(self._options, timeout, extra_headers)
         self._send(self._stub.delete_secret, request, results.empty_response, call)
 
     def _send(self, rpc: Callable[..., RES], request: Message, read: Callable[[RES], T], call: Call) -> T:
         try:
-            return read(rpc(request, **call.options()))
-        except Exception as error:  # noqa: BLE001 # translate returns what it does not know
+            return read(rpc(request, headers=call.headers, timeout_ms=call.timeout_ms))
+        except Exception as error:  # noqa: BLE001 # translate returns an error that it does not know
             failure = self._translated(error, request, call)
         raise failure
 

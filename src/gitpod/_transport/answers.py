@@ -1,6 +1,6 @@
-"""What becomes of an answer on its way up to the stub.
+"""Checks an answer, or turns it into a stream, before connectrpc sees it.
 
-Loaded with the first connection, as an interpreter that is ending loads no module any more.
+This module loads with the first connection: no module can be loaded while the interpreter ends.
 """
 
 import json
@@ -17,14 +17,14 @@ PLAIN_TO_TLS = (
     b"Client sent an HTTP request to an HTTPS server",
     b"speaking plain HTTP to an SSL-enabled server port",
 )
-"""What nginx, Go and Apache answer in plain text, where they expect TLS."""
+"""The answers of nginx, Go and Apache, in plain text, to plain HTTP on a TLS port."""
 
-# At its first use pyqwest imports modules from native code, which a daemon thread must not be in at the end.
+# pyqwest's native code imports modules at its first use: in a daemon thread, that may abort an ending interpreter.
 iter(Headers().items())
 
 
 def streamed(whole: FullResponse) -> SyncResponse:
-    """An answer that was read to its end, as a stream with its trailers, for gRPC and gRPC-Web."""
+    """Return an answer that was read to its end as a stream with trailers, for gRPC and gRPC-Web."""
     return SyncResponse(status=whole.status, headers=whole.headers, content=whole.content, trailers=whole.trailers)
 
 
@@ -34,9 +34,13 @@ def streamed_async(whole: FullResponse) -> Response:
 
 
 def checked(answer: FullResponse) -> FullResponse:
-    """The answer. JSON of an error that is no Connect error, as gateways write it, loses its content type.
+    """Return the answer, and remove the JSON content type if it is an error but not a Connect error.
 
-    connectrpc makes up a code for it, and a gateway's 503 would pass for the word of the service that it did nothing.
+    Gateways send such JSON. connectrpc would invent a code for it, and a gateway's 503 would look as if the service
+    itself said that it did nothing.
+
+    Raises:
+        NotSentError: the port expects TLS.
     """
     if answer.status == HTTP_OK:
         return answer

@@ -1,7 +1,7 @@
 """The connections that a client and its copies share: opened at the first request, and closed with the client.
 
-A stub sends by what stands here in place of a pyqwest client: connectrpc calls its `post`, and for gRPC and
-gRPC-Web its `stream`. Below it, each way to a service is an object with one method, `send`.
+The stubs get these objects in place of a pyqwest client. connectrpc calls `post`, and `stream` for gRPC and gRPC-Web.
+Each of them passes requests to a sender: an object with one method, `send`, for one way to reach the service.
 """
 
 import os
@@ -28,11 +28,11 @@ NATIVE = "HTTP/2 (gRPC, http2=True, or a proxy by SOCKS or TLS)"
 
 
 class _Connections:
-    """What both kinds of client share: opening, forks, the embedded service.
+    """The base of both kinds of connections: opening, forks, and the embedded service.
 
     Args:
         endpoint: where the service is.
-        sender: what sends requests by the caller's `http_client`, None where there is none.
+        sender: the sender for the caller's `http_client`; None without one.
     """
 
     is_async: bool
@@ -40,7 +40,7 @@ class _Connections:
     def __init__(self, endpoint: "Endpoint", sender: Any = None) -> None:  # noqa: ANN401 # of `given.py`
         self.endpoint = endpoint
         # `gitpod.testing` puts faults around the connections.
-        self.wrap: Callable[[Any], Any] = _as_it_is
+        self.wrap: Callable[[Any], Any] = lambda sender: sender
         self._given = sender
         self.reset_lock()
         _EVERY.add(self)
@@ -53,7 +53,7 @@ class _Connections:
         self._from_before_fork: list[object] = []
 
     def reset_lock(self) -> None:
-        """Make a lock that nobody holds. Reentrant: a signal handler may call while its own thread opens."""
+        """Make a new lock. It is reentrant: a signal handler may call while its own thread opens connections."""
         self._lock = RLock()
 
     @property
@@ -62,7 +62,7 @@ class _Connections:
         return self._pid == os.getpid()
 
     def _open(self) -> Any:  # noqa: ANN401 # a sender
-        """What sends requests in this process, made at the first of them."""
+        """Return the sender of this process. The first request makes it."""
         if self.endpoint.is_embedded and is_ending():
             raise ending("the embedded service")
         sender = self._sender
@@ -84,18 +84,18 @@ class _Connections:
             return self._sender
 
     def _connect(self) -> object:
-        """Make what sends requests."""
+        """Make the sender."""
         if self.endpoint.is_embedded:
             return self._call_in_process(self._service or self._embed())
         if self._given is None:
             return self._reach()
         if self._made_by != os.getpid():
-            # Its sockets are the parent's, and answers on them may be to the parent's requests.
+            # Its sockets are shared with the parent, and answers on them may belong to the parent's requests.
             raise forked("the http_client")
         return self._given
 
     def _reach(self) -> object:
-        """Make connections of our own to a service on the network."""
+        """Make the sender for a service on the network."""
         raise NotImplementedError
 
     def _call_in_process(self, service: "Embedded") -> object:
@@ -120,13 +120,13 @@ class _Connections:
         if self._service is not None:
             if self._service.in_memory:
                 raise forked("a store in memory")
-            # The parent's threads are gone and its SQLite connections must not be used, nor closed, here.
+            # The parent's threads do not exist here, and its SQLite connections must not be used or closed.
             self._service.abandon()
         self._from_before_fork += [self._sender, self._service]
         self._sender = self._service = None
 
     def _take(self) -> Any:  # noqa: ANN401 # a sender
-        """Mark the client closed, and take what is left to close."""
+        """Mark the client closed. Return the sender if it must be closed."""
         with self._lock:
             self._closed = True
             sender, self._sender = self._sender, None
@@ -138,7 +138,7 @@ class _Connections:
             self._service.close()
 
     def _refused(self, error: NotSentError) -> Exception:
-        """The failure of a request that was not taken: closing comes first, as it explains the other."""
+        """Return the error of a request that was not sent. If the client is closed, that is the reason."""
         return GitpodError(CLOSED) if self._closed else error
 
 
@@ -146,17 +146,13 @@ _EVERY: "WeakSet[_Connections]" = WeakSet()
 
 
 def _after_in_child() -> None:
-    # Another thread of the parent may have held a lock as it forked.
+    # Another thread of the parent may have held a lock during the fork.
     for connections in list(_EVERY):
         connections.reset_lock()
 
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_in_child)
-
-
-def _as_it_is(sender: Any) -> Any:  # noqa: ANN401 # of any kind
-    return sender
 
 
 class SyncConnections(_Connections):
@@ -276,12 +272,12 @@ def _proxy(endpoint: "Endpoint") -> "Proxy | None":
 
 
 def _suits_pool(endpoint: "Endpoint", proxy: "Proxy | None") -> bool:
-    """Whether the standard library has what it takes: not HTTP/2, and not SOCKS or TLS to a proxy."""
+    """Whether the standard library can reach the service: not by HTTP/2, and not by SOCKS or TLS to a proxy."""
     return not endpoint.http2 and (proxy is None or proxy.scheme == "http")
 
 
 async def _off_the_loop(function: "Callable[[], Any]") -> Any:  # noqa: ANN401 # whatever it returns
-    """Call what waits in a thread; inline where the interpreter is ending, which starts no thread any more."""
+    """Call a function that blocks in a thread, or inline while the interpreter ends and can start no thread."""
     from asyncio import wrap_future
 
     return function() if is_ending() else await wrap_future(in_thread(function))

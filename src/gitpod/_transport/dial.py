@@ -1,4 +1,4 @@
-"""Sockets that lead to a service, and why one could not be had: the name, the port, the certificate."""
+"""Connects sockets to a service, and explains why one did not connect: the name, the port, the certificate."""
 
 import select
 import ssl
@@ -20,7 +20,7 @@ HOSTNAME_MISMATCH = (62, 64)
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where connections lead: the service, a proxy on the way, and the TLS that protects them."""
+    """The destination of a connection: the service, the proxy to it, and the TLS settings."""
 
     host: str
     port: int
@@ -29,36 +29,36 @@ class Target:
 
     @property
     def authority(self) -> str:
-        """Host and port, as a proxy is asked for them."""
+        """Host and port, as in a CONNECT request to a proxy."""
         return f"{bracketed(self.host)}:{self.port}"
 
     @property
     def host_header(self) -> str:
-        """The authority without the port that the scheme has anyway."""
+        """The authority, without the port if it is the scheme's default."""
         is_default = self.port == (HTTP_PORT if self.context is None else HTTPS_PORT)
         return bracketed(self.host) if is_default else self.authority
 
 
 def http1(own: ssl.SSLContext | None) -> ssl.SSLContext:
-    """TLS for HTTP/1.1: by certificates of the caller's own, else by the authorities of the system.
+    """Return the TLS settings for HTTP/1.1: the caller's own, or those with the system's certificate authorities.
 
     Raises:
-        NotSentError: there are none.
+        NotSentError: the system has no certificate authorities.
     """
     context = own or ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])
     folder = ssl.get_default_verify_paths().capath
-    # Those in a folder are loaded when one is needed.
+    # OpenSSL loads authorities from a folder only when it needs them, so they are not counted.
     if not context.cert_store_stats()["x509"] and not (folder and any(Path(folder).iterdir())):
         raise NotSentError(NO_AUTHORITIES, permanent=True)
     return context
 
 
 def dial(to: Target | Proxy, deadline: float) -> socket:
-    """A connected socket. Each address of the name gets its share of the time.
+    """Return a connected socket. Each address of the name gets an equal share of the time that is left.
 
     Raises:
-        NotSentError: the name has no address, or none of them answers.
+        NotSentError: the name has no address, or no address answers.
     """
     try:
         addresses = _resolve(to, deadline)
@@ -74,34 +74,31 @@ def dial(to: Target | Proxy, deadline: float) -> socket:
                     raise
             else:
                 return sock
-    except BaseException as error:  # noqa: BLE001 # not_sent gives back what it does not know
+    except BaseException as error:  # noqa: BLE001 # not_sent returns an error that it does not know
         raise not_sent(error, to) from None
     raise NotSentError(f"{to.host} has no address")
 
 
 def is_readable(sock: socket) -> bool:
-    """Whether a read would not wait."""
+    """Whether a read would return at once."""
     if not hasattr(select, "poll"):
-        # Windows, where it takes any socket.
+        # On Windows, select() takes any socket.
         return bool(select.select([sock], [], [], 0)[0])
-    # Elsewhere select() knows no descriptor above 1,023.
+    # On other systems, select() fails for descriptors above 1,023.
     watched = select.poll()
     watched.register(sock, select.POLLIN)
     return bool(watched.poll(0))
 
 
 def not_sent(error: BaseException, to: Target | Proxy) -> BaseException:
-    """The failure to establish a connection, in words; anything else is given back as it is."""
+    """Return the error for a connection that was not established. Other errors are returned as they are."""
     if isinstance(error, NotSentError):
         return error
     if isinstance(error, TimeoutError):
         return NotSentTimeoutError(f"no connection to {to.host} in time")
     if isinstance(error, ssl.SSLCertVerificationError):
-        if error.verify_code in HOSTNAME_MISMATCH:
-            text = OTHER_HOST.format(error.verify_message)
-        else:
-            text = UNTRUSTED.format(error.verify_message)
-        return NotSentError(text, permanent=True)
+        text = OTHER_HOST if error.verify_code in HOSTNAME_MISMATCH else UNTRUSTED
+        return NotSentError(text.format(error.verify_message), permanent=True)
     if isinstance(error, ssl.SSLError) and error.reason in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE"):
         return NotSentError(NO_TLS, permanent=True)
     if isinstance(error, OSError):
@@ -113,16 +110,16 @@ def not_sent(error: BaseException, to: Target | Proxy) -> BaseException:
 
 
 def _resolve(to: Target | Proxy, deadline: float) -> "list[Any]":
-    """The addresses of a name. A resolver that does not answer has no deadline of its own, so it gets a thread."""
+    """Return the addresses of a name. The resolver has no deadline of its own, so it runs in a thread."""
     try:
         return getaddrinfo(to.host, to.port, type=SOCK_STREAM, flags=AI_NUMERICHOST)
     except gaierror:
-        # It is a name.
+        # The host is a name, not an address.
         pass
     look_up = partial(getaddrinfo, to.host, to.port, type=SOCK_STREAM)
     try:
         pending = None if is_ending() else in_thread(look_up)
     except RuntimeError:
-        # The machine has no thread left.
+        # No more threads can be started.
         pending = None
     return look_up() if pending is None else pending.result(max(0.0, deadline - monotonic()))

@@ -1,6 +1,6 @@
-"""What a caller gave as `http_client`: a client of httpx or httpx2, a transport of pyqwest's kind, or an application.
+"""Senders for the caller's `http_client`: a client of httpx or httpx2, a transport of pyqwest, or an application.
 
-httpx and httpx2 are never imported here: whoever has a client of one has loaded it.
+This module never imports httpx or httpx2: a caller who has a client has loaded its module.
 """
 
 import sys
@@ -23,10 +23,10 @@ ASYNC_KINDS = f"an httpx.AsyncClient or httpx2.AsyncClient {HINT}, a transport o
 
 
 def adapt(http_client: Any, *, is_async: bool) -> Any:  # noqa: ANN401 # whatever the caller gave
-    """What sends requests by the caller's `http_client`.
+    """Return the sender for the caller's `http_client`.
 
     Raises:
-        GitpodError: it is of no kind that can.
+        GitpodError: the object is of none of these kinds.
     """
     if is_httpx(http_client, is_async=is_async):
         return AsyncHTTPX(http_client) if is_async else SyncHTTPX(http_client)
@@ -36,10 +36,13 @@ def adapt(http_client: Any, *, is_async: bool) -> Any:  # noqa: ANN401 # whateve
         from pyqwest.testing import ASGITransport, WSGITransport
 
         if is_async:
-            return AsyncNative(_Application(ASGITransport(http_client)), is_application=True)
-        return SyncNative(WSGITransport(http_client), is_application=True)
+            sender: Any = AsyncNative(_Application(ASGITransport(http_client)))
+        else:
+            sender = SyncNative(WSGITransport(http_client))
+        sender.is_application = True
+        return sender
     sends = "execute" if is_async else "execute_sync"
-    # pyqwest's clients have such a method too; what they add to their transport is done here already.
+    # pyqwest's clients have such a method too, but are refused: they add to their transport only what is done here.
     is_client = hasattr(http_client, "stream")
     if hasattr(http_client, sends) and not is_client and not isinstance(http_client, type):
         return AsyncNative(http_client) if is_async else SyncNative(http_client)
@@ -64,40 +67,35 @@ def is_httpx(http_client: object, *, is_async: bool) -> bool:
 
 
 class _HTTPX:
-    """What the clients for sync and async share."""
+    """The base of both senders for httpx: the request, and the meaning of errors."""
 
     is_application = has_trailers = False
 
     def __init__(self, client: Any) -> None:  # noqa: ANN401 # of either module
         self._client = client
-        # A class that is derived from one of theirs stands in another module.
+        # A subclass may be defined in any module.
         names = [kind.__module__.partition(".")[0] for kind in type(client).__mro__]
         self._httpx: Any = sys.modules[next(name for name in names if name in ("httpx", "httpx2"))]
 
     def _request(self, method: str, url: str, headers: Headers, content: bytes, timeout: float | None) -> Any:  # noqa: ANN401 # httpx.Request
         if not can_import():
-            # httpx imports some of its modules in mid-call.
+            # httpx imports some of its modules during a call.
             raise ending("the http_client")
         if self._client.is_closed:
             raise GitpodError("http_client: is closed")
         # httpx decompresses without a bound.
         sent = {**dict(headers.items()), "accept-encoding": "identity"}
-        # Each of httpx's steps may take what is left for all of them.
+        # httpx applies the timeout to each step, not to the whole call.
         connect = CONNECT_TIMEOUT if timeout is None else min(timeout, CONNECT_TIMEOUT)
         limits = self._httpx.Timeout(timeout, connect=connect)
         return self._client.build_request(method, url, headers=sent, content=content, timeout=limits)
 
     @contextmanager
     def _translated(self, began: "_Trace") -> Generator[None, None, None]:
-        """Raise httpx's errors as failures of an exchange. A hook of the caller's may raise any, after all was sent."""
+        """Raise httpx's errors as failures of an exchange. The caller's hooks may raise any error, at any step."""
         httpx = self._httpx
-        unsent = (
-            httpx.ConnectError,
-            httpx.ConnectTimeout,
-            httpx.PoolTimeout,
-            httpx.ProxyError,
-            httpx.UnsupportedProtocol,
-        )
+        unconnected = (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError, httpx.UnsupportedProtocol)
+        unsent = (*unconnected, httpx.PoolTimeout)
         try:
             yield
         except GitpodError:
@@ -163,7 +161,7 @@ class AsyncHTTPX(_HTTPX):
 
 
 def _kept(response: Any) -> Headers:  # noqa: ANN401 # httpx.Response
-    """The headers; those of the encoding go with a body that was read already, by a hook or a mock, and decoded."""
+    """Return the headers. If a hook or a mock has read the body, it is decoded: drop the headers of its encoding."""
     dropped = {"content-encoding", "content-length"} if response.is_stream_consumed else set[str]()
     return Headers([(name, value) for name, value in response.headers.multi_items() if name not in dropped])
 
@@ -172,12 +170,12 @@ class _Trace:
     """Notes whether anything of a request was sent (httpcore's trace extension)."""
 
     def __init__(self) -> None:
-        # A transport that traces nothing proves nothing.
+        # False at first: a transport without tracing proves nothing.
         self.is_unsent = False
         self._is_sending = False
 
     def __call__(self, event: str, info: dict[str, Any]) -> None:
-        # What a proxy is asked to connect to is not the request.
+        # A CONNECT to a proxy is not the request itself.
         method = getattr(info.get("request"), "method", b"CONNECT")
         self._is_sending = self._is_sending or (".send_request" in event and method != b"CONNECT")
         self.is_unsent = not self._is_sending
@@ -187,7 +185,7 @@ class _Trace:
 
 
 class _Application:
-    """An ASGI application, whose own errors prove nothing."""
+    """Calls an ASGI application. An error that it raises proves nothing about the request."""
 
     def __init__(self, transport: Any) -> None:  # noqa: ANN401 # pyqwest.testing.ASGITransport
         self._transport = transport

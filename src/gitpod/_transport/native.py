@@ -1,39 +1,16 @@
-"""pyqwest's native transports: HTTP for `AsyncGitpod`, and HTTP/2 with trailers, which gRPC needs, for both clients.
+"""Senders over pyqwest: HTTP for `AsyncGitpod`, and HTTP/2 with trailers, which gRPC needs, for both clients.
 
-They run threads of their own, which a forked process has lost and an ending interpreter is about to lose.
+pyqwest runs threads of its own. A forked process does not have them, and the end of the interpreter stops them.
 """
 
 from typing import TYPE_CHECKING, Any
 
-from pyqwest import (
-    ConnectTimeout,
-    FullResponse,
-    Headers,
-    HTTPTransport,
-    HTTPVersion,
-    RemoteProtocolError,
-    Request,
-    StreamError,
-    StreamErrorCode,
-    SyncClient,
-    SyncHTTPTransport,
-    WriteError,
-)
-from pyqwest import (
-    Proxy as NativeProxy,
-)
+import pyqwest
+from pyqwest import FullResponse, Headers
 
+from gitpod._transport import failures
 from gitpod._transport.body import Body, known_length
-from gitpod._transport.failures import (
-    NO_AUTHORITIES,
-    NO_TLS,
-    OTHER_HOST,
-    UNTRUSTED,
-    UNWANTED,
-    BrokenExchangeError,
-    NotSentError,
-    NotSentTimeoutError,
-)
+from gitpod._transport.failures import BrokenExchangeError, NotSentError, NotSentTimeoutError
 from gitpod._transport.native_threads import refuse_at_the_end, settle_late
 from gitpod._transport.pool import CONNECT_TIMEOUT, IDLE_SECONDS
 from gitpod._transport.threads import held
@@ -48,22 +25,31 @@ HTTP_HINT = "; if the port speaks HTTP/2 alone, as gRPC ports do: use the Connec
 TLS_HINT = "; if the port speaks TLS: base_url must begin with https://"
 
 
-class SyncNative:
-    """Sends requests by a sync transport of pyqwest's kind: its own, one of the caller's, or an application.
+class _Native:
+    """Sends requests by a transport of pyqwest's kind: its own, one of the caller's, or an application.
 
     Args:
-        transport: a pyqwest.SyncTransport.
-        hint: what to say of a connection that fails before it has brought any answer.
+        transport: a pyqwest.SyncTransport, or a pyqwest.Transport.
+        hint: text for the error of a connection that fails before the first answer.
+
+    Attributes:
         is_application: whether the transport calls an application in this process.
     """
 
     has_trailers = True
+    is_application = False
 
-    def __init__(self, transport: Any, hint: str = "", *, is_application: bool = False) -> None:  # noqa: ANN401 # a protocol of pyqwest's
-        self.is_application = is_application
+    def __init__(self, transport: Any, hint: str = "") -> None:  # noqa: ANN401 # a protocol of pyqwest's
         self._transport = transport
         self._hint = hint
-        self._client = SyncClient(transport)
+
+
+class SyncNative(_Native):
+    """Sends requests by a sync transport."""
+
+    def __init__(self, transport: Any, hint: str = "") -> None:  # noqa: ANN401 # a protocol of pyqwest's
+        super().__init__(transport, hint)
+        self._client = pyqwest.SyncClient(transport)
 
     def send(self, method: str, url: str, headers: Headers, content: bytes, timeout: float) -> FullResponse:
         """Send a request and read the answer, within `timeout` seconds."""
@@ -76,7 +62,7 @@ class SyncNative:
                 for chunk in response.content:
                     body.add(chunk)
                 return FullResponse(response.status, response.headers, body.end(), response.trailers)
-        except Exception as error:  # noqa: BLE001 # translated gives back what it does not know
+        except Exception as error:  # noqa: BLE001 # translated returns an error that it does not know
             raise translated(error, None if is_answered else self._hint) from None
 
     def close(self) -> None:
@@ -84,15 +70,8 @@ class SyncNative:
         self._transport.close()
 
 
-class AsyncNative:
-    """`SyncNative` for asyncio. The caller keeps the deadline."""
-
-    has_trailers = True
-
-    def __init__(self, transport: Any, hint: str = "", *, is_application: bool = False) -> None:  # noqa: ANN401 # a protocol of pyqwest's
-        self.is_application = is_application
-        self._transport = transport
-        self._hint = hint
+class AsyncNative(_Native):
+    """Sends requests by an async transport. The caller keeps the deadline."""
 
     async def send(self, method: str, url: str, headers: Headers, content: bytes) -> FullResponse:
         """Send a request and read the answer."""
@@ -100,7 +79,7 @@ class AsyncNative:
         is_answered = False
         try:
             with held():
-                response = await self._transport.execute(Request(method, url, headers, content))
+                response = await self._transport.execute(pyqwest.Request(method, url, headers, content))
                 is_answered, self._hint = True, ""
                 # Trailers come behind the body, and only gRPC has any.
                 length = None if "te" in headers else known_length(response.headers)
@@ -111,7 +90,7 @@ class AsyncNative:
                         if len(body.data) == length:
                             break
                 return FullResponse(response.status, response.headers, body.end(), response.trailers)
-        except Exception as error:  # noqa: BLE001 # translated gives back what it does not know
+        except Exception as error:  # noqa: BLE001 # translated returns an error that it does not know
             raise translated(error, None if is_answered else self._hint) from None
         finally:
             settle_late()
@@ -132,17 +111,17 @@ def native_transport(endpoint: "Endpoint", proxy: "Proxy | None", *, is_async: b
         "tls_include_system_certs": endpoint.ca_cert is None and endpoint.is_https,
         "connect_timeout": CONNECT_TIMEOUT,
         "pool_idle_timeout": IDLE_SECONDS,
-        # A 307 would post the secret to wherever the answer points.
+        # A redirect with status 307 would send the secret to the host that the answer names.
         "follow_redirects": False,
         # Both decompress a whole body at once, beyond any bound.
         "enable_brotli": False,
         "enable_zstd": False,
         "enable_otel": False,
-        # An explicit proxy keeps pyqwest from reading the environment's; this one is for requests that never come.
-        "proxy": NativeProxy("http://127.0.0.1:9", scheme="http" if endpoint.is_https else "https"),
+        # With an explicit proxy, pyqwest does not read the environment. No request has the scheme of this one.
+        "proxy": pyqwest.Proxy("http://127.0.0.1:9", scheme="http" if endpoint.is_https else "https"),
     }
     if endpoint.http2:
-        options["http_version"] = HTTPVersion.HTTP2
+        options["http_version"] = pyqwest.HTTPVersion.HTTP2
     if endpoint.ca_cert is not None:
         options["tls_ca_cert"] = endpoint.ca_cert
     if endpoint.client_cert is not None:
@@ -150,26 +129,27 @@ def native_transport(endpoint: "Endpoint", proxy: "Proxy | None", *, is_async: b
     hint = (GRPC_HINT if endpoint.http2 else HTTP_HINT) + ("" if endpoint.is_https else TLS_HINT)
     try:
         if proxy is not None:
-            options["proxy"] = NativeProxy(proxy.url, auth=proxy.login)
+            options["proxy"] = pyqwest.Proxy(proxy.url, auth=proxy.login)
         if is_async:
-            return AsyncNative(HTTPTransport(**options), hint)
-        return SyncNative(SyncHTTPTransport(**options), hint)
+            return AsyncNative(pyqwest.HTTPTransport(**options), hint)
+        return SyncNative(pyqwest.SyncHTTPTransport(**options), hint)
     except (RuntimeError, ValueError) as error:
-        raise NotSentError(NO_AUTHORITIES if "certificates" in str(error) else str(error), permanent=True) from None
+        text = failures.NO_AUTHORITIES if "certificates" in str(error) else str(error)
+        raise NotSentError(text, permanent=True) from None
 
 
 def translated(error: Exception, hint: str | None) -> Exception:
-    """The failure of an exchange by pyqwest. `hint` is None once there was an answer, which proves that it was sent."""
+    """Return the failure of an exchange by pyqwest. `hint` is None after an answer, which proves that it was sent."""
     if isinstance(error, GitpodError | NotSentError | BrokenExchangeError):
         return error
     if hint is not None and (unsent := _unsent(error)) is not None:
         return unsent
     if isinstance(error, TimeoutError):
         return TimeoutError()
-    if hint is not None and isinstance(error, StreamError):
+    if hint is not None and isinstance(error, pyqwest.StreamError):
         # connectrpc has a code for each kind of them.
         return error
-    is_wire = isinstance(error, WriteError | RemoteProtocolError)
+    is_wire = isinstance(error, pyqwest.WriteError | pyqwest.RemoteProtocolError)
     return BrokenExchangeError(f"{str(error).removeprefix('Request failed: ')}{hint if hint and is_wire else ''}")
 
 
@@ -179,28 +159,27 @@ def _unsent(error: Exception) -> NotSentError | None:
     By exact type: pyqwest raises the builtin itself when it cannot connect, and applications in this process
     raise classes of their own that derive from it.
     """
-    if type(error) is ConnectTimeout:
+    if type(error) is pyqwest.ConnectTimeout:
         return NotSentTimeoutError("no connection in time")
     if type(error) is ConnectionError:
         return _unconnected(str(error).removeprefix("Request failed: "))
-    is_refused = isinstance(error, StreamError) and error.code is StreamErrorCode.REFUSED_STREAM
+    is_refused = isinstance(error, pyqwest.StreamError) and error.code is pyqwest.StreamErrorCode.REFUSED_STREAM
     is_shut_down = isinstance(error, RuntimeError) and str(error).startswith("cannot schedule new futures")
     return NotSentError(str(error), permanent=is_shut_down) if is_refused or is_shut_down else None
 
 
 def _unconnected(text: str) -> NotSentError:
-    """Why pyqwest could not connect, which it tells in words alone."""
-    # What comes before is the URL, which may have any of these words in it.
+    """Return why pyqwest could not connect. Its errors say so in their text only."""
+    # The text before it holds the URL, which may contain any of these words.
     reason = text.rpartition("client error (Connect): ")[2]
     if "tunnel error" in reason or "socks proxy" in reason:
         is_lasting = any(word in reason for word in ("authorization", "certificate", "InvalidContentType"))
         return NotSentError(f"the proxy: {reason}", permanent=is_lasting)
     if "invalid peer certificate" in reason:
-        if "not valid for name" in reason or "NotValidForName" in reason:
-            return NotSentError(OTHER_HOST.format(reason), permanent=True)
-        return NotSentError(UNTRUSTED.format(reason), permanent=True)
+        is_other = "not valid for name" in reason or "NotValidForName" in reason
+        return NotSentError((failures.OTHER_HOST if is_other else failures.UNTRUSTED).format(reason), permanent=True)
     if "certificate" in reason.lower():
-        return NotSentError(f"{UNWANTED} ({reason})", permanent=True)
+        return NotSentError(f"{failures.UNWANTED} ({reason})", permanent=True)
     if "InvalidContentType" in reason:
-        return NotSentError(NO_TLS, permanent=True)
+        return NotSentError(failures.NO_TLS, permanent=True)
     return NotSentError(f"{text}; is base_url right?")

@@ -17,25 +17,25 @@ from gitpod._transport.threads import in_thread, is_ending
 from gitpod._transport.wire import Connection
 
 CONNECT_TIMEOUT = 5.0
-"""Seconds until a connection that is not established is given up."""
+"""The most seconds that establishing a connection may take."""
 
 IDLE_SECONDS = 4.0
-"""How long an unused connection is kept. uvicorn and many proxies drop theirs after 5 seconds."""
+"""Seconds that an unused connection is kept. uvicorn and many proxies close theirs after 5."""
 
 
 class Pool:
-    """Connections to one service.
+    """Connections to one service, kept for the next call.
 
     Args:
         endpoint: where the service is, and the certificates.
-        proxy: the proxy on the way, None for none.
+        proxy: the proxy to the service; None for a direct connection.
 
     Raises:
         NotSentError: there are no certificate authorities.
     """
 
     def __init__(self, endpoint: Endpoint, proxy: Proxy | None) -> None:
-        # Its operations are atomic, so that threads and signal handlers need no lock.
+        # The operations of a deque are atomic, so threads and signal handlers need no lock.
         self._idle: deque[Connection] = deque()
         context = http1(endpoint.tls_context) if endpoint.is_https else None
         self._target = Target(endpoint.host, endpoint.port, context, proxy)
@@ -66,7 +66,7 @@ class Pool:
         self.close()
 
     def _take(self) -> Connection | None:
-        """A connection that is still good, the one used last first."""
+        """Return a connection that is still usable, the last one used first; None without one."""
         while True:
             try:
                 connection = self._idle.pop()
@@ -85,9 +85,9 @@ class Pool:
 
 
 class AsyncPool:
-    """A pool for asyncio, for a forked process in which pyqwest does not work: each exchange in a thread.
+    """A pool for asyncio in a forked process, where pyqwest does not work. Each exchange runs in a thread.
 
-    One that is cancelled goes on in its thread until its own deadline.
+    A cancelled exchange continues in its thread until its deadline.
     """
 
     def __init__(self, pool: Pool) -> None:
@@ -104,7 +104,7 @@ class AsyncPool:
 
 
 def _seconds_left(headers: Headers) -> float:
-    """The seconds in the request's headers: a thread does not end with the task that waits for it."""
+    """Return the deadline in the headers: a thread needs its own, as cancelling the task does not stop it."""
     if milliseconds := headers.get("connect-timeout-ms", ""):
         return int(milliseconds) / 1000
     text = headers.get("grpc-timeout", f"{CONNECT_TIMEOUT:.0f}S")

@@ -1,4 +1,4 @@
-"""Work in daemon threads, and the end of the interpreter, which waits for none of them."""
+"""Runs calls in daemon threads, and protects them at the end of the interpreter, which does not wait for them."""
 
 import atexit
 import os
@@ -23,22 +23,22 @@ _held: set[threading.Event] = set()
 
 
 def is_ending() -> bool:
-    """Whether the interpreter has begun to end: executors take no more work, and soon no thread runs.
+    """Whether the interpreter has begun to end: executors refuse work, and soon no other thread runs.
 
-    From Python 3.12 on no thread can be started from then on either, so that such work is done inline.
+    Since Python 3.12, no thread can be started from then on either. Callers do such work inline.
     """
     return sys.is_finalizing() or not threading.main_thread().is_alive()
 
 
 def can_import() -> bool:
-    """Whether modules can be imported, which ends before the last objects of a process are finalized."""
-    # The interpreter sets it to None.
+    """Whether modules can be imported. Some finalizers run after that has become impossible."""
+    # At its end, the interpreter sets sys.meta_path to None.
     return bool(sys.meta_path)
 
 
 @contextmanager
 def held() -> Generator[None]:
-    """Have the interpreter wait at exit for a block, if a daemon thread is in it.
+    """Make the interpreter wait at exit for a block that runs in a daemon thread.
 
     Before Python 3.14 the interpreter unwinds the stacks of daemon threads as it ends, and the process aborts
     where that meets native code in Rust or C++ that calls Python, as in pyqwest and protovalidate.
@@ -101,7 +101,7 @@ def in_thread(function: Callable[[], T]) -> "Future[T]":
     def work() -> None:
         try:
             result = context.run(function)
-        except BaseException as error:  # noqa: BLE001 # raised again by whoever waits
+        except BaseException as error:  # noqa: BLE001 # Future.result raises it again
             done.set_exception(error)
         else:
             done.set_result(result)

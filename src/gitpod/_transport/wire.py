@@ -1,9 +1,10 @@
-"""One HTTP/1.1 connection over a socket. Every read and write on it ends with the deadline of its exchange.
+"""One HTTP/1.1 connection over a socket. Every read and write ends at the deadline of its exchange.
 
-http.client parses the answers. The head of a request is written here, with its body in one piece.
+http.client parses the answers. This module writes the head of a request, together with its body.
 """
 
 import os
+import re
 import ssl
 from http.client import HTTPException, HTTPResponse, RemoteDisconnected
 from io import BufferedReader, RawIOBase
@@ -23,22 +24,15 @@ CHUNK = 65536
 TLS_ALERT, SETTINGS = b"\x15\x03", b"\x04"
 OK, SWITCHING_PROTOCOLS = 200, 101
 
-CLIENT_CERTIFICATE_ALERTS = {
-    "SSLV3_ALERT_BAD_CERTIFICATE",
-    "SSLV3_ALERT_CERTIFICATE_EXPIRED",
-    "SSLV3_ALERT_CERTIFICATE_REVOKED",
-    "SSLV3_ALERT_CERTIFICATE_UNKNOWN",
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED",
-    "TLSV1_ALERT_UNKNOWN_CA",
-}
-"""The alerts by which a service refuses a client's certificate. Under TLS 1.3 they come with the first read."""
+CERTIFICATE_ALERT = re.compile("_ALERT_(.*CERTIFICATE|UNKNOWN_CA)")
+"""Matches OpenSSL's name of an alert that refuses a client's certificate. In TLS 1.3 it comes with the first read."""
 
 
 class Connection:
     """A connection to a service, for one exchange at a time.
 
     Args:
-        target: where it leads.
+        target: the destination.
         deadline: when it must be established, by the monotonic clock.
 
     Attributes:
@@ -57,7 +51,7 @@ class Connection:
         made_by = os.getpid()
         self._socket = dial(target.proxy or target, deadline)
         if os.getpid() != made_by:
-            # A signal handler forked meanwhile, and returned in the child; the parent goes on with this one.
+            # A signal handler forked and returned in the child. The parent still uses this socket.
             self._socket.detach()
             raise forked("a call under way")
         _OPEN.add(self)
@@ -70,13 +64,13 @@ class Connection:
                 self._socket = target.context.wrap_socket(
                     self._socket, server_hostname=target.host, suppress_ragged_eofs=False
                 )
-        except BaseException as error:  # noqa: BLE001 # not_sent gives back what it does not know
+        except BaseException as error:  # noqa: BLE001 # not_sent returns an error that it does not know
             self._socket.close()
             raise not_sent(error, target) from None
 
     @property
     def is_quiet(self) -> bool:
-        """Whether nothing waits to be read: between two exchanges that is the peer's end, or its error."""
+        """Whether there is nothing to read. Between two exchanges, that would be the peer's close or an error."""
         if self._socket.fileno() < 0 or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
             return False
         return not is_readable(self._socket)
@@ -87,7 +81,7 @@ class Connection:
         """Send a request and read the answer. `is_reusable` says whether the next one may follow.
 
         Raises:
-            NotSentError: the peer speaks another protocol, so it made nothing of the request.
+            NotSentError: the peer speaks another protocol, so it did not process the request.
             BrokenExchangeError: the connection failed.
             APIResponseValidationError: the answer is too large.
             TimeoutError: the deadline passed.
@@ -113,10 +107,10 @@ class Connection:
         self._socket.close()
 
     def leave_to_parent(self, dead: socket) -> None:
-        """Put a dead socket in the place of one that a forked process shares with its parent, which goes on with it.
+        """Replace the socket of a forked process by a dead one, because the parent still uses the connection.
 
-        It keeps the number, by which OpenSSL may be reading: a signal handler can fork in the middle of a call,
-        and return in the child.
+        The descriptor keeps its number: OpenSSL may be reading by it, if a signal handler forked during a call and
+        returned in the child.
         """
         if self._socket.fileno() >= 0:
             os.dup2(dead.fileno(), self._socket.fileno(), inheritable=False)
@@ -134,12 +128,12 @@ class Connection:
             unsent = unsent[self._socket.send(unsent) :]
 
     def read_into(self, buffer: memoryview) -> int:
-        """Read what there is, at most until the deadline (io.RawIOBase.readinto)."""
+        """Read the bytes that have arrived; wait for them until the deadline (io.RawIOBase.readinto)."""
         self._socket.settimeout(self._left())
         return self._socket.recv_into(buffer)
 
     def _answer(self, method: str) -> HTTPResponse:
-        """The answer with its head read; interim ones (1xx) are passed over."""
+        """Read the head of the answer. Interim answers (1xx) are skipped."""
         source: Any = _Source(self)
         _check_protocol(source.reader.peek(), self._target)
         while True:
@@ -178,10 +172,10 @@ class Connection:
             raise NotSentError(f"the proxy {proxy.url} answered HTTP {status}", permanent=status < 500)  # noqa: PLR2004
 
     def _broken(self, error: Exception) -> Exception:
-        """The failure of an exchange, after its request was on the way."""
+        """Return the failure of an exchange whose request was sent, at least in part."""
         if isinstance(error, NotSentError):
             return error
-        if isinstance(error, ssl.SSLError) and self._is_new and error.reason in CLIENT_CERTIFICATE_ALERTS:
+        if isinstance(error, ssl.SSLError) and self._is_new and CERTIFICATE_ALERT.search(error.reason or ""):
             return NotSentError(UNWANTED, permanent=True)
         plain = self._is_new and self._target.context is None
         hint = "; if the port speaks TLS, base_url must begin with https://" if plain else ""
@@ -190,7 +184,7 @@ class Connection:
         if isinstance(error, ConnectionError):
             return BrokenExchangeError(f"{error.strerror or error}{hint}")
         if isinstance(error, HTTPException | ValueError):
-            # Its text quotes the answer.
+            # The error's own text quotes the answer, so it is not shown.
             return BrokenExchangeError(f"the answer is not valid HTTP/1.1 ({type(error).__name__})")
         return BrokenExchangeError(error.strerror or str(error) if isinstance(error, OSError) else str(error))
 
@@ -212,7 +206,7 @@ if hasattr(os, "register_at_fork"):
 
 
 class _Source:
-    """What http.client.HTTPResponse uses of a socket: one reader for all that a connection answers in an exchange."""
+    """Stands for a socket in http.client.HTTPResponse: one reader for all answers of an exchange."""
 
     def __init__(self, connection: Connection) -> None:
         self.reader = BufferedReader(_Reads(connection))
@@ -222,7 +216,7 @@ class _Source:
 
 
 class _Reads(RawIOBase):
-    """The reads of a connection, as io's buffers need them."""
+    """Reads of a connection, for io.BufferedReader."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
@@ -235,7 +229,7 @@ class _Reads(RawIOBase):
 
 
 def _check_protocol(start: bytes, target: Target) -> None:
-    """Raise `NotSentError` if an answer begins as TLS or HTTP/2 does: such a peer cannot read HTTP/1.1."""
+    """Raise `NotSentError` if an answer begins like TLS or HTTP/2: such a peer cannot read HTTP/1.1."""
     if start.startswith(TLS_ALERT) and target.context is None:
         raise NotSentError(IS_TLS, permanent=True)
     if start.startswith(b"\0\0") and start[3:4] == SETTINGS:
