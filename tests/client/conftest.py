@@ -17,12 +17,13 @@ from cryptography.hazmat.primitives.serialization import (
     PrivateFormat,
     load_pem_private_key,
 )
+from tests.support import canaries
 from tests.support.caller import Caller, Codec
 from tests.support.peer import Peer, Script
 from tests.support.service import TOKEN, Service
 from tests.support.ways import HTTPX, Connect, Kind, MakePeer
 
-from gitpod import AsyncGitpod
+from gitpod import AsyncGitpod, Gitpod
 from gitpod._rpc import retry
 from gitpod._transport import native_threads
 from gitpod.server.app import Embedded
@@ -110,6 +111,20 @@ def connect(kind: Kind, runner: asyncio.Runner) -> Iterator[Connect]:
     yield make
     for each in made:
         each.close()
+
+
+@pytest.fixture
+def clients(runner: asyncio.Runner) -> Iterator[Callable[..., Gitpod | AsyncGitpod]]:
+    """Makes clients with the marked token, and closes them."""
+    made: list[Gitpod | AsyncGitpod] = []
+
+    def make(kind: Kind, url: str, codec: Codec) -> Gitpod | AsyncGitpod:
+        made.append(kind(bearer_token=canaries.TOKEN, base_url=url, codec=codec, max_retries=0))
+        return made[-1]
+
+    yield make
+    for client in made:
+        Caller(client, runner).close()
 
 
 @pytest.fixture(params=["httpx", "httpx2", "pyqwest", "application"])

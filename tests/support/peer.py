@@ -7,6 +7,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from connectrpc._protocol import ConnectWireError  # what a server writes
+from connectrpc.code import Code
+from connectrpc.errors import ErrorDetail
+from protobuf import Message
+
+from gitpod._rpc.failure import STATUS
+
 Script = Callable[[socket.socket, bytes], None]
 
 
@@ -82,6 +89,12 @@ def answer(status: int, body: bytes = b"", *headers: str, content_type: str = "a
     ]
     data = "\r\n".join(lines).encode() + b"\r\n\r\n" + body
     return lambda connection, _: connection.sendall(data)
+
+
+def failed(code: Code, *details: Message, message: str = "as scripted") -> Script:
+    """A script that answers with a Connect error."""
+    error = ConnectWireError(code, message, [ErrorDetail(detail) for detail in details])
+    return answer(STATUS[code], error.to_json_bytes())
 
 
 def in_turn(*scripts: Script) -> Script:
