@@ -1,0 +1,5 @@
+"""Runs `gitpod-secrets` by `python -m gitpod.cli`."""
+
+from gitpod.cli import main
+
+main()
