@@ -4,8 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 
+import click
+import pytest
 from tests.support.shell import Shell
+
+from gitpod.cli.commands.root import cli
 
 HEAVY = {
     *("protobuf", "google", "pyqwest", "connectrpc", "gitpod_proto", "protovalidate", "httpx", "asyncio"),
@@ -41,3 +46,31 @@ def test_help_loads_nothing_heavy(shell: Shell) -> None:
     assert "gitpod._client" not in loaded
     assert "gitpod.cli.commands.run" in loaded
     assert os.fsencode("gitpod-secrets: ") not in done.stderr
+
+
+def test_a_module_runs_the_command(shell: Shell) -> None:
+    """`python -m gitpod.cli` is `gitpod-secrets`."""
+    module = (sys.executable, "-m", "gitpod.cli")
+    assert shell.run("--version", command=module).text == shell.run("--version").text
+
+
+def commands(command: click.Command) -> Iterator[click.Command]:
+    """A command, and every command in it if it is a group."""
+    yield command
+    for each in command.commands.values() if isinstance(command, click.Group) else ():
+        yield from commands(each)
+
+
+@pytest.mark.parametrize("command", commands(cli), ids=lambda command: str(command.name))
+def test_help_shows_no_mark_of_its_format(command: click.Command) -> None:
+    r"""Click's `\b` before lines that it must not join is a character; as a backslash and a b it would be shown."""
+    shown = command.get_help(click.Context(command))
+    assert [mark for mark in ("\\", "\b", "``") if mark in shown] == []
+
+
+def test_the_mounts_in_a_file_are_listed_line_by_line() -> None:
+    """The help of `import` shows each as it is written."""
+    shown = cli.commands["import"].get_help(click.Context(cli))
+    assert [line.split()[2] for line in shown.splitlines() if line.lstrip().startswith("# mount: ")] == [
+        *("env", "file", "registry", "api-only"),
+    ]

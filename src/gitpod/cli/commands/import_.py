@@ -43,7 +43,7 @@ def import_(
     prune: bool,
     as_json: bool,
 ) -> None:
-    r"""Store the secrets of a file.
+    """Store the secrets of a file.
 
     FILE is dotenv or JSON; - is standard input. Shows a plan first and asks. A line that fails stops no other. If
     some failed, run the command again: it does what is left. In dotenv, a comment in the line above a secret is
@@ -54,7 +54,7 @@ def import_(
       # mount: file /absolute/path
       # mount: registry https://host
       # mount: api-only
-    """
+    """  # noqa: D301 # click takes the character \b, and leaves the lines after it alone
     one_scope(scopes)
     if not (yes or dry_run) and (file == "-" or not sys.stdin.isatty()):
         raise click.UsageError("there is no terminal to ask for confirmation; add --yes, or --dry-run")
