@@ -119,7 +119,7 @@ def _confirm(items: "list[Item]", *, yes: bool) -> None:
     table(PLAN, map(_plan_row, items), err=True)
     note("plan", summary(items))
     is_change = any(item.action in CHANGES for item in items)
-    if is_change and not yes and not click.confirm("Do it?", err=True):
+    if is_change and not yes and not click.confirm("Make these changes?", err=True):
         raise fail("nothing was changed", SOME_FAILED)
 
 
@@ -140,7 +140,7 @@ def _conclude(outcomes: "list[Outcome]") -> int:
     from gitpod.cli.bulk import exit_status
 
     if left := len([outcome for outcome in outcomes if outcome.outcome in NOT_DONE]):
-        note("error", f"{left} of {len(outcomes)} were not done")
+        note("error", f"{left} of {len(outcomes)} not done")
         hint("correct the lines that are wrong and run it again; it does what is left")
     return exit_status(statuses(outcomes))
 
