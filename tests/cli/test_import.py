@@ -60,7 +60,7 @@ def test_every_kind_of_line_is_planned_and_reported(shell: Shell) -> None:
     assert "at least 1 character" in done.rows[0][4]
     assert "exists with the mount file /etc/two" in done.rows[1][4]
     assert "plan: 4 invalid, 2 conflict, 2 create" in done.err
-    assert "error: 6 of 8 were not done" in done.err
+    assert "error: 6 of 8 not done" in done.err
 
 
 def test_a_mount_is_replaced_only_when_asked(shell: Shell) -> None:
@@ -114,9 +114,9 @@ def test_nothing_is_pruned_when_a_line_failed(shell: Shell) -> None:
     ("arguments", "message"),
     [
         (["-"], "there is no terminal to ask for confirmation"),
-        (["missing.env", "--yes"], "FILE: No such file"),
-        (["/bin/true", "--yes"], "FILE: is not text in UTF-8"),
-        (["/dev/zero", "--yes"], "FILE: is larger than 67108864 bytes"),
+        (["missing.env", "--yes"], "error: missing.env: No such file"),
+        (["/bin/true", "--yes"], "error: /bin/true: is not text in UTF-8"),
+        (["/dev/zero", "--yes"], "error: /dev/zero: is larger than 67108864 bytes"),
     ],
 )
 def test_a_file_that_cannot_be_read_is_refused(shell: Shell, arguments: list[str], message: str) -> None:
@@ -145,7 +145,7 @@ def test_a_terminal_is_asked_for_confirmation(shell: Shell, tmp_path: Path) -> N
     for answer, code, shown in (("n\n", 1, ["nothing was changed"]), ("y\n", 0, ["3/3", "━", "OUTCOME", "created"])):
         assert shell.stored() == {}
         terminal = shell.on_terminal("import", str(tmp_path / "secrets.env"))
-        terminal.expect("Do it? [y/N]")
+        terminal.expect("Make these changes? [y/N]")
         assert all(text in terminal.past for text in ("ACTION", "create", "file /etc/two", "plan: 3 create"))
         assert VALUE not in terminal.past
         terminal.type(answer)

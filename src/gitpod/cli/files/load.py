@@ -11,17 +11,18 @@ MAX_BYTES = 64 * 1024 * 1024
 
 def read_text(file: str) -> str:
     """Read the text of a file, or of standard input for `-`. Raises `click.UsageError`."""
+    name = "standard input" if file == "-" else file
     try:
         with click.open_file(file, "rb") as opened:
             data: bytes = opened.read(MAX_BYTES + 1)
     except OSError as error:
-        raise click.UsageError(f"FILE: {error.strerror}") from None
+        raise click.UsageError(f"{name}: {error.strerror}") from None
     if len(data) > MAX_BYTES:
-        raise click.UsageError(f"FILE: is larger than {MAX_BYTES} bytes")
+        raise click.UsageError(f"{name}: is larger than {MAX_BYTES} bytes")
     try:
         return data.decode()
     except UnicodeDecodeError:
-        raise click.UsageError("FILE: is not text in UTF-8") from None
+        raise click.UsageError(f"{name}: is not text in UTF-8") from None
 
 
 def load(text: str) -> list[Line]:
@@ -37,7 +38,7 @@ def _checked(line: Line, seen: set[str]) -> Line:
     if isinstance(line, Invalid):
         return line
     if not NAME.fullmatch(line.name):
-        return Invalid(line.number, "the name must be 3 to 127 letters (A to Z), digits and underscores")
+        return Invalid(line.number, "the name must be 3 to 127 letters, digits and underscores")
     if line.name in seen:
         return Invalid(line.number, "the name is taken by a line before it", line.name)
     seen.add(line.name)
