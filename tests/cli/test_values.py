@@ -47,6 +47,7 @@ def test_invalid_values_are_refused(shell: Shell) -> None:
     for given, message in (
         (b"\xff" + VALUE.encode(), "is not text in UTF-8"),
         (b"x" * 10241, "value: must be at most"),
+        (b"", "standard input is empty; create --value-file /dev/null stores an empty value"),
     ):
         assert message in shell.run("put", "NAME", stdin=given, code=2).err
     (shell.home / "value").write_bytes(VALUE.encode() + b"\xff")
