@@ -110,7 +110,9 @@ def test_put_reports_what_it_did(shell: Shell) -> None:
     """Another mount is a conflict, except with `--replace`."""
     errors = [shell.run("put", "NAME", *options, stdin="v").err for options in ([], [], ["--api-only", "--replace"])]
     assert errors == [f"gitpod-secrets: {action} NAME\n" for action in ("created", "updated", "replaced")]
-    assert "gitpod-secrets: hint: " in shell.run("put", "NAME", "--file", "/f", stdin="v", code=5).err
+    error, hint = shell.run("put", "NAME", "--file", "/f", stdin="v", code=5).err.splitlines()
+    assert error.endswith("exists with another mount (it has api_only), which put does not change")
+    assert hint == "gitpod-secrets: hint: put --replace deletes the secret and creates it again"
     assert shell.run("list").rows[0][1] == "api-only"
 
 

@@ -71,8 +71,8 @@ def test_put_finds_a_secret_behind_many(caller: Caller) -> None:
             {"environment_variable": False, "file_path": "/b"},
             "mount",
         ),
-        ({}, {"credential_proxy": {"target_hosts": ["a.example"], "header": "x"}}, "another credential_proxy"),
-        ({}, {"source": {"oidc_jfrog": {"host": "a.example", "provider_name": "p"}}}, "another source"),
+        ({}, {"credential_proxy": {"target_hosts": ["a.example"], "header": "x"}}, "another credential_proxy, which"),
+        ({}, {"source": {"oidc_jfrog": {"host": "a.example", "provider_name": "p"}}}, "another source, which"),
     ],
 )
 def test_what_an_update_cannot_change_is_a_conflict(

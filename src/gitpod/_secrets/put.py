@@ -104,8 +104,9 @@ def _there(*, is_deleted: bool, is_doubtful: bool) -> tuple[str, bool]:
 def _another(taken: APIError, found: Secret, different: list[str]) -> ConflictError:
     """Make the error for a secret that differs from the request in more than its value."""
     mount = next((name for name in MOUNTS if getattr(found, name) is not None), "none that this package knows")
+    has = f" (it has {mount})" if "mount" in different else ""
     return ConflictError(
-        f"already_exists: name: a secret of this name exists with another {' and '.join(different)} (it has {mount}), "
+        f"already_exists: name: a secret of this name exists with another {' and '.join(different)}{has}, "
         "which put does not change; replace=True deletes it and creates it anew",
         code="already_exists",
         outcome="rejected",

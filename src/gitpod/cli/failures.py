@@ -104,9 +104,10 @@ def explain(error: Exception) -> Failure | None:
 def explain_call(error: "GitpodError") -> Failure:
     """Say what an exception of the SDK means to the user."""
     status, hint = _status_and_hint(error)
-    # The SDK names its Python parameters; the command has options and variables for them.
+    # The SDK names its Python parameters; the command has a variable and a hint for them.
     plaintext = "allow_plaintext=True (GITPOD_ALLOW_PLAINTEXT=1)"
-    message = str(error).replace(plaintext, "GITPOD_ALLOW_PLAINTEXT=1").replace("replace=True", "--replace")
+    message = str(error).replace(plaintext, "GITPOD_ALLOW_PLAINTEXT=1")
+    message = message.replace("; replace=True deletes it and creates it anew", "")
     return Failure(message, status, hint, error)
 
 
