@@ -54,8 +54,10 @@ def test_an_option_overrides_the_environment_and_that_the_file(shell: Shell, sco
 
 
 def test_without_settings_the_service_is_the_hosted_one(shell: Shell) -> None:
-    """`config` shows that, and masks a password in a URL."""
+    """`config` shows that, says that there is no configuration file, and masks a password in a URL."""
     done = shell.run("config", GITPOD_BASE_URL="", GITPOD_API_KEY="", GITPOD_PROJECT_ID="")
+    file = shell.home / ".config/gitpod-secrets/config.toml"
+    assert done.err == f"gitpod-secrets: there is no configuration file {file}\n"
     assert done.rows == [["base_url", "https://app.ona.com/api", "default"]]
     shown = shell.run("config", GITPOD_BASE_URL=f"postgresql://me:{VALUE}@host/db")
     assert shown.rows[0][1] == "postgresql://…@host/db"

@@ -17,4 +17,5 @@ def config(*, as_json: bool) -> None:
             json_line({"name": name, "value": value, "from": source})
     else:
         table(["NAME", "VALUE", "FROM"], rows)
-    inform(f"the configuration file is {settings.config_file()}")
+    file = settings.config_file()
+    inform(f"the configuration file is {file}" if file.exists() else f"there is no configuration file {file}")
