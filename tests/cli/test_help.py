@@ -61,7 +61,7 @@ def commands(command: click.Command) -> Iterator[click.Command]:
         yield from commands(each)
 
 
-@pytest.mark.parametrize("command", commands(cli), ids=lambda command: str(command.name))
+@pytest.mark.parametrize("command", list(commands(cli)), ids=lambda command: str(command.name))
 def test_help_shows_no_mark_of_its_format(command: click.Command) -> None:
     r"""Click's `\b` before lines that it must not join is a character; as a backslash and a b it would be shown."""
     shown = command.get_help(click.Context(command))
