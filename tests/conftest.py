@@ -10,7 +10,7 @@ from postgres import MISSING, Cluster, binaries
 from tests.support.caller import KINDS, PAIRWISE, Caller, Codec, Flavour, Kind
 from tests.support.failures import FailuresAtOnce
 from tests.support.grpc import GRPCPeer, compile_stubs, serving
-from tests.support.processes import contained, forbid
+from tests.support.processes import contained, forbid, say_what_was_left_out
 from tests.support.service import ROOT, TOKEN, Service, serve
 
 pytest_plugins = ["gitpod.testing"]
@@ -33,6 +33,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         folder, *below = item.path.relative_to(ROOT / "tests").parts
         if below:
             item.add_marker(folder)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say how many tests `make quick` left out."""
+    if config.getoption("quick"):
+        say_what_was_left_out(terminalreporter)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -80,3 +80,12 @@ def test_children_of_a_run_in_the_background_can_be_interrupted() -> None:
     first_line(run)
     assert "default_int_handler" in first_line(run)
     assert run.communicate("\n", timeout=60) == ("", "")
+
+
+def test_the_quick_run_says_what_it_left_out() -> None:
+    """In one line, with the number of tests and the way to run them."""
+    one = "tests/cli/test_help.py::test_help_loads_nothing_heavy"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--quick", one]
+    shown = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    assert "\ntests left out, as they start a process: 1; `make test` runs them\n" in shown
+    assert "skipped" not in shown

@@ -14,6 +14,7 @@ import pytest
 
 VARIABLE = "TEST_RUN_ID"
 SECONDS = 5
+STARTS_A_PROCESS = "starts a process"
 
 # Its input ends when the test run does, also by SIGKILL. What carries the run's variable by then is killed; a process
 # may start another in the meantime, so the guard looks again until it finds none.
@@ -72,7 +73,16 @@ def forbid() -> None:
 
 def _skip_at_a_start(event: str, _: object) -> None:
     if event in ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn"):
-        pytest.skip("starts a process")
+        pytest.skip(STARTS_A_PROCESS)
+
+
+def say_what_was_left_out(reporter: pytest.TerminalReporter) -> None:
+    """Print one line about the tests that `forbid` skipped, in place of their number in the summary."""
+    skipped = reporter.stats.pop("skipped", [])
+    left_out = [report for report in skipped if STARTS_A_PROCESS in str(report.longrepr)]
+    if others := [report for report in skipped if report not in left_out]:
+        reporter.stats["skipped"] = others
+    reporter.write_line(f"tests left out, as they start a process: {len(left_out)}; `make test` runs them")
 
 
 def _stop_ignoring_signals() -> None:
