@@ -30,7 +30,6 @@ class Desk:
     ids: list[str] = field(default_factory=lambda: [str(uuid.uuid4()) for _ in SHOWN])
 
     def __post_init__(self) -> None:
-        (self.folder / "token").write_text(f"{TOKEN}\n")
         (self.folder / "exports").touch()
         unwanted = re.compile(r"GITPOD_.*|XDG_.*|GITHUB_.*|.*_proxy$", re.IGNORECASE)
         self.environment = {name: value for name, value in os.environ.items() if not unwanted.match(name)}
