@@ -104,6 +104,16 @@ def test_a_ci_job_deploys(desk: Desk, service: Service) -> None:
     assert "permission_denied" in desk.script(refused, status=3)
 
 
+@pytest.mark.parametrize("store", ["", "sqlite:///missing/secrets.db"])
+def test_a_token_that_is_not_made_leaves_no_file(desk: Desk, store: str) -> None:
+    """The script ends with what is missing."""
+    desk.sign_in()
+    desk.environment["GITPOD_SECRETS_STORE"] = store
+    shown = desk.script(recipe("Use it in a CI job")[0], status=2 if store else 1)
+    assert ("gitpod-secrets: error: " if store else "GITPOD_SECRETS_STORE: is not set") in shown
+    assert not (desk.folder / "ci.token").exists()
+
+
 def test_every_recipe_is_run() -> None:
     """There are no others than those above and below."""
     ours = [recipe(heading) for heading in ("Rotate", "Import", "Use it in a CI job", "Move")]
