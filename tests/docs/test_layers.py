@@ -1,5 +1,6 @@
 """The modules of `src/` import each other in one direction, as `docs/design.md` draws it; no file is long."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,23 @@ def test_no_import_points_up() -> None:
     """Imports inside functions and for type checkers count too."""
     found = wrong_way(imports(SOURCE))
     assert not found, "\n".join(found)
+
+
+def test_the_chart_has_every_arrow() -> None:
+    """Those between rooms above the leaves, and no others."""
+    [chart, *_] = re.findall(r"```mermaid\n(.*?)```", (ROOT / "docs/design.md").read_text(), flags=re.DOTALL)
+    arrow = r"^  (\w+)(?:\[[^]]*\])? (?:-->|-- .+ -->|-\. .+ \.->) (\w+)"
+    drawn = {(source, target) for source, target in re.findall(arrow, chart, flags=re.MULTILINE)}
+    rooms = {"cli", "testing", "client", "secrets", "rpc", "messages", "transport", "server"}
+    run = [(room(each.source), room(each.target)) for each in imports(SOURCE) if not each.is_for_types]
+    assert {pair for pair in run if rooms.issuperset(pair) and pair[0] != pair[1]} == {
+        pair for pair in drawn if rooms.issuperset(pair)
+    }
+
+
+def room(module: str) -> str:
+    """The name that the chart has for a module: its folder; the package itself stands for the client."""
+    return (module.partition(".")[2].partition(".")[0] or "client").removeprefix("_")
 
 
 def test_no_imports_make_a_circle() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import re
 from collections.abc import Sequence
 from datetime import datetime
 from itertools import combinations
@@ -122,6 +123,14 @@ def test_create_and_put_spell_out_their_parameters(secrets: Any, call: str) -> N
     assert {param.kind for name, param in params.items() if name not in ("self", "unknown")} == {
         inspect.Parameter.KEYWORD_ONLY
     }
+
+
+@pytest.mark.parametrize("call", [Secrets.create, Secrets.put])
+def test_create_and_put_explain_their_parameters(call: Any) -> None:
+    """Each has a line below `Args:`, in the order of the signature."""
+    [arguments] = re.findall(r"Args:\n(.*?)\n\n", inspect.cleandoc(call.__doc__), flags=re.DOTALL)
+    explained = re.findall(r"^ {4}\**(\w+): ", arguments, flags=re.MULTILINE)
+    assert explained == [name for name in inspect.signature(call).parameters if name != "self"]
 
 
 @pytest.mark.parametrize(("message", "python"), PARAMS)
