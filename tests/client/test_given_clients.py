@@ -43,7 +43,7 @@ def test_every_call_works_over_every_kind(
 def test_a_given_client_stays_the_callers_to_close(connect: Connect, given: dict[str, Any]) -> None:
     """Closing one of our clients leaves it open for another."""
     first, second = (connect(**given) for _ in range(2))
-    first.list(page_size=1)
+    first.page(page_size=1)
     first.close()
     with pytest.raises(GitpodError, match="the client is closed"):
         first.page()

@@ -11,9 +11,9 @@ from tests.support.service import TOKEN, Service
 pytestmark = pytest.mark.slow
 USE = """
 import asyncio, os, signal, sys
-_, kind, protocol, url, plain_url = sys.argv
+_, kind, plain_url, *pairs = sys.argv
 
-def use():
+def use(protocol, url):
     from gitpod import APIError, AsyncGitpod, Gitpod
     signal.alarm(30)
     try:
@@ -31,13 +31,17 @@ def use():
     except APIError as error:
         return f"{error.outcome} after {error.attempts}: {error}"
 """
-HERE = "print(use())\n"
-IN_A_CHILD = """
-if os.fork() == 0:
-    print(use(), flush=True)
-    # Also its end as an interpreter must be a clean one.
-    sys.exit(0)
-sys.exit(os.waitstatus_to_exitcode(os.wait()[1]))
+HERE = """
+for pair in pairs:
+    print(use(*pair.split("=", 1)))
+"""
+IN_CHILDREN = """
+for pair in pairs:
+    if os.fork() == 0:
+        print(use(*pair.split("=", 1)), flush=True)
+        # Also its end as an interpreter must be a clean one.
+        sys.exit(0)
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
 """
 UNUSED = {
     "nothing": "",
@@ -71,47 +75,39 @@ def mode(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-def run(program: str, mode: str, protocol: str, service: Service, there: GRPCPeer) -> str:
-    """Run a program that uses a client, and return what came of it."""
-    url = there.url if protocol == "grpc" else service.url
+def run(program: str, mode: str, protocols: list[str], service: Service, there: GRPCPeer) -> list[str]:
+    """Run a program that uses a client by each of these protocols, and return what came of each."""
+    pairs = [f"{protocol}={there.url if protocol == 'grpc' else service.url}" for protocol in protocols]
     # Newer Pythons warn of any fork of a process that has threads.
     command = [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", program]
     environment = os.environ | {"GITPOD_API_KEY": TOKEN}
     done = subprocess.run(
-        [*command, mode, protocol, url, service.url],
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
+        [*command, mode, service.url, *pairs], env=environment, capture_output=True, text=True, timeout=60, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout.strip()
+    return done.stdout.splitlines()
 
 
-@pytest.mark.parametrize("protocol", ["connect", "grpc"])
 @pytest.mark.parametrize("before", [*UNUSED, *USED])
-def test_every_order_works(service: Service, there: GRPCPeer, mode: str, protocol: str, before: str) -> None:
-    """In a fresh process."""
+def test_every_order_works(service: Service, there: GRPCPeer, mode: str, before: str) -> None:
+    """In a fresh process: one kind of client begins with Connect, the other with gRPC."""
     program = f"{USE}\n{(UNUSED | USED)[before]}\n{HERE}"
-    assert run(program, mode, protocol, service, there) == "ok"
+    protocols = ["connect", "grpc"] if mode == "sync" else ["grpc", "connect"]
+    assert run(program, mode, protocols, service, there) == ["ok", "ok"]
 
 
-@pytest.mark.parametrize("protocol", ["connect", "grpc-web", "grpc"])
 @pytest.mark.parametrize("before", UNUSED)
-def test_every_order_works_in_a_forked_process(
-    service: Service, there: GRPCPeer, mode: str, protocol: str, before: str
-) -> None:
-    """As a prefork server imports everything in the parent, where nothing of pyqwest is used."""
-    program = f"{USE}\n{UNUSED[before]}\n{IN_A_CHILD}"
-    assert run(program, mode, protocol, service, there) == "ok"
+def test_every_order_works_in_a_forked_process(service: Service, there: GRPCPeer, mode: str, before: str) -> None:
+    """As a prefork server imports everything in the parent, where nothing of pyqwest is used; a child a protocol."""
+    program = f"{USE}\n{UNUSED[before]}\n{IN_CHILDREN}"
+    assert run(program, mode, ["connect", "grpc-web", "grpc"], service, there) == ["ok", "ok", "ok"]
 
 
 @pytest.mark.parametrize("before", USED)
 def test_a_used_pyqwest_that_was_forked_is_found_out(service: Service, there: GRPCPeer, mode: str, before: str) -> None:
     """Whoever used it: its threads are gone, so that Connect goes over the pool, and gRPC is refused at once."""
-    program = f"{USE}\n{USED[before]}\n{IN_A_CHILD}"
-    assert run(program, mode, "connect", service, there) == "ok"
-    refused = run(program, mode, "grpc", service, there)
+    program = f"{USE}\n{USED[before]}\n{IN_CHILDREN}"
+    worked, refused = run(program, mode, ["connect", "grpc"], service, there)
+    assert worked == "ok"
     assert refused.startswith("not_sent after 1: ")
     assert "this process was forked" in refused

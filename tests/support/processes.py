@@ -112,3 +112,19 @@ def _carrying(entry: str) -> list[str]:
                 tests = [each.decode() for each in environment if each.startswith(b"PYTEST_CURRENT_TEST=")]
                 found.append(f"{folder.name}: {command[:200]} {' '.join(tests)}")
     return found
+
+
+def state(pid: int) -> str:
+    """What a process does, as Linux says it: "S" sleeps, "R" runs, "T" is stopped; "S" where nothing tells."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return "S"
+
+
+def until_asleep(pid: int) -> None:
+    """Wait until a process has waited for something a while."""
+    calm = 0
+    while calm < 5:
+        time.sleep(0.02)
+        calm = calm + 1 if state(pid) == "S" else 0

@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tests.support.processes import state
+
 from gitpod import Gitpod
 
 COMMAND = (sys.executable, "-c", "from gitpod.cli import main; main()")
@@ -180,16 +182,9 @@ class Terminal:
 
         Python misses Ctrl-C until the next key if it comes after a prompt was printed and before the read begins.
         """
-        while self._state() == "R":
+        while state(self.process.pid) == "R":
             time.sleep(0.01)
         os.write(self._master, text.encode())
-
-    def _state(self) -> str:
-        """The state of the command, such as R for running or runnable (proc_pid_stat(5)); empty where it is unknown."""
-        try:
-            return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0]
-        except OSError:
-            return ""
 
     def end(self, code: int = 0) -> str:
         """Wait for its end, and return what it showed since the last text that was expected."""
