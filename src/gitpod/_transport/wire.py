@@ -92,10 +92,12 @@ class Connection:
         lines += [f"content-length: {len(content)}", "", ""]
         try:
             self._send("\r\n".join(lines).encode("latin-1") + content)
-            with self._answer(method) as response:
+            reader = _Reader(_Reads(self))
+            with self._answer(method, reader) as response:
                 answered = Headers(response.headers.items())
                 body = self._body(response, answered)
-                self.is_reusable, self._is_new = not response.will_close, False
+                # Bytes behind the answer belong to no request, so they must not answer the next one.
+                self.is_reusable, self._is_new = not (response.will_close or reader.has_surplus()), False
         except TimeoutError:
             raise TimeoutError from None
         except (OSError, HTTPException, ValueError) as error:
@@ -132,18 +134,15 @@ class Connection:
         self._socket.settimeout(self._left())
         return self._socket.recv_into(buffer)
 
-    def _answer(self, method: str) -> HTTPResponse:
+    def _answer(self, method: str, reader: "_Reader") -> HTTPResponse:
         """Read the head of the answer. Interim answers (1xx) are skipped."""
-        source: Any = _Source(self)
-        _check_protocol(source.reader.peek(), self._target)
+        source: Any = _Source(reader)
+        _check_protocol(reader.peek(), self._target)
         while True:
             response = HTTPResponse(source, method=method)
             response.begin()
             if response.status >= OK or response.status == SWITCHING_PROTOCOLS:
                 return response
-            # A response that is garbage-collected closes its reader, and the next answer needs the same reader.
-            passed: Any = response
-            passed.fp = None
 
     def _body(self, response: HTTPResponse, headers: Headers) -> bytes:
         if known_length(headers) is not None and not response.chunked:
@@ -161,7 +160,7 @@ class Connection:
             lines.append(f"proxy-authorization: {proxy.authorization}")
         try:
             self._send("\r\n".join([*lines, "", ""]).encode("latin-1"))
-            status = self._answer("CONNECT").status
+            status = self._answer("CONNECT", _Reader(_Reads(self))).status
         except (OSError, HTTPException, ValueError) as error:
             if isinstance(error, HTTPException | ValueError) and not isinstance(error, OSError):
                 # Its text quotes the answer.
@@ -208,24 +207,41 @@ if hasattr(os, "register_at_fork"):
 class _Source:
     """Stands for a socket in http.client.HTTPResponse: one reader for all answers of an exchange."""
 
-    def __init__(self, connection: Connection) -> None:
-        self.reader = BufferedReader(_Reads(connection))
+    def __init__(self, reader: "_Reader") -> None:
+        self._reader = reader
 
-    def makefile(self, _mode: str) -> Any:  # noqa: ANN401 # a reader, whose type differs between versions of the stubs
-        return self.reader
+    def makefile(self, _mode: str) -> "_Reader":
+        return self._reader
 
 
 class _Reads(RawIOBase):
-    """Reads of a connection, for io.BufferedReader."""
+    """Reads of a connection, for a buffer; none once `is_over`."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self.is_over = False
 
     def readable(self) -> bool:
         return True
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # which is how BufferedReader calls it
-        return self._connection.read_into(buffer)
+        return 0 if self.is_over else self._connection.read_into(buffer)
+
+
+class _Reader(BufferedReader):
+    """A buffer that outlives the responses that read from it."""
+
+    def __init__(self, reads: _Reads) -> None:
+        super().__init__(reads)
+        self._reads = reads
+
+    def has_surplus(self) -> bool:
+        """Whether there is more in the buffer. Ends its reads."""
+        self._reads.is_over = True
+        return bool(self.peek())
+
+    def close(self) -> None:
+        """Stay open: a response closes its reader, and so does one that is garbage-collected."""
 
 
 def _check_protocol(start: bytes, target: Target) -> None:
