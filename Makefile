@@ -6,9 +6,10 @@ BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 AGAINST ?= HEAD
-# Workers of a test run. Each starts one service and one PostgreSQL at most: it keeps its share of the tests in order,
-# and takes over half of what another has left when its own are done.
-JOBS ?= auto
+# Workers of a test run: one more than there are processors, as many tests wait. Each starts one service and one
+# PostgreSQL at most: it keeps its share of the tests in order, and takes over half of what another has left when its
+# own are done.
+JOBS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := test

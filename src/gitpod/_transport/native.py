@@ -88,6 +88,7 @@ class AsyncNative(_Native):
                     async for chunk in response.content:
                         body.add(chunk)
                         if len(body.data) == length:
+                            # To wait for the end of the body would take another turn of the event loop.
                             break
                 return FullResponse(response.status, response.headers, body.end(), response.trailers)
         except Exception as error:  # noqa: BLE001 # translated returns an error that it does not know

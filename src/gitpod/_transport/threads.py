@@ -36,9 +36,8 @@ def can_import() -> bool:
     return bool(sys.meta_path)
 
 
-@contextmanager
-def held() -> Generator[None]:
-    """Make the interpreter wait at exit for a block that runs in a daemon thread.
+class held:  # noqa: N801 # used like a function
+    """A block for which the interpreter waits at exit, if a daemon thread is in it.
 
     Before Python 3.14 the interpreter unwinds the stacks of daemon threads as it ends, and the process aborts
     where that meets native code in Rust or C++ that calls Python, as in pyqwest and protovalidate.
@@ -46,18 +45,23 @@ def held() -> Generator[None]:
     Raises:
         APIConnectionError: the interpreter has begun to end, and does not wait for this daemon thread any more.
     """
-    if not threading.current_thread().daemon:
-        yield
-        return
-    if is_ending():
-        raise _ending("daemon threads make no calls")
-    done = threading.Event()
-    _held.add(done)
-    try:
-        yield
-    finally:
-        _held.discard(done)
-        done.set()
+
+    __slots__ = ("_done",)
+
+    def __init__(self) -> None:
+        self._done: threading.Event | None = None
+
+    def __enter__(self) -> None:
+        if threading.current_thread().daemon:
+            if is_ending():
+                raise _ending("daemon threads make no calls")
+            self._done = threading.Event()
+            _held.add(self._done)
+
+    def __exit__(self, *failure: object) -> None:
+        if self._done is not None:
+            _held.discard(self._done)
+            self._done.set()
 
 
 def _wait_for_held() -> None:
