@@ -35,7 +35,7 @@ quick: $(VENV)/.dev ## lint, and run the quick tests that start no process: half
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(PYTEST) -q -rfE --quick -m "not slow and not hypothesis"
+	$(BIN)/python -m pytest -n auto --dist worksteal -q -rfE --quick -m "not slow and not hypothesis"
 
 fix: $(VENV)/.dev ## format, and fix what ruff can fix safely
 	$(BIN)/ruff check --fix --show-fixes .

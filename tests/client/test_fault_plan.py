@@ -16,6 +16,8 @@ from gitpod import AsyncGitpod, Gitpod
 from gitpod._rpc import retry
 from gitpod.testing import FaultKind, FaultPlan
 
+pytestmark = pytest.mark.slow
+
 PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
 SCOPE: dict[str, Any] = {"scope": {"project_id": PROJECT}}
 PARAMS: dict[str, Any] = {"name": "NAME", "value": "s3cret-one", "project_id": PROJECT, "environment_variable": True}

@@ -20,7 +20,7 @@ from tests.support.ways import PARAMS, STORED, UUID, Connect, Kind, MakePeer
 import gitpod
 from gitpod import Gitpod
 
-pytestmark = pytest.mark.usefixtures("clean_environment")
+pytestmark = [pytest.mark.usefixtures("clean_environment"), pytest.mark.slow]
 HEAD = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n"
 LENGTH = f"content-length: {len(STORED)}\r\n\r\n".encode()
 CHUNKED = HEAD + b"transfer-encoding: chunked\r\n\r\n"

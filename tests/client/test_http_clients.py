@@ -12,7 +12,7 @@ from tests.support.ways import HTTPX, PARAMS, STORED, UUID, VALUE, Connect, Make
 
 import gitpod
 
-pytestmark = pytest.mark.usefixtures("clean_environment")
+pytestmark = [pytest.mark.usefixtures("clean_environment"), pytest.mark.slow]
 SHED = answer(503, b'{"code": "unavailable", "message": "as scripted"}', "retry-after: 0")
 
 
