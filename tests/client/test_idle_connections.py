@@ -6,11 +6,17 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from tests.support.peer import read_request
-from tests.support.service import TOKEN
+from tests.support.service import TOKEN, Service
+
+from gitpod import Gitpod
+from gitpod._transport import pool
+from gitpod._transport.wire import Connection
 
 pytestmark = pytest.mark.slow
 BODY = b'{"secret": {"id": "b0e12f6c-4c67-429d-a4a6-d9838b5da047", "name": "NAME", "apiOnly": true}}'
@@ -153,3 +159,21 @@ def test_calls_close_together_share_a_connection(program: subprocess.Popen[str],
     for _ in range(5):
         call(program)
     assert peer.connections < 6
+
+
+def test_a_burst_leaves_no_connections_behind(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Calls that need only one of them close those that were not used for too long."""
+    monkeypatch.setattr(pool, "IDLE_SECONDS", 0.3)
+    with Gitpod(bearer_token=TOKEN, base_url=service.url) as client:
+        client.secrets.list(page_size=1)
+        sender: Any = vars(client)["_transport"]._sender
+        for _ in range(3):
+            connection = Connection(sender._target, time.monotonic() + 5)
+            connection.is_reusable = True
+            sender._give_back(connection)
+        assert len(sender._idle) == 4
+        # Each call takes the connection that was used last, so the others only grow older.
+        for _ in range(5):
+            time.sleep(0.1)
+            client.secrets.list(page_size=1)
+        assert len(sender._idle) == 1

@@ -82,6 +82,19 @@ class Pool:
             return
         connection.idle_since = monotonic()
         self._idle.append(connection)
+        self._drop_oldest()
+
+    def _drop_oldest(self) -> None:
+        """Close connections that were not used for too long. After a burst of calls, no call would take them."""
+        while True:
+            try:
+                oldest = self._idle.popleft()
+            except IndexError:
+                return
+            if monotonic() - oldest.idle_since < IDLE_SECONDS:
+                self._idle.appendleft(oldest)
+                return
+            oldest.close()
 
 
 class AsyncPool:
