@@ -95,17 +95,25 @@ class APIError(GitpodError):
 
 
 class InvalidRequestError(APIError):
-    """The request breaks a rule, and nothing was sent. `violations` lists every reason."""
+    """The request breaks a rule, and nothing was sent. `violations` lists the reasons, at most the first 20."""
 
     def __init__(self, message: str, *, violations: "Iterable[Violation]" = ()) -> None:
         super().__init__(message, code="invalid_argument", outcome="not_sent", violations=violations)
 
     @classmethod
-    def of(cls, violations: "Iterable[Violation]") -> "InvalidRequestError":
-        """Make the error that lists these violations: one on each line if there are several."""
+    def of(cls, violations: "Iterable[Violation]", more: int = 0) -> "InvalidRequestError":
+        """Make the error that lists these violations: one on each line if there are several.
+
+        Args:
+            violations: those to list.
+            more: number of further violations, which the message counts.
+        """
         found = tuple(violations)
         lines = [str(violation) for violation in found]
-        text = lines[0] if len(lines) == 1 else "".join([f"{len(lines)} problems", *(f"\n  {line}" for line in lines)])
+        if more:
+            lines.append(f"and {more:,} more")
+        first = f"{len(found) + more:,} problems"
+        text = lines[0] if len(lines) == 1 else "".join([first, *(f"\n  {line}" for line in lines)])
         return cls(f"invalid request: {text}", violations=found)
 
 
