@@ -197,12 +197,18 @@ def _text(value: object, path: str, problems: Problems) -> str:
     if not isinstance(value, str):
         problems.note(path, "type", "must be a string")
         return ""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
+    if not _is_unicode(value):
         problems.note(path, "string.utf8", "must be valid Unicode, without lone surrogates")
         return ""
     return value
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _flag(value: object, path: str, problems: Problems) -> bool:
@@ -233,7 +239,7 @@ def _texts(most: int | None, value: object, path: str, problems: Problems) -> li
     texts: list[str] = []
     for index, item in enumerate(items):
         if problems.is_full:
-            problems.more += sum(not isinstance(each, str) for each in items[index:])
+            problems.more += sum(not (isinstance(each, str) and _is_unicode(each)) for each in items[index:])
             break
         texts.append(_text(item, f"{path}[{index}]", problems))
     return texts
