@@ -13,7 +13,8 @@ from tests.support.storage import ORGANIZATION, Work, Writes, adds, names, secre
 from gitpod.server.storage import commit
 from gitpod.server.storage.commit import LARGEST_BATCH
 from gitpod.server.storage.rows import AuditRecord, Position, StoredSecret, audit_record
-from gitpod.server.storage.store import Store, Transaction
+from gitpod.server.storage.store import Store
+from gitpod.server.storage.transaction import Transaction
 
 
 class InterruptedLeader(BaseException):

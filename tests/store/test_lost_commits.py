@@ -34,7 +34,8 @@ import gitpod
 from gitpod import Gitpod
 from gitpod.server.storage import commit, database
 from gitpod.server.storage.rows import Sealed
-from gitpod.server.storage.store import Store, Transaction
+from gitpod.server.storage.store import Store
+from gitpod.server.storage.transaction import Transaction
 
 SEALED = Sealed(key_id="k2", ciphertext=b"resealed")
 WAITING = "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"

@@ -178,7 +178,7 @@ def test_creation_order_survives_a_clock_that_steps_back(path: Path, monkeypatch
     """A page that starts after the newest secret misses none that comes later, whichever process writes it."""
     with embedded(path) as client, embedded(path) as other:
         made = [keep(client, "FIRST")]
-        monkeypatch.setattr("gitpod.server.storage.store.now", lambda: 1)
+        monkeypatch.setattr("gitpod.server.storage.transaction.now", lambda: 1)
         made += [keep(other, "SECOND"), keep(client, "THIRD")]
         assert [secret.id for secret in client.secrets.list(page_size=1)] == made
 

@@ -22,7 +22,8 @@ from gitpod import Gitpod
 from gitpod.server.storage.commit import GroupCommit
 from gitpod.server.storage.database import Database
 from gitpod.server.storage.rows import AuditRecord, StoredSecret, audit_record
-from gitpod.server.storage.store import Clock, Store, Transaction
+from gitpod.server.storage.store import Store
+from gitpod.server.storage.transaction import Transaction
 
 ORGANIZATION, PROJECT, OTHER = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
 VALUE = "canary-value-93d0"
@@ -35,8 +36,8 @@ class Writes(GroupCommit[Transaction]):
     """Group commit of its own on a store, which tells how much work waits, and counts its commits."""
 
     def __init__(self, url: str) -> None:
-        self.database, clock = Database(url), Clock()
-        super().__init__(self.database, lambda connection: Transaction(connection, clock))
+        self.database = Database(url)
+        super().__init__(self.database, Transaction)
         self.commits = 0
         event.listen(self.database.engine, "commit", self._count)
 

@@ -130,6 +130,13 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._grpc = grpc_server
 
+    async def on_tick(self, counter: int) -> bool:
+        """Go on although the clock says a year after 9999, which no Date header can have (uvicorn.Server)."""
+        try:
+            return await super().on_tick(counter)
+        except (ValueError, OverflowError):
+            return self.should_exit
+
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish the requests under way on both ports (uvicorn.Server)."""
         stopping = asyncio.to_thread(self._grpc.stop, GRACE) if self._grpc else asyncio.sleep(0)

@@ -31,8 +31,8 @@ SETTLE_TIMEOUT = 20.0
 class Recording(Protocol):
     """A transaction that collects the audit records of its work, and writes them just before the commit."""
 
-    def flush(self) -> None:
-        """Write the collected records."""
+    def flush(self, *, after_loss: bool) -> None:
+        """Write the collected records. `after_loss`: an earlier transaction of the same work may be committed yet."""
 
     def is_recorded(self, record: AuditRecord) -> bool:
         """Tell whether a transaction with this record was committed."""
@@ -144,8 +144,8 @@ class GroupCommit(Generic[TX]):
                     _fail(batch[index:], job.error)
                     return
 
-    def _attempt(self, jobs: list[Job[TX]]) -> None:
-        """Do the work in one transaction.
+    def _attempt(self, jobs: list[Job[TX]], *, after_loss: bool = False) -> None:
+        """Do the work in one transaction. `after_loss`: an earlier one of the same work may be committed yet.
 
         Raises:
             StoreUnavailableError: the transaction could not begin.
@@ -155,7 +155,7 @@ class GroupCommit(Generic[TX]):
             transaction = self._begin(connection)
             for job in jobs:
                 job.run(transaction)
-            transaction.flush()
+            transaction.flush(after_loss=after_loss)
             try:
                 connection.commit()
             except DBAPIError as error:
@@ -173,7 +173,7 @@ class GroupCommit(Generic[TX]):
                 if lost and self._is_recorded(job.record):
                     job.result, job.error = result, None
                     return
-                self._attempt([job])
+                self._attempt([job], after_loss=lost)
             except OutcomeUnknownError:
                 # The record's id is unique, so reaching this commit proves that no earlier one took place.
                 lost, result = True, job.result
