@@ -91,7 +91,8 @@ def test_times_of_a_secret_go_forwards(service: Clocked, client: Gitpod, jump: s
 def test_a_change_after_a_step_back_is_later(service: Clocked, client: Gitpod) -> None:
     """Than the creation, and than the change before it."""
     service.set(YEAR)
-    made, seen = create(client), []
+    made = create(client)
+    seen: list[datetime] = []
     for step in (0, YEAR, -YEAR, 0):
         service.set(step)
         client.secrets.update_value(secret_id=made.id, value="w")

@@ -26,12 +26,12 @@ YEAR = 365 * 24 * 3600 * SECOND
 class Clocked:
     """A served store, and its clock."""
 
-    def __init__(self, store: str, folder: Path) -> None:
+    def __init__(self, store: str, folder: Path, key: Path | None) -> None:
         self._step = folder / "step"
         self.set(0)
         self.log = folder / "clocked.log"
-        key = f"file:{folder / 'clocked.key'}"
-        command = [sys.executable, "-c", PROGRAM, str(self._step), "serve", "--store", store, "--key", key]
+        given = f"file:{key or folder / 'clocked.key'}"
+        command = [sys.executable, "-c", PROGRAM, str(self._step), "serve", "--store", store, "--key", given]
         with self.log.open("a") as log:
             self.process = Process(
                 [*command, "--port", "0"],
@@ -53,9 +53,9 @@ class Clocked:
 
 
 @contextmanager
-def clocked(store: str, folder: Path) -> Generator[Clocked]:
-    """Serve a store, and stop at the end."""
-    service = Clocked(store, folder)
+def clocked(store: str, folder: Path, key: Path | None = None) -> Generator[Clocked]:
+    """Serve a store, and stop at the end. The key is in the folder, unless it is another service's too."""
+    service = Clocked(store, folder, key)
     try:
         yield service
         service.process.terminate()
