@@ -1,7 +1,7 @@
 """Builds and checks the request message of each call. Does no I/O.
 
 `_messages.build` does what the descriptors say. Here is what they do not say. Each function raises
-`InvalidRequestError`, which lists everything that is wrong.
+`InvalidRequestError`, which says everything that is wrong, up to 20 violations.
 """
 
 from collections.abc import Mapping

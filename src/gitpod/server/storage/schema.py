@@ -65,7 +65,7 @@ audit = Table(
     metadata,
     Column("organization_id", String(36), primary_key=True),
     Column("id", String(36), primary_key=True),
-    # PostgreSQL gives the number. SQLite has no such columns: `audit.py` does it there.
+    # The order of commits on PostgreSQL, which gives the numbers. SQLite has it in `rowid`, and 0 here.
     Column("sequence", BigInteger, Identity(), nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("subject_id", String(36), nullable=False),

@@ -26,7 +26,7 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from gitpod.server.errors import ServiceError, StoreUnavailableError
-from gitpod.server.storage.audit import NEWEST_RECORDS
+from gitpod.server.storage.audit import newest_records
 from gitpod.server.storage.commit import GroupCommit
 from gitpod.server.storage.database import BUSY, SERIALIZATION_FAILURES, Database, as_unavailable, sqlstate
 from gitpod.server.storage.maintenance import DATA_KEYS, ORGANIZATIONS, OWN, Maintenance, keys_of
@@ -168,7 +168,7 @@ class Store:
             since: only records that have this time or a later one, as the clock of their service was.
             limit: the most records.
         """
-        statement = NEWEST_RECORDS.where(audit.c.at >= since)
+        statement = newest_records(is_sqlite=self._database.is_sqlite).where(audit.c.at >= since)
         if secret_id is not None:
             statement = statement.where(audit.c.secret_id == secret_id)
         return [AuditRecord(**row) for row in reversed(self._read(statement.limit(limit)))]

@@ -1,7 +1,7 @@
 """Audit records in the order of their commits, with the token of the caller, and counted where calls are refused.
 
-Rewrites no rows. The records before have the number 0, and their ids have their order. The defaults serve services of
-version 0.1.0 that still write to the store.
+Rewrites no rows: the records before have the number 0. The defaults serve services of the version before that still
+write to the store.
 """
 
 import sqlalchemy as sa
