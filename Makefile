@@ -28,8 +28,8 @@ bench: $(VENV)/.dev ## measure what a create costs the client, and how many crea
 chaos: $(VENV)/.dev ## kill the service and its database while clients write, and count what was lost
 	@$(BIN)/python tools/chaos.py $(if $(SEED),--seed $(SEED))
 
-failover: $(VENV)/.dev ## kill a PostgreSQL primary while clients create, and promote its standby
-	@$(BIN)/python tools/failover.py
+failover: $(VENV)/.dev ## kill, stop and switch the leader of a Patroni cluster while clients write
+	@$(BIN)/python tools/failover.py $(if $(EVENTS),--events $(EVENTS))
 
 quick: $(VENV)/.dev ## lint, and run the quick tests that start no process: half a minute
 	$(BIN)/ruff check .

@@ -40,3 +40,14 @@ def processes() -> list[tuple[int, int, str]]:
             state, parent, *_ = file.read_text(errors="replace").rpartition(")")[2].split()
             found.append((int(file.parent.name), int(parent), state))
     return found
+
+
+def in_folder(folder: Path) -> list[int]:
+    """The ids of the processes whose current folder it is, such as all of a PostgreSQL's in its data. Needs /proc."""
+    found: list[int] = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        # It may end meanwhile, or belong to another user.
+        with suppress(OSError):
+            if link.readlink() == folder:
+                found.append(int(link.parent.name))
+    return found

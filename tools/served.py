@@ -18,6 +18,7 @@ class Service:
         serve = [sys.executable, "-c", "from gitpod.cli import main; main()", "serve"]
         self._command = [*serve, "--store", store, *key, "--port", "0"]
         self._process: subprocess.Popen[str] | None = None
+        self._folder = folder
         self.log = folder / "service.log"
         self.url = ""
         self.start()
@@ -38,6 +39,7 @@ class Service:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                cwd=self._folder,
                 env=environment | {"GITPOD_API_KEY": TOKEN},
             )
         assert self._process.stdout
