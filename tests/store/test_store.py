@@ -106,11 +106,8 @@ def test_four_processes_open_a_new_store_at_once(path: Path) -> None:
 @pytest.mark.parametrize(
     ("url", "message"),
     [
-        ("sqlite:///nowhere/at/all.db", "cannot open nowhere/at/all.db: No such file or directory"),
-        ("sqlite:////", "cannot open /: Is a directory"),
-        ("sqlite:///a\0b", "the store's path is not one that a file can have"),
-        ("sqlite://host/file.db", "the store must be sqlite:///path/to/file.db"),
-        ("sqlite:///x.db?mode=ro", "the store must be sqlite:///path/to/file.db"),
+        ("sqlite:////nowhere/at/all.db", "cannot open /nowhere/at/all.db: No such file or directory"),
+        ("sqlite:////tmp", "cannot open /tmp: Is a directory"),
     ],
 )
 def test_a_store_that_cannot_be_is_said(url: str, message: str) -> None:
@@ -181,15 +178,3 @@ def test_creation_order_survives_a_clock_that_steps_back(path: Path, monkeypatch
         monkeypatch.setattr("gitpod.server.storage.store.now", lambda: 1)
         made += [keep(other, "SECOND"), keep(client, "THIRD")]
         assert [secret.id for secret in client.secrets.list(page_size=1)] == made
-
-
-def test_odd_names_of_files_are_taken_as_they_are(tmp_path: Path) -> None:
-    """Escapes in the URL name characters of the path, and nothing else."""
-    with Gitpod(bearer_token=TOKEN, base_url=f"sqlite:///{tmp_path}/a%20b%3Fc.db") as client:
-        keep(client)
-        assert sorted(file.name for file in tmp_path.iterdir()) == [
-            "a b?c.db",
-            "a b?c.db-shm",
-            "a b?c.db-wal",
-            "a b?c.db.key",
-        ]

@@ -5,18 +5,17 @@ import sqlite3
 import time
 from collections.abc import Generator
 from contextlib import closing, contextmanager
-from importlib.util import find_spec
 from pathlib import Path
 from threading import RLock
 from typing import Any
 
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
-from sqlalchemy.engine import make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.pool import StaticPool
 
 from gitpod.server.errors import ServiceError, StoreUnavailableError
+from gitpod.server.storage.url import is_postgresql, postgresql_parameters, sqlite_path
 
 BUSY_TIMEOUT = 5.0
 """Seconds to wait for a lock that another process holds, or for a free connection."""
@@ -56,7 +55,7 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.path: Path | None = None
-        self.is_sqlite = not url.startswith("postgresql:")
+        self.is_sqlite = not is_postgresql(url)
         if self.is_sqlite:
             self.path = sqlite_path(url)
             self.engine = _sqlite_engine(self.path)
@@ -159,20 +158,8 @@ def sqlstate(error: DBAPIError) -> str:
 
 
 def _postgresql_engine(url: str) -> Engine:
-    if find_spec("psycopg") is None:
-        raise ServiceError("postgresql: needs psycopg; pip install 'gitpod-connect[postgres]'")
+    parameters = {**POSTGRES_DEFAULTS, **postgresql_parameters(url)}
     import psycopg  # an extra, which SQLite does without
-    from psycopg.conninfo import conninfo_to_dict
-
-    try:
-        given = conninfo_to_dict(url)
-    except psycopg.Error:
-        # The message of psycopg may quote a password.
-        raise ServiceError("the store's URL is not one that PostgreSQL understands") from None
-    if url.partition("://")[2].count("@") > 1:
-        # libpq ends the password at the first @, and would show the rest of the password as a host name.
-        raise ServiceError("the store's URL has more than one @; write those of a password as %40")
-    parameters: dict[str, Any] = {**POSTGRES_DEFAULTS, **given}
 
     def connect() -> "psycopg.Connection[Any]":
         return psycopg.connect(**parameters)
@@ -209,25 +196,6 @@ def _postgresql_engine(url: str) -> Engine:
         connection.autocommit = False
 
     return engine
-
-
-def sqlite_path(url: str) -> Path | None:
-    """Return the file of a `sqlite:` URL, None for a database in memory."""
-    try:
-        parsed = make_url(url)
-    except (ArgumentError, ValueError):
-        parsed = None
-    if url.startswith(("postgres:", "postgresql+")):
-        raise ServiceError("the store on PostgreSQL is postgresql://…")
-    if parsed is None or parsed.drivername != "sqlite" or parsed.host or parsed.query:
-        raise ServiceError(
-            "the store must be sqlite:///path/to/file.db, sqlite:// for one in memory, or postgresql://…"
-        )
-    if url in ("sqlite://", "sqlite:///:memory:"):
-        return None
-    if not parsed.database:
-        raise ServiceError("the store's path is missing; sqlite:// is one in memory")
-    return Path(parsed.database)
 
 
 def _sqlite_engine(path: Path | None) -> Engine:
