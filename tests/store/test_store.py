@@ -16,7 +16,7 @@ from tests.support.service import ROOT, TOKEN, serve
 
 import gitpod
 from gitpod import Gitpod, GitpodError
-from gitpod.server.storage import database
+from gitpod.server.storage import limits
 
 
 def test_the_snippet_runs_twice(path: Path) -> None:
@@ -127,7 +127,7 @@ def test_a_file_that_is_no_database_is_said(path: Path) -> None:
 
 def test_a_locked_store_is_shed_and_tried_again(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While another process writes, nothing is written, and the error says so."""
-    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(limits, "BUSY_TIMEOUT", 0.05)
     with embedded(path).with_options(max_retries=1) as client:
         keep(client)
         with sqlite3.connect(path, isolation_level=None) as other:
@@ -142,7 +142,7 @@ def test_a_locked_store_is_shed_and_tried_again(path: Path, monkeypatch: pytest.
 
 def test_a_store_that_is_locked_when_it_is_opened_is_said(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """If there was something to write first; and whatever was asked, was not done."""
-    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(limits, "BUSY_TIMEOUT", 0.05)
     with closing(sqlite3.connect(path)) as new:
         new.execute("PRAGMA journal_mode=WAL")
     with sqlite3.connect(path, isolation_level=None) as other, embedded(path) as client:
