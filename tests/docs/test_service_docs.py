@@ -20,7 +20,7 @@ from gitpod.server.app import MAX_REQUEST_BYTES
 from gitpod.server.edge.headers import LONGEST_CALL
 from gitpod.server.serving import grpc_server, serve
 from gitpod.server.serving.http_connection import Connection
-from gitpod.server.storage import commit, database
+from gitpod.server.storage import limits
 
 PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
 TOOLS = ("buf", "curl", "openssl")
@@ -142,9 +142,9 @@ def test_the_documented_limits_are_the_codes() -> None:
         f"{MAX_REQUEST_BYTES // 1024} KiB, decompressed": True,
         f"{LONGEST_CALL // 1000} s, or what the client grants": True,
         f"{Connection.max_connections}; cut when for {Connection.stall_timeout:g} s": True,
-        f"At most {database.CONNECTIONS} for each process": True,
-        f"{database.BUSY_TIMEOUT:g} s; {commit.QUEUE_TIMEOUT:g} s; then": True,
-        f"there, for {commit.SETTLE_TIMEOUT:g} s": True,
+        f"At most {limits.CONNECTIONS} for each process": True,
+        f"{limits.BUSY_TIMEOUT:g} s; {limits.QUEUE_TIMEOUT:g} s; then": True,
+        f"there, for {limits.SETTLE_TIMEOUT:g} s": True,
         f"gives those under way {serve.GRACE} s": True,
         f"{grpc_server.MAX_METADATA_BYTES // 1024} KiB": True,
     }

@@ -10,7 +10,7 @@ from postgres import until
 from sqlalchemy.exc import IntegrityError
 from tests.support.storage import ORGANIZATION, Work, Writes, adds, names, secret, together, write
 
-from gitpod.server.storage import commit
+from gitpod.server.storage import limits
 from gitpod.server.storage.commit import LARGEST_BATCH
 from gitpod.server.storage.rows import AuditRecord, Position, StoredSecret, audit_record
 from gitpod.server.storage.store import Store, Transaction
@@ -92,7 +92,7 @@ def test_an_interrupted_heir_leaves_nobody_behind(
     store: Store, writes: Writes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever ends while the lead is handed to them passes it on."""
-    monkeypatch.setattr(commit, "QUEUE_TIMEOUT", 1)
+    monkeypatch.setattr(limits, "QUEUE_TIMEOUT", 1)
     interrupt = pythonapi.PyThreadState_SetAsyncExc
     heir: list[int] = []
 

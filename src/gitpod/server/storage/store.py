@@ -5,6 +5,7 @@ returns.
 """
 
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -30,8 +31,10 @@ from sqlalchemy.dialects.postgresql import insert as insert_unless
 from sqlalchemy.exc import DBAPIError
 
 from gitpod.server.errors import ServiceError, StoreUnavailableError
+from gitpod.server.storage import limits
 from gitpod.server.storage.commit import GroupCommit
-from gitpod.server.storage.database import BUSY, SERIALIZATION_FAILURES, Database, as_unavailable, sqlstate
+from gitpod.server.storage.database import Database
+from gitpod.server.storage.failures import BUSY, as_unavailable, is_transient
 from gitpod.server.storage.maintenance import DATA_KEYS, ORGANIZATIONS, OWN, Maintenance, keys_of
 from gitpod.server.storage.rows import (
     AuditRecord,
@@ -243,14 +246,15 @@ class Store:
 
     def _read(self, statement: Executable, values: dict[str, object] | None = None) -> Sequence[RowMapping]:
         """Return the rows of a query. Asks again when the connection turns out to be dead."""
+        deadline = time.monotonic() + limits.READ_TIMEOUT
         for is_last in (False, False, False, True):
             try:
                 with self._database.reader() as connection:
                     return connection.execute(statement, values or {}).mappings().all()
             except DBAPIError as error:
-                if not error.connection_invalidated and sqlstate(error) not in SERIALIZATION_FAILURES:
+                if not is_transient(error):
                     raise
-                if is_last:
+                if is_last or time.monotonic() > deadline:
                     raise (as_unavailable(error) or StoreUnavailableError(BUSY)) from None
         raise AssertionError
 

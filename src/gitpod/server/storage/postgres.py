@@ -1,0 +1,131 @@
+"""PostgreSQL: the engine, and how a transaction begins and is committed."""
+
+from typing import Any, cast
+
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.exc import DBAPIError
+
+from gitpod.server.errors import OutcomeUnknownError, StoreUnavailableError
+from gitpod.server.storage import limits
+from gitpod.server.storage.bounded import BoundedConnection
+from gitpod.server.storage.failures import NO_SUCH_FUNCTION, UNKNOWN, as_unavailable, sqlstate
+
+MAINTENANCE_LOCK = 0x6769_7470_6F64
+"""The id of the PostgreSQL advisory lock that is held to change schema, tokens or keys. Requests never take it."""
+MOST_UNANSWERED = 3
+"""Commits that may wait for a standby at a time. Each keeps a connection of the server, as it cannot be called off."""
+WAIT_FOR_STANDBY = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s) AND wait_event = 'SyncRep'"
+
+DEFAULTS: dict[str, Any] = {
+    "application_name": "gitpod-secrets",
+    "connect_timeout": 5,
+    # Keepalives notice a server that vanished.
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 15_000,
+}
+"""Connection parameters that the URL can override (libpq, Parameter Key Words)."""
+
+
+class PostgreSQL:
+    """A PostgreSQL database. Every wait for an answer of it is bounded.
+
+    Args:
+        parameters: connection parameters by libpq's names.
+    """
+
+    def __init__(self, parameters: dict[str, Any]) -> None:
+        self.engine = _engine({**DEFAULTS, **parameters})
+        # The server's processes whose commits got no answer.
+        self._unanswered: set[int] = set()
+
+    def verify(self) -> None:
+        """Check what can be checked without a connection: nothing."""
+
+    def begin(self, connection: Connection, *, exclusive: bool) -> None:
+        """Begin a transaction, as `Database.writer` describes."""
+        if not exclusive:
+            self._check_standby(connection)
+            return
+        _driver(connection).answer_timeout = limits.MAINTENANCE_TIMEOUT
+        try:
+            # The transaction must see what the previous holder of the lock committed.
+            connection.execute(text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
+            # Another process may be creating the schema, which takes longer than a request may wait.
+            connection.execute(text("SET LOCAL lock_timeout = '60s'"))
+            connection.execute(text(f"SELECT pg_advisory_xact_lock({MAINTENANCE_LOCK})"))
+        except DBAPIError as error:
+            if sqlstate(error) not in NO_SUCH_FUNCTION:
+                raise as_unavailable(error) or error from None
+            # Goes on without the lock; docs/service.md tells operators of such engines what to do.
+            connection.rollback()
+
+    def commit(self, connection: Connection) -> None:
+        """Commit a transaction, as `Database.commit` describes."""
+        process = _driver(connection).info.backend_pid
+        try:
+            connection.commit()
+        except DBAPIError as error:
+            if not error.connection_invalidated:
+                raise
+            self._unanswered.add(process)
+            raise OutcomeUnknownError(UNKNOWN) from None
+        self._unanswered.clear()
+
+    def _check_standby(self, connection: Connection) -> None:
+        """Refuse a transaction while several commits wait for a standby, since its own commit would too."""
+        asked = set(self._unanswered)
+        if len(asked) < MOST_UNANSWERED:
+            return
+        try:
+            waiting = set(connection.exec_driver_sql(WAIT_FOR_STANDBY, (list(asked),)).scalars())
+        except DBAPIError as error:
+            raise as_unavailable(error) or error from None
+        self._unanswered -= asked - waiting
+        if len(waiting) >= MOST_UNANSWERED:
+            raise StoreUnavailableError("the store waits for a standby; nothing was written")
+
+
+def _driver(connection: Connection) -> BoundedConnection:
+    return cast("BoundedConnection", connection.connection.driver_connection)
+
+
+def _engine(parameters: dict[str, Any]) -> Engine:
+    engine = create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: BoundedConnection.connect(**parameters),
+        hide_parameters=True,
+        pool_size=limits.CONNECTIONS,
+        max_overflow=0,
+        pool_timeout=limits.BUSY_TIMEOUT,
+    )
+
+    own = engine.dialect._get_server_version_info  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] # there is no setting for it
+
+    def version(connection: Connection) -> tuple[int, ...]:
+        try:
+            found: tuple[int, ...] = own(connection)
+        except AssertionError:
+            # CockroachDB has a version text that SQLAlchemy cannot read.
+            return (13,)
+        return found
+
+    engine.dialect._get_server_version_info = version  # type: ignore[method-assign]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
+
+    @event.listens_for(engine, "connect")
+    def connected(connection: BoundedConnection, _: object) -> None:
+        connection.autocommit = True
+        # An answer promises durability, so the database's default may not turn it off.
+        connection.execute(
+            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
+        )
+        # There is no statement_timeout: when it ends a commit that waits for a standby, PostgreSQL reports success.
+        connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{limits.BUSY_TIMEOUT}s"])
+        connection.autocommit = False
+
+    @event.listens_for(engine, "checkout")
+    def checked_out(connection: BoundedConnection, *_: object) -> None:
+        connection.answer_timeout = limits.ANSWER_TIMEOUT
+
+    return engine
