@@ -1,7 +1,7 @@
 """A psycopg connection that waits for each answer for a bounded time."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Any
 
 import psycopg
@@ -17,6 +17,8 @@ class BoundedConnection(psycopg.Connection[Any]):
     """
 
     answer_timeout = limits.ANSWER_TIMEOUT
+    on_silence: Callable[[], None] | None = None
+    """Is called when it was closed for this reason."""
 
     def wait(self, gen: Generator[Any, Any, Any], *args: Any, **options: Any) -> Any:  # noqa: ANN401 # as psycopg has it
         """Run one exchange with the server (psycopg.Connection)."""
@@ -32,6 +34,8 @@ class BoundedConnection(psycopg.Connection[Any]):
                 if time.monotonic() > deadline:
                     # Closing sends no statement, so it does not wait for the server.
                     self.close()
+                    if self.on_silence:
+                        self.on_silence()
                     raise psycopg.OperationalError(f"no answer within {self.answer_timeout:g} s")
         except StopIteration as end:
             return end.value

@@ -9,6 +9,7 @@ from gitpod.server.errors import OutcomeUnknownError, StoreUnavailableError
 from gitpod.server.storage import limits
 from gitpod.server.storage.bounded import BoundedConnection
 from gitpod.server.storage.failures import NO_SUCH_FUNCTION, UNKNOWN, as_unavailable, sqlstate
+from gitpod.server.storage.hosts import Hosts
 
 MAINTENANCE_LOCK = 0x6769_7470_6F64
 """The id of the PostgreSQL advisory lock that is held to change schema, tokens or keys. Requests never take it."""
@@ -94,7 +95,7 @@ def _driver(connection: Connection) -> BoundedConnection:
 def _engine(parameters: dict[str, Any]) -> Engine:
     engine = create_engine(
         "postgresql+psycopg://",
-        creator=lambda: BoundedConnection.connect(**parameters),
+        creator=Hosts(parameters).connect,
         hide_parameters=True,
         pool_size=limits.CONNECTIONS,
         max_overflow=0,
