@@ -4,6 +4,7 @@ from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError
+from sqlalchemy.pool import ConnectionPoolEntry
 
 from gitpod.server.errors import OutcomeUnknownError, StoreUnavailableError
 from gitpod.server.storage import limits
@@ -16,6 +17,9 @@ MAINTENANCE_LOCK = 0x6769_7470_6F64
 MOST_UNANSWERED = 3
 """Commits that may wait for a standby at a time. Each keeps a connection of the server, as it cannot be called off."""
 WAIT_FOR_STANDBY = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s) AND wait_event = 'SyncRep'"
+
+SETTINGS = "settings of each transaction"
+"""The key of a pooled connection's SQL for settings, when its server session is not its own."""
 
 DEFAULTS: dict[str, Any] = {
     "application_name": "gitpod-secrets",
@@ -46,21 +50,15 @@ class PostgreSQL:
 
     def begin(self, connection: Connection, *, exclusive: bool) -> None:
         """Begin a transaction, as `Database.writer` describes."""
-        if not exclusive:
-            self._check_standby(connection)
-            return
-        _driver(connection).answer_timeout = limits.MAINTENANCE_TIMEOUT
         try:
-            # The transaction must see what the previous holder of the lock committed.
-            connection.execute(text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
-            # Another process may be creating the schema, which takes longer than a request may wait.
-            connection.execute(text("SET LOCAL lock_timeout = '60s'"))
-            connection.execute(text(f"SELECT pg_advisory_xact_lock({MAINTENANCE_LOCK})"))
+            if settings := connection.info.get(SETTINGS):
+                connection.exec_driver_sql(settings)
+            if exclusive:
+                _lock(connection)
+            else:
+                self._check_standby(connection)
         except DBAPIError as error:
-            if sqlstate(error) not in NO_SUCH_FUNCTION:
-                raise as_unavailable(error) or error from None
-            # Goes on without the lock; docs/service.md tells operators of such engines what to do.
-            connection.rollback()
+            raise as_unavailable(error) or error from None
 
     def commit(self, connection: Connection) -> None:
         """Commit a transaction, as `Database.commit` describes."""
@@ -79,13 +77,26 @@ class PostgreSQL:
         asked = set(self._unanswered)
         if len(asked) < MOST_UNANSWERED:
             return
-        try:
-            waiting = set(connection.exec_driver_sql(WAIT_FOR_STANDBY, (list(asked),)).scalars())
-        except DBAPIError as error:
-            raise as_unavailable(error) or error from None
+        waiting = set(connection.exec_driver_sql(WAIT_FOR_STANDBY, (list(asked),)).scalars())
         self._unanswered -= asked - waiting
         if len(waiting) >= MOST_UNANSWERED:
             raise StoreUnavailableError("the store waits for a standby; nothing was written")
+
+
+def _lock(connection: Connection) -> None:
+    """Wait until no other process has such a transaction."""
+    _driver(connection).answer_timeout = limits.MAINTENANCE_TIMEOUT
+    # The transaction must see what the previous holder of the lock committed.
+    connection.execute(text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
+    # Another process may be creating the schema, which takes longer than a request may wait.
+    connection.execute(text("SET LOCAL lock_timeout = '60s'"))
+    try:
+        connection.execute(text(f"SELECT pg_advisory_xact_lock({MAINTENANCE_LOCK})"))
+    except DBAPIError as error:
+        if sqlstate(error) not in NO_SUCH_FUNCTION:
+            raise
+        # Goes on without the lock; docs/service.md tells operators of such engines what to do.
+        connection.rollback()
 
 
 def _driver(connection: Connection) -> BoundedConnection:
@@ -115,14 +126,22 @@ def _engine(parameters: dict[str, Any]) -> Engine:
     engine.dialect._get_server_version_info = version  # type: ignore[method-assign]  # noqa: SLF001 # pyright: ignore[reportPrivateUsage]
 
     @event.listens_for(engine, "connect")
-    def connected(connection: BoundedConnection, _: object) -> None:
+    def connected(connection: BoundedConnection, record: ConnectionPoolEntry) -> None:
         connection.autocommit = True
-        # An answer promises durability, so the database's default may not turn it off.
-        connection.execute(
-            "SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-        )
+        asked = connection.execute("SELECT pg_backend_pid(), current_setting('synchronous_commit')")
+        [[process, durability]] = asked.fetchall()
         # There is no statement_timeout: when it ends a commit that waits for a standby, PostgreSQL reports success.
-        connection.execute("SELECT set_config('lock_timeout', %s, false)", [f"{limits.BUSY_TIMEOUT}s"])
+        settings = [f"lock_timeout = '{limits.BUSY_TIMEOUT}s'"]
+        if durability == "off":
+            # An answer promises durability, so the database's default may not turn it off.
+            settings.append("synchronous_commit = on")
+        if process == connection.info.backend_pid:
+            connection.execute("; ".join(f"SET {each}" for each in settings))
+        else:
+            # A pooler makes up the process that it names. The next transaction may be in another session, which has
+            # neither this one's settings nor its prepared statements.
+            record.info[SETTINGS] = "; ".join(f"SET LOCAL {each}" for each in settings)
+            connection.prepare_threshold = None
         connection.autocommit = False
 
     @event.listens_for(engine, "checkout")
