@@ -2,8 +2,10 @@
 
 import os
 import pwd
+import signal
 import subprocess
-from contextlib import suppress
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypedDict
 
@@ -51,3 +53,24 @@ def in_folder(folder: Path) -> list[int]:
             if link.readlink() == folder:
                 found.append(int(link.parent.name))
     return found
+
+
+def family(pid: int) -> list[int]:
+    """A process and its children, the parent first."""
+    return [pid, *(child for child, parent, _ in processes() if parent == pid)]
+
+
+@contextmanager
+def paused(pids: Iterable[int]) -> Generator[None]:
+    """A block in which processes do not go on, and keep what they hold: sockets, locks, memory."""
+    stopped: list[int] = []
+    try:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+                stopped.append(pid)
+        yield
+    finally:
+        for pid in stopped:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
