@@ -209,7 +209,10 @@ class GroupCommit(Generic[TX]):
 
     def _is_recorded(self, record: AuditRecord) -> bool:
         with self._database.writer() as connection:
-            return self._begin(connection).is_recorded(record)
+            is_recorded = self._begin(connection).is_recorded(record)
+            if is_recorded:
+                self._database.confirm(connection)
+            return is_recorded
 
     def _translated(self, error: Exception) -> Exception:
         """Return the error to raise for one after which nothing was written."""

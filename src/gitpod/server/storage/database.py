@@ -32,6 +32,9 @@ class Backend(Protocol):
     def commit(self, connection: Connection) -> None:
         """Commit a transaction."""
 
+    def confirm(self, connection: Connection) -> None:
+        """Wait until what a transaction sees is durable."""
+
 
 class Database:
     """A SQLAlchemy engine for SQLite or PostgreSQL. `path` is the file of a SQLite database, else None."""
@@ -83,6 +86,16 @@ class Database:
             OutcomeUnknownError: no answer came. After any other error nothing was committed.
         """
         self._backend.commit(connection)
+
+    def confirm(self, connection: Connection) -> None:
+        """Commit the transaction of a writer once all that it sees is as durable as what `commit` was answered for.
+
+        PostgreSQL also shows a commit whose wait for a standby was broken off, and which a failover would lose.
+
+        Raises:
+            OutcomeUnknownError: no answer came.
+        """
+        self._backend.confirm(connection)
 
     @contextmanager
     def _connect(self, engine: Engine) -> Generator[Connection]:

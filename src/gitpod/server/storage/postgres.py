@@ -72,6 +72,18 @@ class PostgreSQL:
             raise OutcomeUnknownError(UNKNOWN) from None
         self._unanswered.clear()
 
+    def confirm(self, connection: Connection) -> None:
+        """Wait for the standbys, as `Database.confirm` describes."""
+        try:
+            # A commit waits for all that was written before it, but only if it writes something itself.
+            connection.exec_driver_sql("SELECT pg_logical_emit_message(true, 'gitpod-secrets', '')")
+        except DBAPIError as error:
+            if sqlstate(error) not in NO_SUCH_FUNCTION:
+                raise
+            # Not PostgreSQL itself, but an engine that shows a change only when it is as durable as it will be.
+            return
+        self.commit(connection)
+
     def _check_standby(self, connection: Connection) -> None:
         """Refuse a transaction while several commits wait for a standby, since its own commit would too."""
         asked = set(self._unanswered)

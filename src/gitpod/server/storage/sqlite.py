@@ -40,6 +40,9 @@ class SQLite:
         """Commit a transaction, as `Database.commit` describes."""
         connection.commit()
 
+    def confirm(self, connection: Connection) -> None:
+        """Do nothing: SQLite shows only what is on the disk."""
+
 
 def _identity(path: Path | None) -> tuple[int, int] | None:
     """Return the device and inode of a file, None if there is no file."""
