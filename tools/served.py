@@ -29,6 +29,12 @@ class Service:
     def __exit__(self, *_: object) -> None:
         self.kill()
 
+    @property
+    def pid(self) -> int:
+        """The id of its process."""
+        assert self._process
+        return self._process.pid
+
     def start(self) -> None:
         """Start it, and return once it listens at `url`. Raises `RuntimeError` when it ends instead."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("GITPOD_")}

@@ -22,7 +22,11 @@ class Backend(Protocol):
     """What SQLite and PostgreSQL do differently."""
 
     engine: Engine
-    slowest_batch: float
+
+    @property
+    def slowest_batch(self) -> float:
+        """Seconds after which a batch under way counts as stuck."""
+        ...
 
     def close(self) -> None:
         """Close the connections."""

@@ -41,14 +41,16 @@ class PostgreSQL:
         parameters: connection parameters by libpq's names.
     """
 
-    slowest_batch = limits.STUCK_TIMEOUT
-    """Seconds after which a batch under way counts as stuck."""
-
     def __init__(self, parameters: dict[str, Any]) -> None:
         self.engine = _engine({**DEFAULTS, **parameters})
         # The server's processes whose commits got no answer.
         self._unanswered: set[int] = set()
         self._written_at = float("-inf")
+
+    @property
+    def slowest_batch(self) -> float:
+        """Seconds after which a batch under way counts as stuck."""
+        return limits.STUCK_TIMEOUT
 
     def close(self) -> None:
         """Close the connections that are not in use."""

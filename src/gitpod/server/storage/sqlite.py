@@ -18,15 +18,17 @@ from gitpod.server.storage.sqlite_files import Files
 class SQLite:
     """A SQLite database in a file, or in memory when `path` is None."""
 
-    slowest_batch = limits.WRITER_TIMEOUT
-    """Seconds after which a batch under way counts as stuck. Another process may keep the lock for a while."""
-
     def __init__(self, path: Path | None) -> None:
         # Open as long as the store is, so that SQLite does not remove the log and its shared memory in between.
         self._anchor = _open(path) if path else None
         self.engine = _engine(path)
         self._files = Files(path, self._anchor) if path and self._anchor else None
         self._written_at = time.monotonic()
+
+    @property
+    def slowest_batch(self) -> float:
+        """Seconds after which a batch under way counts as stuck. Another process may keep the lock for a while."""
+        return limits.WRITER_TIMEOUT
 
     def close(self) -> None:
         """Close the files."""

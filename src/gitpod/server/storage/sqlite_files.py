@@ -3,13 +3,16 @@
 import os
 import sqlite3
 import time
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 
 from gitpod.server.storage import limits
 
 LOG_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 """The first bytes of a write-ahead log (SQLite, Database File Format, 4.1)."""
+MAGIC, IN_WAL_MODE = b"SQLite format 3\0", b"\2\2"
+"""The first bytes of a database, and those at offset 18 (the same, 1.3)."""
+HEADER = 100
 LEAST_FREE = 1024 * 1024
 """The least free bytes of the disk. A log whose space is used again takes some writes when there are none."""
 STEPS = 10_000
@@ -57,8 +60,12 @@ class Files:
         free = os.statvfs(self._path)
         if free.f_blocks and free.f_bavail * free.f_frsize < LEAST_FREE:
             return "the disk has no room"
+        header = self._header()
+        if header and not (header.startswith(MAGIC) and header[18:20] == IN_WAL_MODE):
+            # The log may still have the right pages, but it does not keep them for long.
+            return "the store's file is damaged: it does not begin as a database"
         database, log = self._path.stat(), Path(self._names[1])
-        # SQLite locks the two other files alone. To close one of those here would drop its locks.
+        # SQLite has no locks on this file, which closing it would drop.
         with log.open("rb") as file:
             start = file.read(len(LOG_MAGIC[0]))
         if start and start not in LOG_MAGIC:
@@ -85,6 +92,25 @@ class Files:
         """Return device and inode of each file, and the size of the database. Raises OSError."""
         found = [os.stat(name) for name in self._names]  # noqa: PTH116 # of the three, in every transaction
         return [(each.st_dev, each.st_ino) for each in found], found[0].st_size
+
+    def _header(self) -> bytes:
+        """Return the first bytes of the database on the disk, empty if they cannot be read.
+
+        Reads by a descriptor of SQLite: to open the file and close it again would drop the locks of this process.
+        """
+        with suppress(OSError):
+            for name in os.listdir("/dev/fd"):  # noqa: PTH208 # the numbers alone
+                with suppress(OSError):
+                    descriptor = int(name)
+                    found = os.pread(descriptor, HEADER, 0) if self._is_database(descriptor) else b""
+                    # Another thread may have closed it, and opened another file under its number.
+                    if found and self._is_database(descriptor):
+                        return found
+        return b""
+
+    def _is_database(self, descriptor: int) -> bool:
+        status = os.fstat(descriptor)
+        return (status.st_dev, status.st_ino) == self._identity[0]
 
     def _is_whole(self, size: int) -> bool:
         """Tell whether a database that became smaller has all of its pages, as after VACUUM."""
