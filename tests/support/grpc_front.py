@@ -62,7 +62,9 @@ class Client:
         address = f"127.0.0.1:{port}"
         # What is typed of grpcio depends on the checker.
         secure: Any = grpc.secure_channel
-        self.channel: Any = secure(address, credentials) if credentials else grpc.insecure_channel(address)
+        # Otherwise all clients of an address share one connection.
+        own = [("grpc.use_local_subchannel_pool", 1)]
+        self.channel: Any = secure(address, credentials, own) if credentials else grpc.insecure_channel(address, own)
 
     def __call__(self, method: str, message: Message | bytes = b"", /, **options: Any) -> bytes:
         """The answer to a unary call."""
