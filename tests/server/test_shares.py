@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
-from urllib.request import urlopen
 
 import pytest
 from postgres import until
@@ -66,15 +65,18 @@ class Shared:
         token = self.token(organization)
         for protocol in ("connect", "grpc"):
             with self.client(token, protocol) as client:
-                client.secrets.create(name=f"N{uuid.uuid4().hex}", value="v", project_id=str(uuid.uuid4()), api_only=True)
+                client.secrets.create(
+                    name=f"N{uuid.uuid4().hex}", value="v", project_id=str(uuid.uuid4()), api_only=True
+                )
                 client.secrets.list()
         self.is_well()
 
     def is_well(self) -> None:
         """Probes are answered, over both ports."""
         for path in ("/healthz", "/readyz"):
-            with urlopen(self.target.url + path, timeout=20) as answer:
-                assert answer.status == 200
+            with self.target.connect() as connection:
+                connection.sendall(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
+                assert read_answer(connection, "GET").status == 200
         with closing(Client(self.grpc_port).channel) as channel:
             assert channel.unary_unary(CHECK)(b"", timeout=20) == b"\x08\x01"
 

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from threading import Barrier, BrokenBarrierError
+from threading import Barrier, BrokenBarrierError, Thread
 from typing import ParamSpec, TypeVar
 
 from connectrpc.code import Code
@@ -14,6 +14,11 @@ from gitpod.server.errors import ServiceError
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+NO_MORE = (
+    "cannot start the threads of the service: the system allows no more; raise the limit of processes "
+    "(systemd TasksMax, cgroup pids.max, ulimit -u) or of memory"
+)
 
 
 class Threads(ThreadPoolExecutor):
@@ -41,13 +46,10 @@ class Threads(ThreadPoolExecutor):
         try:
             for _ in range(self._count):
                 super().submit(_meet, met)
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             met.abort()
             self.shutdown()
-            raise ServiceError(
-                f"cannot start {self._count} threads: the system allows no more; raise the limit of processes "
-                "(systemd TasksMax, cgroup pids.max, ulimit -u) or of memory"
-            ) from None
+            raise ServiceError(NO_MORE) from None
         met.wait()
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
@@ -81,6 +83,16 @@ def _meet(met: Barrier) -> None:
     """Keep a thread busy until all have been started: the pool starts none while one is idle."""
     with suppress(BrokenBarrierError):
         met.wait()
+
+
+def start_thread(work: Callable[[], object], name: str) -> Thread:
+    """Start a thread that does not keep the process from ending. Raises `ServiceError` if the system starts none."""
+    thread = Thread(target=work, name=name, daemon=True)
+    try:
+        thread.start()
+    except (RuntimeError, MemoryError):
+        raise ServiceError(NO_MORE) from None
+    return thread
 
 
 async def in_thread(threads: Threads, work: Callable[[], T], done: Callable[[], None] | None = None) -> T:

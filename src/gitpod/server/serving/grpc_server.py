@@ -24,6 +24,7 @@ from gitpod.server.edge.guard import Guard
 from gitpod.server.edge.headers import LONGEST_CALL, ASGIApplication, Receive, Scope, Send
 from gitpod.server.errors import ServiceError
 from gitpod.server.serving.grpc_asgi import EOF, Context, finish, forward
+from gitpod.server.threads import start_thread
 from gitpod_proto.gitpod.v1.secret_connect import SecretService
 
 logger = logging.getLogger("gitpod.server")
@@ -126,10 +127,9 @@ class GRPCServer:
         """
         tls, listen = self._tls, self._listen
         pem = ", or the certificate and its key are not valid" if tls else ""
-        try:
-            self._server = grpc.aio.server(handlers=[self._calls], options=list(self._options.items()))
-        except RuntimeError:
-            raise ServiceError("cannot start a thread for gRPC: the system allows no more") from None
+        # grpcio starts a thread, and ends the process by SIGSEGV if that fails.
+        start_thread(_nothing, "gitpod-grpc-check").join()
+        self._server = grpc.aio.server(handlers=[self._calls], options=list(self._options.items()))
         try:
             if tls is None:
                 self.port = self._server.add_insecure_port(listen)
@@ -240,6 +240,10 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # grpcio has no type
             sent = state
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stopping.wait(), INTERVAL)
+
+
+def _nothing() -> None:
+    pass
 
 
 def _service(path: str) -> str:

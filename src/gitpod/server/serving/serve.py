@@ -8,7 +8,6 @@ import signal
 import socket
 import ssl
 import sys
-import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +25,7 @@ from gitpod.server import log
 from gitpod.server.app import MAX_REQUEST_BYTES, Embedded
 from gitpod.server.errors import ServiceError
 from gitpod.server.serving.http_connection import Connection
+from gitpod.server.threads import start_thread
 
 if TYPE_CHECKING:
     from gitpod.server.serving.grpc_server import GRPCServer
@@ -135,10 +135,7 @@ def _end_when_late(stopping: "SimpleQueue[None]") -> None:
         time.sleep(LATEST_END)
         os._exit(0)
 
-    try:
-        threading.Thread(target=watch, name="gitpod-end", daemon=True).start()
-    except RuntimeError:
-        raise ServiceError("cannot start a thread: the system allows no more") from None
+    start_thread(watch, "gitpod-end")
 
 
 class _Server(uvicorn.Server):
