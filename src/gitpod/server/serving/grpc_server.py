@@ -24,7 +24,7 @@ from gitpod.server.edge.guard import Guard
 from gitpod.server.edge.headers import LONGEST_CALL, ASGIApplication, Receive, Scope, Send
 from gitpod.server.errors import ServiceError
 from gitpod.server.serving.grpc_asgi import EOF, Context, finish, forward
-from gitpod.server.threads import start_thread
+from gitpod.server.threads import Threads
 from gitpod_proto.gitpod.v1.secret_connect import SecretService
 
 logger = logging.getLogger("gitpod.server")
@@ -33,6 +33,8 @@ CONNECTION_STREAMS = 128
 """The most calls of one connection at a time. Clients keep further calls back."""
 OPEN_CALLS = 256
 """The most calls of each kind that need no token: checks, watches, reflection. One more ends the oldest."""
+NATIVE_THREADS = 24
+"""More threads than grpcio starts by itself: 7 on two processors, up to 12 more on larger machines."""
 MAX_METADATA_BYTES = 16 * 1024
 INTERVAL = 1.0
 """Seconds between two checks for changes that health watchers must get."""
@@ -127,8 +129,10 @@ class GRPCServer:
         """
         tls, listen = self._tls, self._listen
         pem = ", or the certificate and its key are not valid" if tls else ""
-        # grpcio starts a thread, and ends the process by SIGSEGV if that fails.
-        start_thread(_nothing, "gitpod-grpc-check").join()
+        # Where grpcio cannot start its own threads, it hangs, or ends the process by SIGSEGV.
+        trial = Threads(NATIVE_THREADS, "gitpod-grpc-trial")
+        trial.start_all()
+        trial.shutdown()
         self._server = grpc.aio.server(handlers=[self._calls], options=list(self._options.items()))
         try:
             if tls is None:
@@ -240,10 +244,6 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # grpcio has no type
             sent = state
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.stopping.wait(), INTERVAL)
-
-
-def _nothing() -> None:
-    pass
 
 
 def _service(path: str) -> str:
