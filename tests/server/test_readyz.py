@@ -24,9 +24,8 @@ from gitpod.server.storage import limits
 
 SOON = 20.0
 """Seconds within which a probe must notice. On an idle machine it takes less than 5."""
-PENDING = (
-    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND query = 'COMMIT' AND state = 'active'"
-)
+HERE = "FROM pg_stat_activity WHERE datname = current_database()"
+PENDING = f"SELECT pid {HERE} AND query = 'COMMIT' AND state = 'active'"
 
 
 def ready(service: Service) -> int:
@@ -68,7 +67,7 @@ def copied_over(path: Path) -> None:
     copy.replace(path)
 
 
-MISHAPS = {
+MISHAPS: dict[str, Callable[[Path], object]] = {
     "cut to nothing": lambda path: os.truncate(path, 0),
     "cut to a page": lambda path: os.truncate(path, 4096),
     "cut by a byte": lambda path: os.truncate(path, path.stat().st_size - 1),
@@ -167,10 +166,8 @@ def test_a_server_that_only_reads(cluster: Cluster, database_url: str, tmp_path:
         keep(client, project)
         becomes(service, 200)
         alter(cluster, database_url, "default_transaction_read_only", "on")
-        name = sql.Literal(database_url.rpartition("/")[2])
-        cluster.execute(
-            sql.SQL("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = {}").format(name)
-        )
+        with psycopg.connect(database_url) as superuser:
+            superuser.execute(f"SELECT pg_terminate_backend(pid) {HERE} AND pid <> pg_backend_pid()")
         becomes(service, 503)
         alter(cluster, database_url, "default_transaction_read_only", "off")
         becomes(service, 200)
