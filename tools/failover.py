@@ -40,7 +40,8 @@ EVENTS: dict[str, Callable[[PatroniCluster, Node], None]] = {
     "switchover": lambda cluster, leader: cluster.switch(leader),
 }
 """What happens to the leader in a round."""
-COLUMNS = "{:<16} {:<11} {:>12} {:>5} {:>6} {:>8} {:>9} {:>11}  {}"
+COLUMNS = "| {:<15} | {:<10} | {:>12} | {:>4} | {:>5} | {:>7} | {:>8} | {:>11} | {:>16} |"
+"""A row of Markdown, as docs/high-availability.md has it."""
 HEADINGS = ("event", "path", "acknowledged", "lost", "false", "unknown", "rejected", "longest gap", "new leader after")
 
 
@@ -163,7 +164,7 @@ def main() -> None:
         pair = fail_over(options.seconds)
         print(pair)
         sys.exit(0 if pair.holds else 1)
-    print(COLUMNS.format(*HEADINGS), flush=True)
+    print(f"{COLUMNS.format(*HEADINGS)}\n{'| --- ' * len(HEADINGS)}|", flush=True)
     failed = 0
     for seen in on_patroni(options.events, options.seconds):
         print(seen, flush=True)

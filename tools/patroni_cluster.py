@@ -24,6 +24,8 @@ EXAMPLES = Path(__file__).parent.parent / "examples/patroni"
 PATH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/sbin"])
 NODES = ("db1", "db2", "db3")
 DATABASE = OWNER = "secrets"
+OPTIONS = "target_session_attrs=read-write&connect_timeout=3"
+"""Of a URL with all nodes."""
 HEALTHY_WITHIN = 90.0
 """Seconds for a cluster to start, or to take a former leader back."""
 
@@ -167,9 +169,8 @@ class PatroniCluster:
     def urls(self) -> dict[str, str]:
         """The store's URL by its path: to all nodes, and to HAProxy. The password is in PGPASSWORD."""
         hosts = ",".join(f"{HOST}:{node.port}" for node in self.nodes)
-        options = "target_session_attrs=read-write&connect_timeout=3"
         return {
-            "multi-host": f"postgresql://{OWNER}@{hosts}/{DATABASE}?{options}",
+            "multi-host": f"postgresql://{OWNER}@{hosts}/{DATABASE}?{OPTIONS}",
             "haproxy": f"postgresql://{OWNER}@{HOST}:{self.front}/{DATABASE}",
         }
 
@@ -196,7 +197,9 @@ class PatroniCluster:
         """Start a program in a folder, which gets its log."""
         found = shutil.which(program, path=PATH)
         assert found
-        given = environment() | {"PATH": PATH, "HOME": str(folder)}
+        # Patroni is a program of the system's Python, and takes nothing of this one.
+        given = {name: value for name, value in environment().items() if not name.startswith("PYTHON")}
+        given |= {"PATH": PATH, "HOME": str(folder)}
         given |= {f"PATRONI_{each}_PASSWORD": self.password for each in ("SUPERUSER", "REPLICATION", "RESTAPI")}
         with (folder / f"{program}.log").open("ab") as log:
             process = subprocess.Popen(

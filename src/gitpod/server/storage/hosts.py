@@ -17,10 +17,11 @@ WRITABLE = ("read-write", "primary")
 """The values of `target_session_attrs` for which any server that accepts the connection is the right one."""
 SLOW = 1.0
 """Seconds after which a failed attempt counts as silence. A server that is down, or a standby, refuses at once."""
-LEFT_OUT = 10.0
+LEFT_OUT = 5.0
 """Seconds for which a silent server is not asked, while there are others."""
-LEAST = {"connect_timeout": 2}
-"""How long one that was silent may take when it is asked again, in seconds: the least that psycopg takes."""
+SHORT = {"connect_timeout": 2}
+"""How long one that was silent may take when it is asked again, in seconds: the least that psycopg takes. Every other
+time it has the timeout of the URL, as it may be slow rather than silent."""
 
 
 class Hosts:
@@ -44,6 +45,8 @@ class Hosts:
                 for index in range(count)
             ]
         self._silent_until = [0.0] * len(self._servers)
+        # How often each was silent since it last answered.
+        self._silences = [0] * len(self._servers)
         self._order = list(range(len(self._servers)))
         self._lock = threading.Lock()
 
@@ -62,6 +65,8 @@ class Hosts:
                 failures.append(error)
                 if time.monotonic() - began > SLOW:
                     self._silent(number)
+                else:
+                    self._silences[number] = 0
             else:
                 connection.on_silence = partial(self._silent, number)
                 self._prefer(number)
@@ -73,19 +78,24 @@ class Hosts:
     def _silent(self, number: int) -> None:
         """Ask a server last, and not at all for a while: it did not answer in time."""
         with self._lock:
+            self._silences[number] += 1
             self._silent_until[number] = time.monotonic() + LEFT_OUT
             self._order.remove(number)
             self._order.append(number)
 
     def _chosen(self) -> list[tuple[int, dict[str, int]]]:
-        """Return the servers to ask, in order. All of them, when all are silent."""
+        """Return the servers to ask, in order, with parameters of this attempt. All of them, when all are silent."""
         now = time.monotonic()
         with self._lock:
-            chosen = [number for number in self._order if self._silent_until[number] <= now] or self._order
-            return [(number, LEAST if self._silent_until[number] else {}) for number in chosen]
+            silent = {number for number in self._order if self._silences[number]}
+            chosen = [n for n in self._order if n not in silent or self._silent_until[n] <= now] or self._order
+            for number in silent.intersection(chosen):
+                # One call alone waits for it.
+                self._silent_until[number] = now + LEFT_OUT
+            return [(number, SHORT if self._silences[number] % 2 else {}) for number in chosen]
 
     def _prefer(self, number: int) -> None:
         with self._lock:
-            self._silent_until[number] = 0.0
+            self._silences[number] = 0
             self._order.remove(number)
             self._order.insert(0, number)
