@@ -25,7 +25,7 @@ bench: $(VENV)/.dev ## measure what a create costs the client, and how many crea
 	@$(BIN)/python bench/client.py
 	@PYTHONPATH=tools $(BIN)/python bench/service.py
 
-chaos: $(VENV)/.dev ## kill the service and its database while clients write, and count what was lost
+chaos: $(VENV)/.dev ## kill, stop and starve the service and its database while clients write, and count what was lost
 	@$(BIN)/python tools/chaos.py $(if $(SEED),--seed $(SEED))
 
 failover: $(VENV)/.dev ## kill, stop and switch the leader of a Patroni cluster while clients write

@@ -18,6 +18,7 @@ from gitpod import Gitpod, InternalServerError
 from gitpod.cli.commands.root import cli
 from gitpod.server.app import MAX_REQUEST_BYTES
 from gitpod.server.edge.headers import LONGEST_CALL
+from gitpod.server.edge.readiness import LONGEST_CHECK
 from gitpod.server.serving import grpc_server, serve
 from gitpod.server.serving.http_connection import Connection
 from gitpod.server.storage import limits
@@ -145,6 +146,11 @@ def test_the_documented_limits_are_the_codes() -> None:
         f"At most {limits.CONNECTIONS} for each process": True,
         f"{limits.BUSY_TIMEOUT:g} s; {limits.QUEUE_TIMEOUT:g} s; then": True,
         f"there, for {limits.SETTLE_TIMEOUT:g} s": True,
+        f"{limits.ANSWER_TIMEOUT:g} s; {limits.SETTLE_TIMEOUT:g} s; then": True,
+        f"or was written less than {limits.FRESH:g} s ago": True,
+        f"no write went through for {limits.WRITER_TIMEOUT:g} s": True,
+        f"has waited for more than {limits.STUCK_TIMEOUT:g} s": True,
+        f"failed after {LONGEST_CHECK:g} s": True,
         f"gives those under way {serve.GRACE} s": True,
         f"{grpc_server.MAX_METADATA_BYTES // 1024} KiB": True,
     }
