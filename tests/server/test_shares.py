@@ -1,8 +1,10 @@
 """What one token, one organization or a stranger keeps under way takes nothing from others, over HTTP and gRPC."""
 
+import random
 import re
 import socket
 import sqlite3
+import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -244,6 +246,21 @@ def test_calls_that_wait_for_the_store_leave_threads_to_others(shared: Shared) -
         for create in creates:
             create.result()
         assert len(list(client.secrets.list(filter={"scope": {"project_id": project}}, page_size=100))) == 64
+
+
+def test_clients_that_leave_are_no_errors(shared: Shared) -> None:
+    """At whichever moment they leave: they get no answer, and the log has no error."""
+    chance = random.Random(1)  # noqa: S311 # to be repeated
+    bearer = (("authorization", f"Bearer {shared.token()}"),)
+    shared.target.logged()
+    with closing(Client(shared.grpc_port).channel) as channel:
+        create = channel.unary_unary("/gitpod.v1.SecretService/CreateSecret")
+        for number in range(300):
+            call = create.future(secret(f"NAME_{number}").to_binary(), metadata=bearer)
+            time.sleep(chance.uniform(0, 0.02))
+            call.cancel()
+    shared.works_for_others()
+    assert '"error"' not in shared.target.logged()
 
 
 @pytest.mark.parametrize("protocol", ["connect", "grpc"])
