@@ -4,16 +4,16 @@ import random
 import re
 import socket
 import sqlite3
-import time
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import grpc  # type: ignore[import-untyped] # it is not marked as typed
 import pytest
 from postgres import until
 from protobuf.wkt import StringValue
@@ -253,12 +253,16 @@ def test_clients_that_leave_are_no_errors(shared: Shared) -> None:
     chance = random.Random(1)  # noqa: S311 # to be repeated
     bearer = (("authorization", f"Bearer {shared.token()}"),)
     shared.target.logged()
-    with closing(Client(shared.grpc_port).channel) as channel:
+    with closing(Client(shared.grpc_port).channel) as channel, ThreadPoolExecutor(8) as pool:
         create = channel.unary_unary("/gitpod.v1.SecretService/CreateSecret")
-        for number in range(300):
-            call = create.future(secret(f"NAME_{number}").to_binary(), metadata=bearer)
-            time.sleep(chance.uniform(0, 0.02))
-            call.cancel()
+
+        def leave(number: int) -> None:
+            message, seconds = secret(f"NAME_{number}").to_binary(), chance.uniform(0, 0.03)
+            # The deadline is told to the service too.
+            with suppress(grpc.RpcError):
+                create(message, metadata=bearer, timeout=seconds)
+
+        list(pool.map(leave, range(1000)))
     shared.works_for_others()
     assert '"error"' not in shared.target.logged()
 
