@@ -25,7 +25,7 @@ from gitpod.server import log
 from gitpod.server.app import MAX_REQUEST_BYTES, Embedded
 from gitpod.server.errors import ServiceError
 from gitpod.server.serving.http_connection import Connection
-from gitpod.server.threads import start_thread
+from gitpod.server.threads import NO_MORE, start_thread
 
 if TYPE_CHECKING:
     from gitpod.server.serving.grpc_server import GRPCServer
@@ -235,7 +235,11 @@ def telemetry_interceptors() -> tuple[Any, ...]:
         raise ServiceError("OTEL_EXPORTER_OTLP_ENDPOINT needs OpenTelemetry; pip install 'gitpod-connect[otel]'")
     from gitpod.server.serving.telemetry import interceptor
 
-    return (interceptor(),)
+    try:
+        return (interceptor(),)
+    except RuntimeError:
+        # OpenTelemetry starts threads of its own, and raises nothing else here.
+        raise ServiceError(NO_MORE) from None
 
 
 def _check(settings: Settings) -> None:
