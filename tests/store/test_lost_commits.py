@@ -102,7 +102,7 @@ def test_a_lost_batch_is_settled(proxy: Proxy, store: Store, cut: Cut) -> None:
         proxy.cut = None if proxy.cuts else cut
 
     made = together(writes, cuts, *(adds(secret(f"NUM{number // 2}")) for number in range(8)))
-    writes.database.engine.dispose()
+    writes.database.close()
     assert proxy.cuts == 1
     assert sorted(each.name for each in made if each) == [f"NUM{number}" for number in range(4)]
     assert sorted(each.name for each in store.page(ORGANIZATION, None, None, 9)) == [f"NUM{n}" for n in range(4)]

@@ -16,7 +16,15 @@ from sqlalchemy.exc import DBAPIError
 from gitpod.server.errors import OutcomeUnknownError, StoreUnavailableError
 from gitpod.server.storage import limits
 from gitpod.server.storage.database import Database
-from gitpod.server.storage.failures import BUSY, READ_ONLY, UNKNOWN, as_unavailable, is_transient, sqlstate
+from gitpod.server.storage.failures import (
+    BUSY,
+    READ_ONLY,
+    UNKNOWN,
+    StoreGoneError,
+    as_unavailable,
+    is_transient,
+    sqlstate,
+)
 from gitpod.server.storage.rows import AuditRecord
 
 T = TypeVar("T")
@@ -61,6 +69,13 @@ class GroupCommit(Generic[TX]):
         self._mutex = threading.Lock()
         self._queue: list[Job[TX]] = []
         self._is_led = False
+        self._began: float | None = None
+
+    @property
+    def led_for(self) -> float:
+        """Seconds for which the present batch has been under way, 0 when there is none."""
+        began = self._began
+        return 0.0 if began is None else time.monotonic() - began
 
     def run(self, record: AuditRecord, work: Callable[[TX], T]) -> T:
         """Return what `work` returns, once it is durable.
@@ -120,7 +135,7 @@ class GroupCommit(Generic[TX]):
         """Commit the first batch of the queue, and make the next request the leader."""
         with self._mutex:
             batch, self._queue = self._queue[:LARGEST_BATCH], self._queue[LARGEST_BATCH:]
-        leads = True
+        leads, self._began = True, time.monotonic()
         try:
             error = self._write(batch)
             if error is not None:
@@ -138,6 +153,7 @@ class GroupCommit(Generic[TX]):
 
     def _end_lead(self) -> None:
         with self._mutex:
+            self._began = None
             self._hand_over()
 
     def _write(self, batch: list[Job[TX]]) -> Exception | None:
@@ -196,6 +212,8 @@ class GroupCommit(Generic[TX]):
                 if not lost:
                     job.error = error
                     return
+                if isinstance(error, StoreGoneError):
+                    break
             except Exception as error:  # noqa: BLE001 # becomes the error of its request
                 translated = self._translated(error)
                 # While a lost commit may still take place, another error does not prove that nothing was written.

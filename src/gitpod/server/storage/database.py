@@ -23,6 +23,14 @@ class Backend(Protocol):
 
     engine: Engine
 
+    @property
+    def slowest_batch(self) -> float:
+        """Seconds after which a batch under way counts as stuck."""
+        ...
+
+    def close(self) -> None:
+        """Close the connections."""
+
     def verify(self) -> None:
         """Raise StoreUnavailableError when no connection may be used now."""
 
@@ -34,6 +42,9 @@ class Backend(Protocol):
 
     def confirm(self, connection: Connection) -> None:
         """Wait until what a transaction sees is durable."""
+
+    def check(self) -> None:
+        """Raise an error unless something small can be written."""
 
 
 class Database:
@@ -96,6 +107,19 @@ class Database:
             OutcomeUnknownError: no answer came.
         """
         self._backend.confirm(connection)
+
+    def check(self) -> None:
+        """Raise an error unless the store is intact and something small can be written, or was a moment ago."""
+        self._backend.check()
+
+    @property
+    def slowest_batch(self) -> float:
+        """Seconds after which a batch under way counts as stuck."""
+        return self._backend.slowest_batch
+
+    def close(self) -> None:
+        """Close the connections. Safe to repeat."""
+        self._backend.close()
 
     @contextmanager
     def _connect(self, engine: Engine) -> Generator[Connection]:

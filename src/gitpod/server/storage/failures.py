@@ -22,14 +22,18 @@ READ_ONLY = "25006"
 """read_only_sql_transaction: this server is a standby."""
 
 
+class StoreGoneError(StoreUnavailableError):
+    """Nothing can be written before the process is started anew."""
+
+
 def as_unavailable(error: DBAPIError) -> StoreUnavailableError | None:
     """Return StoreUnavailableError for an error that means that nothing can be written now, None for any other."""
     if isinstance(error.orig, sqlite3.Error):
         if is_busy(error.orig):
             return StoreUnavailableError(BUSY)
-        return (
-            StoreUnavailableError(FULL, reason(error)) if error.orig.sqlite_errorcode & 0xFF in NOT_WRITABLE else None
-        )
+        code = error.orig.sqlite_errorcode
+        is_refused = code & 0xFF in NOT_WRITABLE or code == sqlite3.SQLITE_IOERR_WRITE
+        return StoreUnavailableError(FULL, reason(error)) if is_refused else None
     if sqlstate(error) == LOCK_NOT_AVAILABLE:
         return StoreUnavailableError(BUSY)
     if sqlstate(error) == DISK_FULL:
@@ -50,6 +54,15 @@ def is_busy(error: sqlite3.Error) -> bool:
     """Tell whether another connection to the SQLite file holds the lock."""
     # The low byte is the primary code; the other bytes are the extended code.
     return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+
+
+def may_be_durable(error: DBAPIError) -> bool:
+    """Tell whether a commit of SQLite that failed may be in the log, where a restart would find it."""
+    if not isinstance(error.orig, sqlite3.Error):
+        return False
+    code = error.orig.sqlite_errorcode
+    # SQLite writes the mark of a commit last, so it is not there when a write failed. A failed sync proves nothing.
+    return code & 0xFF == sqlite3.SQLITE_IOERR and code != sqlite3.SQLITE_IOERR_WRITE
 
 
 def reason(error: DBAPIError) -> str:

@@ -20,3 +20,11 @@ READ_TIMEOUT = 15.0
 """For the last attempt of a read to begin."""
 MAINTENANCE_TIMEOUT = 3600.0
 """For one answer of PostgreSQL to an operator's command, which may change every row."""
+CHECK_TIMEOUT = 2.5
+"""For each step of a check whether the store is well."""
+FRESH = 1.0
+"""The age of a commit which still proves that the store can be written to."""
+WRITER_TIMEOUT = 10.0
+"""For the commit of a batch to SQLite, whose lock another process may hold, before the store counts as not well."""
+STUCK_TIMEOUT = 4.0
+"""The same for PostgreSQL."""

@@ -1,5 +1,6 @@
 """PostgreSQL: the engine, and how a transaction begins and is committed."""
 
+import time
 from typing import Any, cast
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
@@ -44,6 +45,16 @@ class PostgreSQL:
         self.engine = _engine({**DEFAULTS, **parameters})
         # The server's processes whose commits got no answer.
         self._unanswered: set[int] = set()
+        self._written_at = float("-inf")
+
+    @property
+    def slowest_batch(self) -> float:
+        """Seconds after which a batch under way counts as stuck."""
+        return limits.STUCK_TIMEOUT
+
+    def close(self) -> None:
+        """Close the connections that are not in use."""
+        self.engine.dispose()
 
     def verify(self) -> None:
         """Check what can be checked without a connection: nothing."""
@@ -71,6 +82,7 @@ class PostgreSQL:
             self._unanswered.add(process)
             raise OutcomeUnknownError(UNKNOWN) from None
         self._unanswered.clear()
+        self._written_at = time.monotonic()
 
     def confirm(self, connection: Connection) -> None:
         """Wait for the standbys, as `Database.confirm` describes."""
@@ -83,6 +95,17 @@ class PostgreSQL:
             # Not PostgreSQL itself, but an engine that shows a change only when it is as durable as it will be.
             return
         self.commit(connection)
+
+    def check(self) -> None:
+        """Write something small, as `Database.check` describes."""
+        if time.monotonic() - self._written_at < limits.FRESH:
+            return
+        with self.engine.connect() as connection:
+            _driver(connection).answer_timeout = limits.CHECK_TIMEOUT
+            self.begin(connection, exclusive=False)
+            if connection.exec_driver_sql("SHOW transaction_read_only").scalar() == "on":
+                raise StoreUnavailableError("the server is a standby")
+            self.confirm(connection)
 
     def _check_standby(self, connection: Connection) -> None:
         """Refuse a transaction while several commits wait for a standby, since its own commit would too."""

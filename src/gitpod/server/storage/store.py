@@ -142,7 +142,7 @@ class Store:
         """Open `sqlite:///path`, `sqlite://` (in memory) or `postgresql://…`. Creates no schema."""
         self._database = Database(url)
         # Closes the files of a store that was dropped without `close`.
-        self._finalizer = finalize(self, self._database.engine.dispose)
+        self._finalizer = finalize(self, self._database.close)
         self._is_made = False
         clock = Clock()
         self._writes = GroupCommit(self._database, lambda connection: Transaction(connection, clock))
@@ -164,6 +164,12 @@ class Store:
     def abandon(self) -> None:
         """Leave the connections open, in a forked child: they belong to the parent."""
         self._finalizer.detach()
+
+    def check(self) -> None:
+        """Raise an error unless the store is well: intact, and written to now or a moment ago."""
+        if self._writes.led_for > self._database.slowest_batch:
+            raise StoreUnavailableError(BUSY)
+        self._database.check()
 
     def revision(self) -> str | None:
         """Return the revision of the schema, None when there is no schema yet."""
