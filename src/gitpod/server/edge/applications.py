@@ -20,6 +20,7 @@ from gitpod.server.edge.headers import (
     Scope,
     Send,
     protocol_of,
+    raw_path,
     refusal,
     with_deadline,
 )
@@ -57,9 +58,10 @@ def guarded_asgi(app: ASGIApplication, *, ready: Callable[[], bool], executor: E
     dropped = {name.encode() for name in ACCEPTED_ENCODINGS}
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in ("/healthz", "/readyz"):
+        path = raw_path(scope)
+        if path in (b"/healthz", b"/readyz"):
             loop = asyncio.get_running_loop()
-            is_well = scope["path"] == "/healthz" or await loop.run_in_executor(executor, ready)
+            is_well = path == b"/healthz" or await loop.run_in_executor(executor, ready)
             await _send(send, (200, [], b"ok\n") if is_well else (503, [], b"unavailable\n"))
             return
         headers: list[tuple[bytes, bytes]] = scope["headers"]
