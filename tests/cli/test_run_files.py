@@ -2,8 +2,10 @@
 
 import os
 import signal
+import sqlite3
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -195,3 +197,16 @@ def test_the_process_that_removes_the_folder_knows_no_secret(keyed: Shell) -> No
     assert files <= {"pipe", "/dev/null", "anon_inode"}
     process.communicate(b"\n", timeout=SECONDS)
     assert not remover.exists()
+
+
+@pytest.mark.parametrize("path", ["aaaaa", "/////", "..//a", "./../"])
+def test_a_path_that_no_service_should_list_is_refused(shell: Shell, lent: Path, path: str) -> None:
+    """Here somebody has changed the store."""
+    own = Shell(f"sqlite:///{shell.home}/own.db", TOKEN, shell.project, shell.home)
+    own.put("ODD_ONE", file_path="/aaaa")
+    with closing(sqlite3.connect(shell.home / "own.db", isolation_level=None)) as database:
+        [[record]] = database.execute("SELECT record FROM secrets").fetchall()
+        database.execute("UPDATE secrets SET record = ?", [record.replace(b"/aaaa", path.encode())])
+    done = own.run("run", "--files", "echo", "started", code=2, XDG_RUNTIME_DIR=str(lent))
+    assert (done.out, done.err) == (b"", "gitpod-secrets: error: ODD_ONE: its path is not one to write to\n")
+    assert list(lent.iterdir()) == []

@@ -38,6 +38,8 @@ def remove(folder: bytes) -> None:
 
 def _empty(folder: bytes) -> None:
     """Remove what is in a folder, as far as that can be removed."""
+    if stat.S_ISDIR(os.lstat(folder).st_mode):
+        os.chmod(folder, stat.S_IRWXU)  # noqa: PTH101 # a Path holds no bytes
     top = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         left = os.listdir(top)  # noqa: PTH208 # a descriptor
