@@ -56,7 +56,7 @@ def until_empty(folder: Path) -> None:
 
 def longest(lent: Path, depth: int) -> str:
     """A path of so many folders that is as long as the system allows below a private folder."""
-    room = os.pathconf(lent, "PC_PATH_MAX") - 1 - len(f"{lent}/gitpod-secrets-12345678")
+    room = os.pathconf(lent, "PC_PATH_MAX") - 1 - len(f"{lent}/gitpod-secrets-0123456789abcdef")
     return "/a" * depth + "/" + "k" * min(255, room - 2 * depth - 1)
 
 

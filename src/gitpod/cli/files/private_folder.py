@@ -37,13 +37,13 @@ def make() -> bytes:
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON | {signal.SIGCHLD})
     # With the default action, some systems drop a blocked SIGCHLD; if it is ignored, the child's status is lost.
     action = signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    folder = None
+    parent = _parent_folder() or tempfile.gettempdir()
+    folder = os.fsencode(os.path.join(parent, f"gitpod-secrets-{os.urandom(8).hex()}"))  # noqa: PTH118 # bytes follow
     try:
-        folder = os.fsencode(tempfile.mkdtemp(prefix="gitpod-secrets-", dir=_parent_folder()))
+        # Before the folder is there, so that no moment is left in which a kill would leave it.
         remover, pipe = _start_remover(folder)
+        os.mkdir(folder, 0o700)  # noqa: PTH102 # a Path holds no bytes
     except OSError as error:
-        if folder:
-            removal.remove(folder)
         raise fail(f"cannot make a folder for files: {error.strerror}", USAGE) from None
     child = os.fork()
     if child == 0:
