@@ -90,6 +90,8 @@ def run(settings: Settings, *, announce: Callable[[str, int | None, str | None],
     log.to(sys.stderr)
     # A core dump would hold keys and values.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Python and urllib3 would write the keys of TLS connections to that file.
+    os.environ.pop("SSLKEYLOGFILE", None)
     # Connections to one port must leave file descriptors for the other port and for the store.
     most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
