@@ -9,6 +9,7 @@ import http.server
 import importlib
 import ipaddress
 import itertools
+import json
 import os
 import pkgutil
 import sqlite3
@@ -162,8 +163,9 @@ async def uses_async(client: AsyncGitpod) -> None:
 def modules(_: Path) -> None:
     """Every module of the package can be imported."""
     for each in pkgutil.walk_packages(gitpod.__path__, "gitpod."):
-        # Alembic alone can run its script, and the entry of `python -m` would run the command.
-        if not each.name.endswith((".__main__", "migrations.env")) and ".versions" not in each.name:
+        # Alembic alone can run its scripts, `python -m` runs the command, and `testing` is for those who have pytest.
+        others = (".__main__", ".migrations.env", ".testing")
+        if not each.name.endswith(others) and ".versions" not in each.name:
             importlib.import_module(each.name)
 
 
@@ -265,7 +267,15 @@ def commands(folder: Path) -> None:
     store = f"sqlite:///{folder}/commands.db"
     own: Any = {"GITPOD_BASE_URL": store, "GITPOD_PROJECT_ID": PROJECT, "GITPOD_SECRETS_STORE": store}
     run("create", "FIRST_ONE", given="it's $one\n\\", **own)
-    run("put", "AS_FILE", "--file", "/etc/one", given="two", **own)
+    # python-dotenv must read what is exported of these.
+    slashes = [{"name": f"SLASH_{number}", "value": "\\"} for number in "AB"]
+    run(
+        "import",
+        "-",
+        "--yes",
+        given=json.dumps([{"name": "AS_FILE", "value": "two", "filePath": "/x"}, *slashes]),
+        **own,
+    )
     assert run("get", "FIRST_ONE", **own) == "it's $one\n\\"
     exported = run("export", **own)
     assert '"name": "AS_FILE"' in run("list", "--json", **own)
@@ -273,6 +283,8 @@ def commands(folder: Path) -> None:
     assert run("export", **own) == exported.replace("two", "three")
     program = "import os; print(os.environ['FIRST_ONE'], open(os.environ['AS_FILE']).read())"
     assert run("run", "--files", "--", sys.executable, "-c", program, **own) == "it's $one\n\\ three\n"
+    done = subprocess.run([COMMAND, "put", "SECOND_ONE", "canary"], capture_output=True, text=True, check=False)
+    assert (done.returncode, "canary" in done.stderr) == (2, False), "a message of click shows an argument"
     run("delete", "AS_FILE", "--yes", **own)
     assert run("token", "create", "--role", "admin", **own).startswith("gps_")
     run("keys", "rotate", **own)
