@@ -26,7 +26,7 @@ FUTURE = 5
 
 def lowest() -> list[str]:
     """`name==version` for each library that the package itself needs, with or without extras."""
-    pins = []
+    pins: list[str] = []
     for text in [
         *PROJECT["dependencies"],
         *(each for extra in PROJECT["optional-dependencies"].values() for each in extra),
@@ -100,7 +100,7 @@ def main() -> None:
     if missing := [each for each in SUPPORTED if each not in found]:
         print(f"not on this machine: Python {', '.join(missing)}")
     versions = list(found)
-    failed = []
+    failed: list[str] = []
     for name, version, pins in (("lowest", versions[0], lowest()), ("newest", versions[-1], [])):
         print(f"the {name} versions, on Python {version}", flush=True)
         if not check(name, found[version], wheel, pins):

@@ -4,10 +4,7 @@ Prints a line for each part. Ends with an exception, and so with status 1, at th
 """
 
 import asyncio
-import datetime as dt
-import http.server
 import importlib
-import ipaddress
 import itertools
 import json
 import os
@@ -17,12 +14,11 @@ import ssl
 import subprocess
 import sys
 import tempfile
-import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import click
 import grpc  # type: ignore[import-untyped]
@@ -30,96 +26,18 @@ import httpx
 import httpx2
 import postgres
 from click.testing import CliRunner
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from smoke_service import COMMAND, DEADLINE, TOKEN, served
 
 import gitpod
 from gitpod import AsyncGitpod, Gitpod
 from gitpod.cli.commands.root import cli
 
-TOKEN = "t0ken-for-tools"  # noqa: S105 # of a service that lasts for one run
 PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
-COMMAND = str(Path(sys.executable).with_name("gitpod-secrets"))
-DEADLINE = 60
 NAMES = (f"SECRET_{number}" for number in itertools.count())
 
 
-class Service(NamedTuple):
-    """Where `gitpod-secrets serve` listens, and the file of its certificate."""
-
-    url: str
-    grpc_url: str
-    certificate: Path
-
-
-class Collector(http.server.BaseHTTPRequestHandler):
-    """Takes what OpenTelemetry sends, and keeps the paths."""
-
-    paths: set[str] = set()  # noqa: RUF012 # one collector a run
-
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["content-length"]))
-        self.paths.add(self.path)
-        self.send_response(200)
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
-def certificate(folder: Path) -> tuple[Path, Path]:
-    """Files of a new certificate for 127.0.0.1, and of its key."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "smoke")])
-    now = dt.datetime.now(dt.UTC)
-    made = (
-        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(days=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .sign(key, hashes.SHA256())
-    )
-    files = folder / "service.crt", folder / "service.key"
-    files[0].write_bytes(made.public_bytes(serialization.Encoding.PEM))
-    plain = serialization.NoEncryption()
-    files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, plain))
-    return files
-
-
 @contextmanager
-def served(folder: Path) -> Iterator[Service]:
-    """The service with TLS on both of its ports. It sends telemetry, and stops in order."""
-    crt, key = certificate(folder)
-    collector = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Collector)
-    threading.Thread(target=collector.serve_forever, daemon=True).start()
-    options = ["--port", "0", "--grpc-port", "0", "--tls-cert", str(crt), "--tls-key", str(key)]
-    process = subprocess.Popen(
-        [COMMAND, "serve", "--store", f"sqlite:///{folder}/served.db", *options, "--allow-origin", "https://a.example"],
-        stdout=subprocess.PIPE,
-        text=True,
-        env=os.environ
-        | {"GITPOD_API_KEY": TOKEN, "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}"},
-    )
-    try:
-        assert process.stdout
-        url = process.stdout.readline().strip().removeprefix("export GITPOD_BASE_URL=")
-        process.stdout.readline()
-        port = process.stdout.readline().strip().removeprefix("# gRPC has port ")
-        yield Service(url, f"https://127.0.0.1:{port}", crt)
-        process.terminate()
-        assert process.wait(DEADLINE) == 0
-    finally:
-        process.kill()
-        process.communicate()
-        collector.shutdown()
-        collector.server_close()
-    assert {"/v1/traces", "/v1/metrics"} <= Collector.paths
-
-
-@contextmanager
-def refused(kind: type[Exception], text: str) -> Iterator[None]:
+def refused(kind: type[Exception], text: str) -> Generator[None]:
     """A block that must raise this kind of error, with this text in its message."""
     try:
         yield
@@ -187,18 +105,18 @@ def clients(folder: Path) -> None:
             given = {"bearer_token": TOKEN, "base_url": service.url, "protocol": protocol}
             uses(Gitpod(http_client=library.Client(verify=context), **given))
             asyncio.run(uses_async(AsyncGitpod(http_client=library.AsyncClient(verify=context), **given)))
-        answers = httpx.get(f"{service.url}/readyz", verify=context)
-        assert (answers.status_code, answers.text) == (200, "ok\n"), answers.text
+        answer = httpx.get(f"{service.url}/readyz", verify=context)
+        assert (answer.status_code, answer.text) == (200, "ok\n")
         origin = {"origin": "https://a.example", "access-control-request-method": "POST"}
-        answers = httpx.options(f"{service.url}/gitpod.v1.SecretService/ListSecrets", headers=origin, verify=context)
-        assert answers.headers["access-control-allow-origin"] == "https://a.example"
+        answer = httpx.options(f"{service.url}/gitpod.v1.SecretService/ListSecrets", headers=origin, verify=context)
+        assert answer.headers["access-control-allow-origin"] == "https://a.example"
         credentials = grpc.ssl_channel_credentials(service.certificate.read_bytes())
         with grpc.secure_channel(service.grpc_url.removeprefix("https://"), credentials) as channel:
             assert channel.unary_unary("/grpc.health.v1.Health/Check")(b"", timeout=DEADLINE) == b"\x08\x01"
             method = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
             # The field list_services, with any text.
-            [listed] = channel.stream_stream(method)(iter([b"\x3a\x01*"]), timeout=DEADLINE)
-            assert b"gitpod.v1.SecretService" in listed
+            ask = channel.stream_stream(method, request_serializer=bytes, response_deserializer=bytes)
+            assert b"gitpod.v1.SecretService" in next(ask(iter([b"\x3a\x01*"]), timeout=DEADLINE))
 
 
 def sqlite(folder: Path) -> None:
@@ -256,8 +174,9 @@ def help_texts(_: Path) -> None:
         shown = CliRunner().invoke(cli, [*path, "--help"])
         assert shown.exit_code == 0, shown.output
         assert shown.output.startswith("Usage: "), shown.output
-        for name, each in (command.commands if isinstance(command, click.Group) else {}).items():
-            walk(each, *path, name)
+        if isinstance(command, click.Group):
+            for name, each in command.commands.items():
+                walk(each, *path, name)
 
     walk(cli)
 
