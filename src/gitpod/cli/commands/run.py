@@ -5,7 +5,6 @@ import signal
 from typing import TYPE_CHECKING, NoReturn
 
 import click
-from click.shell_completion import CompletionItem
 
 from gitpod.cli.client import connected, listed
 from gitpod.cli.failures import USAGE, Failure, fail, is_debugging, report
@@ -14,6 +13,8 @@ from gitpod.cli.options import Scope, need_scope, one_scope, scope_options
 from gitpod.cli.output import inform
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from gitpod import Gitpod
     from gitpod.types import Secret
 
@@ -22,8 +23,12 @@ NO_COMMAND = 127
 """Both as in shells."""
 
 
-def _complete_file(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+def _complete_file(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
     """Tell the shell to complete the name of a file itself."""
+    from click.shell_completion import CompletionItem
+
     return [CompletionItem(incomplete, type="file")]
 
 

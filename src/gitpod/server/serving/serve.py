@@ -191,7 +191,7 @@ def _config(service: Embedded, settings: Settings, context: ssl.SSLContext | Non
             expose_headers=["grpc-message", "grpc-status", "grpc-status-details-bin", "x-request-id"],
             max_age=7200,
         )
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
         # h11 bounds the size of headers. httptools is faster, but does not.
         http=Connection,
@@ -202,8 +202,11 @@ def _config(service: Embedded, settings: Settings, context: ssl.SSLContext | Non
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE,
-        ssl_context_factory=None if context is None else lambda _config, _default: context,
     )
+    # Not by `ssl_context_factory`, which uvicorn has from 0.47 on only.
+    config.load()
+    config.ssl = context
+    return config
 
 
 def _grpc(service: Embedded, settings: Settings) -> "GRPCServer | None":
