@@ -1,6 +1,7 @@
 """The service as its users run it: a process of its own, which can be killed and started again."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -12,12 +13,16 @@ TOKEN = "t0ken-for-tools"  # noqa: S105 # of services that last for one run
 class Service:
     """`gitpod-secrets serve` on a store, as a context manager; what it says on stderr is in `log`."""
 
-    def __init__(self, store: str, folder: Path) -> None:
-        """Start it. `folder` keeps its log and, where the store is no file with a key beside it, its key."""
+    def __init__(self, store: str, folder: Path, main: str = "from gitpod.cli import main; main()") -> None:
+        """Start it. `folder` keeps its log and, where the store is no file with a key beside it, its key.
+
+        `main` is the program that serves.
+        """
         key = [] if store.startswith("sqlite:") else ["--key", f"file:{folder / 'key'}"]
-        serve = [sys.executable, "-c", "from gitpod.cli import main; main()", "serve"]
+        serve = [sys.executable, "-c", main, "serve"]
         self._command = [*serve, "--store", store, *key, "--port", "0"]
         self._process: subprocess.Popen[str] | None = None
+        self._folder = folder
         self.log = folder / "service.log"
         self.url = ""
         self.start()
@@ -27,6 +32,12 @@ class Service:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+    @property
+    def pid(self) -> int:
+        """The id of its process."""
+        assert self._process
+        return self._process.pid
 
     def start(self) -> None:
         """Start it, and return once it listens at `url`. Raises `RuntimeError` when it ends instead."""
@@ -38,6 +49,7 @@ class Service:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                cwd=self._folder,
                 env=environment | {"GITPOD_API_KEY": TOKEN},
             )
         assert self._process.stdout
@@ -45,6 +57,11 @@ class Service:
         if not exported:
             self.kill()
             raise RuntimeError(f"the service did not start:\n{self.log.read_text()[-2000:]}")
+
+    def send(self, number: signal.Signals) -> None:
+        """Send a signal, and go on."""
+        if self._process:
+            self._process.send_signal(number)
 
     def kill(self) -> None:
         """SIGKILL, and wait for its end."""

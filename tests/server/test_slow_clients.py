@@ -183,6 +183,19 @@ def test_idle_connections_are_limited(hasty: Target) -> None:
     assert ask(hasty, post(b"{}")).status == 200
 
 
+def test_idle_connections_keep_nobody_out(tmp_path: Path) -> None:
+    """Those that have waited longest make place, whether they sent half a head, a request before, or nothing."""
+    patient = MAIN.replace(f"= {PATIENCE}, ", "= 600, ")
+    with launched(tmp_path, patient) as target, ExitStack() as stack:
+        for number in range(MOST * 3):
+            connection = stack.enter_context(target.connect())
+            connection.sendall([b"", b"POST / HTTP/1.1\r\nhost", post(b"{}")][number % 3])
+            if number % 3 == 2:
+                assert read_answer(connection).status == 200
+        assert ask(target, post(b"{}")).status == 200
+        assert ask(target, b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n").status == 200
+
+
 def test_a_bad_chunk_after_the_answer_is_not_logged(hasty: Target) -> None:
     """The peer may send what it likes: it was answered already."""
     with hasty.connect() as connection:

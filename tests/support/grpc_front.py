@@ -1,16 +1,17 @@
 """A grpcio client of the service's gRPC port, without stubs."""
 
+import asyncio
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Literal
-from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 import grpc  # type: ignore[import-untyped] # it is not marked as typed
 import pytest
 from protobuf import Message, Oneof
 from tests.support.service import TOKEN
 
+from gitpod.server.edge.headers import ASGIApplication, Receive, Scope, Send
 from gitpod.server.serving.grpc_server import GRPCServer
 from gitpod_proto.gitpod.v1.secret_pb import CreateSecretRequest, SecretScope
 
@@ -37,7 +38,21 @@ service.DeleteSecret(pb.DeleteSecretRequest(secret_id=made.id), **calls)
 print(len(service.ListSecrets(pb.ListSecretsRequest(), **calls).secrets))
 """
 
-Serve = Callable[..., GRPCServer]
+
+class Served:
+    """A started server, whose event loop runs in another thread."""
+
+    def __init__(self, server: GRPCServer, loop: asyncio.AbstractEventLoop) -> None:
+        self._server = server
+        self._loop = loop
+        asyncio.run_coroutine_threadsafe(server.start(), loop).result()
+        self.port = server.port
+
+    def stop(self, grace: float) -> None:
+        asyncio.run_coroutine_threadsafe(self._server.stop(grace), self._loop).result()
+
+
+Serve = Callable[..., Served]
 
 
 class Client:
@@ -47,7 +62,9 @@ class Client:
         address = f"127.0.0.1:{port}"
         # What is typed of grpcio depends on the checker.
         secure: Any = grpc.secure_channel
-        self.channel: Any = secure(address, credentials) if credentials else grpc.insecure_channel(address)
+        # Otherwise all clients of an address share one connection.
+        own = [("grpc.use_local_subchannel_pool", 1)]
+        self.channel: Any = secure(address, credentials, own) if credentials else grpc.insecure_channel(address, own)
 
     def __call__(self, method: str, message: Message | bytes = b"", /, **options: Any) -> bytes:
         """The answer to a unary call."""
@@ -98,14 +115,17 @@ def secret(name: str = "NAME") -> CreateSecretRequest:
     return CreateSecretRequest(value="v", scope=SCOPE, mount=API_ONLY, name=name)
 
 
-def answer(seen: list[WSGIEnvironment]) -> WSGIApplication:
+def answer(seen: list[Scope]) -> ASGIApplication:
     """An application that keeps its requests, and says in trailers that all is well."""
 
-    def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        seen.append(environ)
-        start_response("200 OK", [("content-type", "application/grpc+proto"), ("x-bin", "AP8")])
-        yield b"\0\0\0"
-        yield b"\0\1" + b"a" + b"\0\0\0\0\0"
-        environ["wsgi.ext.http.send_trailers"]([("grpc-status", "0"), ("x-t", "1"), ("x-odd", "é\n"), ("y-bin", "AP8")])
+    async def app(scope: Scope, _receive: Receive, send: Send) -> None:
+        seen.append(scope)
+        headers = [(b"content-type", b"application/grpc+proto"), (b"x-bin", b"AP8")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers, "trailers": True})
+        for part in (b"\0\0\0", b"\0\1a\0\0\0\0\0"):
+            await send({"type": "http.response.body", "body": part, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        trailers = [(b"grpc-status", b"0"), (b"x-t", b"1"), (b"x-odd", "é\n".encode()), (b"y-bin", b"AP8")]
+        await send({"type": "http.response.trailers", "headers": trailers})
 
     return app

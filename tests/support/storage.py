@@ -122,7 +122,7 @@ class Proxy:
     """Passes bytes between clients and PostgreSQL, and cuts a connection at its next COMMIT when a test says so.
 
     `cut` is where: before the server has it, after the server has answered it, or while it is pending.
-    With `goes_down` it refuses every connection from then on.
+    With `goes_down` it refuses every connection from then on. While `flows` is not set it takes bytes and passes none.
     """
 
     def __init__(self, url: str) -> None:
@@ -134,6 +134,8 @@ class Proxy:
         self.cut: Cut | None = None
         self.cuts = 0
         self.goes_down = False
+        self.flows = Event()
+        self.flows.set()
         # In plain text, so that it can see what passes.
         plain = "sslmode=disable&gssencmode=disable"
         self.url = f"{before}{HOST}:{self._listener.getsockname()[1]}/{name}?{plain}"
@@ -161,6 +163,7 @@ class Proxy:
             while True:
                 for source in select([client, server], [], [])[0]:
                     data = source.recv(65536)
+                    self.flows.wait()
                     if not data or (source is client and b"COMMIT\0" in data and self._cuts(server, data)):
                         return
                     (server if source is client else client).sendall(data)
@@ -227,7 +230,7 @@ def errors() -> Generator[list[str]]:
 
 COMMITS_SLOWLY = """
 CREATE FUNCTION wait_at_commit() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0
-AS 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END';
+AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END';
 CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON audit DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW EXECUTE FUNCTION wait_at_commit();
 """

@@ -65,9 +65,10 @@ class Target:
 
 
 @contextmanager
-def launched(directory: Path, main: str = "from gitpod.cli import main; main()") -> Generator[Target]:
+def launched(directory: Path, main: str = "from gitpod.cli import main; main()", *arguments: str) -> Generator[Target]:
     """Run the service, for a while; it must stop in time, and without an error, whatever was done to it."""
     command = [sys.executable, "-c", main, "serve", "--store", f"sqlite:///{directory}/secrets.db", "--port", "0"]
+    command += arguments
     environment = os.environ | {"GITPOD_API_KEY": TOKEN}
     log = directory / "log"
     with log.open("w") as stderr:

@@ -1,12 +1,11 @@
 """Puts a store, its key and the service together as one WSGI and one ASGI application.
 
-Both speak Connect and gRPC-Web, binary and JSON; the WSGI application also speaks gRPC. Every request passes
-`edge.applications`, `Guard` and `Authenticate` before its body is read.
+Both speak Connect, gRPC-Web and gRPC, binary and JSON. Every request passes `edge.applications`, `Guard` and
+`Authenticate` before its body is read.
 """
 
-from concurrent.futures import ThreadPoolExecutor
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from connectrpc.compression import Compression
 from connectrpc.compression.gzip import GzipCompression
@@ -14,26 +13,28 @@ from sqlalchemy.exc import DBAPIError
 
 from gitpod.server.async_service import AsyncSecretService
 from gitpod.server.auth import Authenticate, Caller, Role
-from gitpod.server.edge.applications import guarded_asgi, guarded_wsgi
+from gitpod.server.edge.applications import guarded_asgi, guarded_wsgi, prompt
 from gitpod.server.edge.codecs import KnownBinaryCodec, StrictJSONCodec
 from gitpod.server.edge.guard import Guard
 from gitpod.server.edge.pagination import QueryPagination
+from gitpod.server.edge.readiness import Readiness
 from gitpod.server.errors import ServiceError
 from gitpod.server.keys.keyring import Keyring
 from gitpod.server.keys.unlock import unlock
 from gitpod.server.log import logger
 from gitpod.server.service import SecretService
+from gitpod.server.shares import Shares
 from gitpod.server.storage.store import Store
+from gitpod.server.threads import Threads
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceASGIApplication, SecretServiceWSGIApplication
-
-if TYPE_CHECKING:
-    from wsgiref.types import WSGIApplication
 
 MAX_REQUEST_BYTES = 128 * 1024
 """The largest body to read, decompressed. A value of 10240 characters takes up to 120 KiB of escaped JSON."""
 THREADS = 64
 """Calls that wait for the store at the same time. They share its commits."""
+STRANGER_THREADS = 4
+"""Look-ups, at the same time, of tokens that this process does not know yet."""
 
 
 def _compressions() -> list[Compression]:
@@ -46,7 +47,10 @@ def _compressions() -> list[Compression]:
 
 
 class Embedded:
-    """A running service. `wsgi` and `asgi` are its applications, `executor` runs its handlers.
+    """A running service.
+
+    `wsgi` and `asgi` are its applications for clients in process and for the HTTP socket, `rpc` is what the gRPC socket
+    wraps. `executor` runs the handlers.
 
     Args:
         url: `sqlite:///path/to/file.db`, `postgresql://…`, or `sqlite://` for a store in memory, which ends
@@ -59,7 +63,8 @@ class Embedded:
         telemetry: interceptors that measure (connectrpc-otel).
 
     Raises:
-        ServiceError: the store cannot be opened, or its key is missing or is another one.
+        ServiceError: the store cannot be opened, its key is missing or is another one, or the system does not start
+            the threads of a served store.
         StoreUnavailableError: another process keeps the store locked, or the store cannot be reached.
     """
 
@@ -88,7 +93,9 @@ class Embedded:
                 # The other organizations can still be served.
                 logger.error("organization %s: %s", each, error)
         # Every handler runs here, so that `close` can wait for those under way.
-        self.executor = ThreadPoolExecutor(THREADS, thread_name_prefix="gitpod-embedded")
+        self.executor = Threads(THREADS, "gitpod-embedded")
+        strangers, checks = Threads(STRANGER_THREADS, "gitpod-strangers"), Threads(1, "gitpod-ready")
+        self._pools = (self.executor, strangers, checks)
         service = SecretService(self._store, self._keyring)
         owner = Caller(
             organization_id=organization.id,
@@ -97,7 +104,7 @@ class Embedded:
         )
         served = token is not None if is_served is None else is_served
         self.authenticate = Authenticate(
-            self._store, self._keyring, owner, token, is_served=served, executor=self.executor
+            self._store, self._keyring, owner, token, is_served=served, shares=Shares(self.executor, strangers)
         )
         options: dict[str, Any] = {
             "interceptors": [*telemetry, Guard(), self.authenticate, QueryPagination()],
@@ -105,11 +112,12 @@ class Embedded:
             "codecs": [KnownBinaryCodec(), StrictJSONCodec()],
             "compressions": _compressions(),
         }
-        # gRPC wraps this one, together with its reflection.
-        self.bare_wsgi: WSGIApplication = SecretServiceWSGIApplication(service, **options)
-        self.wsgi = guarded_wsgi(self.bare_wsgi, logs=False)
-        asgi = SecretServiceASGIApplication(AsyncSecretService(service, self.executor), **options)
-        self.asgi = guarded_asgi(asgi, ready=self.is_ready, executor=self.executor)
+        self.wsgi = guarded_wsgi(SecretServiceWSGIApplication(service, **options))
+        self.rpc = prompt(SecretServiceASGIApplication(AsyncSecretService(service, self.executor), **options))
+        self.ready = Readiness(self.is_ready, checks)
+        self.asgi = guarded_asgi(self.rpc, ready=self.ready)
+        if served:
+            self._start_threads()
 
     @property
     def has_tokens(self) -> bool:
@@ -117,8 +125,9 @@ class Embedded:
         return bool(self._store.tokens())
 
     def is_ready(self) -> bool:
-        """Tell whether the store answers, its schema is current, and its newest data key opens."""
+        """Tell whether the store is well and can be written to, its schema is current, its newest data key opens."""
         try:
+            self._store.check()
             self._keyring.prepare(self._organization_id)
             is_current = self._store.is_current and self._keyring.opens_all_new(self._organization_id)
         except Exception as error:  # noqa: BLE001 # any failure means that the service is not ready
@@ -138,5 +147,15 @@ class Embedded:
 
     def close(self) -> None:
         """Wait for the handlers under way, and close the store. Safe to repeat."""
-        self.executor.shutdown()
+        for pool in self._pools:
+            pool.shutdown()
         self._store.close()
+
+    def _start_threads(self) -> None:
+        """Start all threads before the first request, which could no longer be refused if one did not start."""
+        try:
+            for pool in self._pools:
+                pool.start_all()
+        except ServiceError:
+            self.close()
+            raise

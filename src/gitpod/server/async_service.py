@@ -1,16 +1,13 @@
 """The handlers of `service.py` for an event loop. Each call runs in a thread, because the store waits for disks."""
 
-import asyncio
 from collections.abc import Callable
-from concurrent.futures import Executor
 from contextvars import copy_context
 from typing import TypeVar
 
-from connectrpc.code import Code
-from connectrpc.errors import ConnectError
-
 from gitpod.server.auth import Ctx
 from gitpod.server.service import SecretService
+from gitpod.server.shares import SHARE
+from gitpod.server.threads import Threads, in_thread
 from gitpod_proto.gitpod.v1 import secret_connect
 from gitpod_proto.gitpod.v1.secret_pb import (
     CreateSecretRequest,
@@ -30,11 +27,11 @@ RES = TypeVar("RES")
 
 
 class AsyncSecretService(secret_connect.SecretService):
-    """Runs the handlers of a `SecretService` in threads of the executor."""
+    """Runs the handlers of a `SecretService` in threads."""
 
-    def __init__(self, service: SecretService, executor: Executor) -> None:
+    def __init__(self, service: SecretService, threads: Threads) -> None:
         self._service = service
-        self._executor = executor
+        self._threads = threads
 
     async def create_secret(self, request: CreateSecretRequest, ctx: Ctx, /) -> CreateSecretResponse:
         """Create a secret."""
@@ -59,11 +56,9 @@ class AsyncSecretService(secret_connect.SecretService):
     async def _run(self, handler: Callable[[REQ, Ctx], RES], request: REQ, ctx: Ctx) -> RES:
         # The thread needs the context variables of the request, which hold the caller.
         context = copy_context()
-        try:
-            running = asyncio.get_running_loop().run_in_executor(
-                self._executor, lambda: context.run(handler, request, ctx)
-            )
-        except RuntimeError:
-            # run_in_executor raises this after the executor was shut down.
-            raise ConnectError(Code.UNAVAILABLE, "the service is closed") from None
-        return await running
+
+        def work() -> RES:
+            return context.run(handler, request, ctx)
+
+        share = SHARE.get()
+        return await (share.run(work) if share else in_thread(self._threads, work))

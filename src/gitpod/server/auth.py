@@ -1,14 +1,13 @@
 """Authentication and authorization: bearer tokens, their roles, and the interceptor that checks them."""
 
-import asyncio
 import secrets
 import time
 import uuid
 from collections.abc import Callable
-from concurrent.futures import Executor
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import partial
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any
@@ -21,6 +20,7 @@ from gitpod.server.errors import ServiceError
 from gitpod.server.keys.kek import SealError
 from gitpod.server.keys.keyring import Keyring
 from gitpod.server.log import REQUEST, logger
+from gitpod.server.shares import SHARE, Shares
 from gitpod.server.storage.rows import AuditRecord, StoredToken, audit_record, now
 from gitpod.server.storage.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
@@ -126,7 +126,7 @@ class Authenticate:
         owner: the caller of requests with the owner's token, and of all requests in process.
         token: the owner's bearer token. None: only tokens of the store are accepted.
         is_served: whether callers need a token. In process they do not, as they have the store itself.
-        executor: runs the look-ups in the store, so that an event loop does not wait for them.
+        shares: the limits on calls under way, and the threads that look tokens up. In process there are no limits.
     """
 
     def __init__(
@@ -137,7 +137,7 @@ class Authenticate:
         token: str | None,
         *,
         is_served: bool,
-        executor: Executor,
+        shares: Shares,
     ) -> None:
         self._store = store
         self._keyring = keyring
@@ -146,7 +146,7 @@ class Authenticate:
         if token is not None:
             self.accept_owner(token)
         self._is_served = is_served
-        self._executor = executor
+        self._shares = shares
         self._cache: dict[bytes, tuple[float, Caller]] = {}
 
     def accept_owner(self, token: str) -> None:
@@ -166,11 +166,21 @@ class Authenticate:
 
     async def on_start(self, ctx: Ctx, /) -> CallerToken:
         """`on_start_sync` for connectrpc.interceptor.MetadataInterceptor."""
-        run: Callable[..., Any] = asyncio.get_running_loop().run_in_executor
-        caller = self._cached(ctx) or await run(self._executor, self._look_up, ctx)
+        if not self._is_served:
+            return self._admit(self._owner, ctx)
+        digest, caller = _digest(_bearer(ctx)), self._cached(ctx)
+        # The organization of a token never changes, so an old entry of the cache tells whose share the call takes.
+        seen = caller or self._cache.get(digest, (0.0, None))[1]
+        if seen is None:
+            seen = caller = await self._shares.look_up(partial(self._look_up, ctx))
+        share = self._shares.enter(digest, seen.organization_id)
+        # The application ends the share with the request, however that ends.
+        SHARE.set(share)
+        if caller is None:
+            caller = await share.run(partial(self._look_up, ctx))
         if not caller.may_call(ctx.method.name):
             if self._store.count_refusal(_refusal(caller, ctx)):
-                await run(self._executor, self._store.write_refusals)
+                await share.run(self._store.write_refusals)
             raise _denied(caller, ctx)
         return self._admit(caller, ctx)
 

@@ -1,27 +1,41 @@
 """The gRPC server in this process, and clients of it."""
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from typing import Any
-from wsgiref.types import WSGIApplication
 
 import pytest
-from tests.support.grpc_front import Client, Connect, Serve, Silence
+from tests.support.grpc_front import Client, Connect, Serve, Served, Silence
 from tests.support.service import TOKEN
 
 from gitpod.server.app import MAX_REQUEST_BYTES, Embedded
+from gitpod.server.edge.headers import ASGIApplication
 from gitpod.server.serving.grpc_server import GRPCServer, application
 
 
+@pytest.fixture(scope="session")
+def loop() -> Iterator[asyncio.AbstractEventLoop]:
+    """The event loop of the servers, in a thread. grpcio wants one for the whole process."""
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    yield loop
+    loop.call_soon_threadsafe(loop.stop)
+    thread.join()
+    loop.close()
+
+
 @pytest.fixture
-def serve() -> Iterator[Serve]:
+def serve(loop: asyncio.AbstractEventLoop) -> Iterator[Serve]:
     """Starts servers, of the service or of another application, and stops them."""
     service = Embedded("sqlite://", TOKEN)
-    started: list[GRPCServer] = []
+    started: list[Served] = []
 
-    def start(app: WSGIApplication | None = None, listen: str = "127.0.0.1:0", **options: Any) -> GRPCServer:
-        routed, services = application(app or service.bare_wsgi)
-        options = {"ready": lambda: True, "max_message_bytes": MAX_REQUEST_BYTES, **options}
-        started.append(GRPCServer(routed, services, listen, **options))
+    def start(app: ASGIApplication | None = None, listen: str = "127.0.0.1:0", **options: Any) -> Served:
+        routed, services = application(app or service.rpc, service.ready)
+        options = {"ready": service.ready, "max_message_bytes": MAX_REQUEST_BYTES, **options}
+        started.append(Served(GRPCServer(routed, services, listen, **options), loop))
         return started[-1]
 
     yield start

@@ -2,10 +2,8 @@
 
 import subprocess
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from wsgiref.types import StartResponse, WSGIEnvironment
 
 import grpc  # type: ignore[import-untyped] # it is not marked as typed
 import pytest
@@ -30,6 +28,7 @@ from tests.support.service import TOKEN
 import gitpod
 from gitpod import Gitpod
 from gitpod.server.app import MAX_REQUEST_BYTES
+from gitpod.server.edge.headers import Receive, Scope, Send
 from gitpod_proto.gitpod.v1.pagination_pb import PaginationResponse
 from gitpod_proto.gitpod.v1.secret_pb import ListSecretsRequest, ListSecretsResponse
 
@@ -80,12 +79,18 @@ def test_an_error_that_is_long_is_cut(client: Client) -> None:
     assert 2000 < len(error.details()) < 4000
 
 
-@pytest.mark.parametrize("headers", [(), (("authorization", "Bearer wrong"),), (*AUTHORIZED, *AUTHORIZED)])
-def test_a_call_needs_one_known_token(client: Client, headers: Any) -> None:
+@pytest.mark.parametrize("headers", [(), (("authorization", "Bearer wrong"),)])
+def test_a_call_needs_a_known_token(client: Client, headers: Any) -> None:
     """And says no more than that."""
     error = client.fails("ListSecrets", metadata=headers)
     assert error.code() is Status.UNAUTHENTICATED
     assert error.details().startswith("authorization: ")
+
+
+def test_a_call_has_one_token(client: Client) -> None:
+    """As a proxy may read the first of two, and the service the last."""
+    error = client.fails("ListSecrets", metadata=(*AUTHORIZED, *AUTHORIZED))
+    assert (error.code(), error.details()) == (Status.INVALID_ARGUMENT, "a header contradicts another one")
 
 
 def test_a_denial_comes_before_the_message(client: Client, silence: Silence) -> None:
@@ -93,9 +98,22 @@ def test_a_denial_comes_before_the_message(client: Client, silence: Silence) -> 
     assert code(client.stream("CreateSecret", silence, metadata=())) is Status.UNAUTHENTICATED
 
 
-@pytest.mark.parametrize("method", ["Nope", "/gitpod.v1.Nope/ListSecrets", "/", "/grpc.health.v1.Health/Nope", "é"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "Nope",
+        "/gitpod.v1.Nope/ListSecrets",
+        "/",
+        "/grpc.health.v1.Health/Nope",
+        "é",
+        "List%53ecrets",
+        f"/{NAME}%2FListSecrets",
+        "/%67itpod.v1.SecretService/ListSecrets",
+        "/grpc.health.v1.Health/%43heck",
+    ],
+)
 def test_what_there_is_not_is_unimplemented(client: Client, method: str) -> None:
-    """A method of the service, or another service."""
+    """A method of the service, or another service. An escape in a path is not decoded."""
     assert client.fails(method).code() is Status.UNIMPLEMENTED
 
 
@@ -124,7 +142,7 @@ def test_a_failure_says_nothing(serve: Serve, connect: Connect, caplog: pytest.L
     """Of the exception's text, to the client or in the log."""
     canary = "hunter2"
 
-    def broken(_environ: WSGIEnvironment, _start_response: StartResponse) -> Iterable[bytes]:
+    async def broken(_scope: Scope, _receive: Receive, _send: Send) -> None:
         raise ValueError(canary)
 
     error = connect(serve(broken).port).fails("ListSecrets")
@@ -132,26 +150,28 @@ def test_a_failure_says_nothing(serve: Serve, connect: Connect, caplog: pytest.L
     assert ("ValueError" in caplog.text, canary in caplog.text) == (True, False)
 
 
-@pytest.mark.parametrize(("status", "name"), [("404", "UNIMPLEMENTED"), ("503", "UNAVAILABLE"), ("418", "INTERNAL")])
-def test_an_answer_that_is_none_of_grpc_is_an_error(serve: Serve, connect: Connect, status: str, name: str) -> None:
+@pytest.mark.parametrize(("status", "name"), [(404, "UNIMPLEMENTED"), (503, "UNAVAILABLE"), (418, "INTERNAL")])
+def test_an_answer_that_is_none_of_grpc_is_an_error(serve: Serve, connect: Connect, status: int, name: str) -> None:
     """Whatever its body is."""
 
-    def other(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        start_response(f"{status} Whatever", [("content-type", "text/plain")])
-        return [b"\0\0\0\0\0hello"]
+    async def other(_scope: Scope, _receive: Receive, send: Send) -> None:
+        headers = [(b"content-type", b"text/plain")]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": b"\0\0\0\0\0hello"})
 
     assert connect(serve(other).port).fails("ListSecrets").code().name == name
 
 
 def test_a_call_is_a_request(serve: Serve, connect: Connect) -> None:
     """With the caller's address, its metadata and 30 seconds when it names no deadline."""
-    seen: list[WSGIEnvironment] = []
-    metadata = (("x-a", "1"), ("x-a", "2"), ("x_a", "3"), ("x-bin", b"\0\xff"))
+    seen: list[Scope] = []
+    metadata = (("x-a", "1"), ("x-a", "2"), ("x-bin", b"\0\xff"))
     call = connect(serve(answer(seen)).port).stream("Any", iter([b""]), metadata=metadata, timeout=None)
     assert list(call) == [b"a", b""]
-    [environ] = seen
-    assert (environ["PATH_INFO"], environ["REMOTE_ADDR"]) == (f"/{NAME}/Any", "127.0.0.1")
-    assert (environ["HTTP_X_A"], environ["HTTP_X_BIN"], environ["HTTP_GRPC_TIMEOUT"]) == ("1,2", "AP8", "30000m")
+    [scope] = seen
+    assert (scope["path"], scope["client"][0]) == (f"/{NAME}/Any", "127.0.0.1")
+    headers: list[tuple[bytes, bytes]] = scope["headers"]
+    assert {(b"x-a", b"1"), (b"x-a", b"2"), (b"x-bin", b"AP8"), (b"grpc-timeout", b"30000m")} <= {*headers}
 
 
 def test_an_answer_is_a_response(serve: Serve, connect: Connect) -> None:

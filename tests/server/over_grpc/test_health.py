@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,16 +14,26 @@ from tests.support.grpc_front import NAME, Client, Connect, Serve, Status
 from tests.support.service import TOKEN
 
 from gitpod.server.serving import grpc_server
+from gitpod.server.serving.grpc_server import Ready
 
 CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 SERVING, NOT_SERVING, UNKNOWN = b"\x08\x01", b"\x08\x02", b"\x08\x03"
+
+
+def returns(answer: Callable[[], bool]) -> Ready:
+    """What tells whether a service is ready."""
+
+    async def ready() -> bool:
+        return answer()
+
+    return ready
 
 
 @pytest.mark.parametrize(("is_ready", "told"), [(True, SERVING), (False, NOT_SERVING)])
 @pytest.mark.parametrize("name", ["", NAME])
 def test_health_is_what_ready_says(serve: Serve, connect: Connect, name: str, told: bytes, *, is_ready: bool) -> None:
     """Of the server and of the service, to anybody."""
-    client = connect(serve(ready=lambda: is_ready).port)
+    client = connect(serve(ready=returns(lambda: is_ready)).port)
     assert client(CHECK, StringValue(value=name), metadata=()) == told
 
 
@@ -38,7 +49,7 @@ def test_watchers_are_told_of_changes(serve: Serve, connect: Connect, monkeypatc
     """And of the end, when the server stops."""
     monkeypatch.setattr(grpc_server, "INTERVAL", 0.01)
     ready = threading.Event()
-    server = serve(ready=ready.is_set)
+    server = serve(ready=returns(ready.is_set))
     call = connect(server.port).stream(WATCH, iter([b""]), metadata=())
     assert next(call) == NOT_SERVING
     ready.set()

@@ -1,65 +1,24 @@
 """The gRPC server: its deadlines, limits and stop."""
 
+import asyncio
 import threading
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import chain
 from typing import Any
-from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 from tests.support.grpc_front import (
-    LIST_SERVICES,
-    REFLECT,
     Client,
     Connect,
     Serve,
-    Silence,
     Status,
     answer,
     code,
     secret,
 )
 
+from gitpod.server.edge.headers import Receive, Scope, Send
 from gitpod.server.errors import ServiceError
-from gitpod.server.serving import grpc_server
-
-
-def test_the_deadline_frees_the_thread(serve: Serve, connect: Connect, silence: Silence) -> None:
-    """Of a call whose message never comes, so that the only worker serves the next one."""
-    client = connect(serve(workers=1).port)
-    assert code(client.stream("ListSecrets", silence, timeout=0.1)) is Status.DEADLINE_EXCEEDED
-    client("ListSecrets")
-
-
-def test_a_client_that_leaves_frees_the_thread(serve: Serve, connect: Connect, silence: Silence) -> None:
-    """Whatever it had not sent yet."""
-    client = connect(serve(workers=1).port)
-    client.stream("ListSecrets", silence).cancel()
-    client("ListSecrets")
-
-
-@pytest.mark.slow
-def test_no_call_waits_for_ever(
-    serve: Serve, connect: Connect, silence: Silence, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """One without a deadline is cancelled, though its client would wait."""
-    monkeypatch.setattr(grpc_server, "LONGEST", 0.0)
-    monkeypatch.setattr(grpc_server, "INTERVAL", 0.01)
-    call = connect(serve().port).stream(
-        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo", silence, timeout=None
-    )
-    assert code(call) is Status.CANCELLED
-
-
-def test_strangers_do_not_take_every_thread(serve: Serve, connect: Connect, silence: Silence) -> None:
-    """As a method that needs no token has few of them."""
-    client = connect(serve(workers=2).port)
-    stalled = client.stream(REFLECT, chain([LIST_SERVICES], silence), metadata=())
-    next(stalled)
-    assert code(client.stream(REFLECT, silence, metadata=())) is Status.RESOURCE_EXHAUSTED
-    client("ListSecrets")
 
 
 def test_many_calls_at_once(client: Client) -> None:
@@ -77,10 +36,10 @@ class Held:
         self.begun, self.go_on = threading.Event(), threading.Event()
         self._answer = answer([])
 
-    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.begun.set()
-        self.go_on.wait()
-        return self._answer(environ, start_response)
+        await asyncio.to_thread(self.go_on.wait)
+        await self._answer(scope, receive, send)
 
 
 @pytest.mark.parametrize(("grace", "status"), [(60, Status.OK), (0, Status.UNAVAILABLE)])

@@ -4,13 +4,13 @@ Also answers the probes of load balancers, `/healthz` and `/readyz`.
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
-from concurrent.futures import Executor
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import closing, nullcontext
 from typing import Any
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
 
 from connectrpc.code import Code
+from connectrpc.errors import ConnectError
 
 from gitpod.server.edge.headers import (
     ACCEPTED_ENCODINGS,
@@ -20,18 +20,22 @@ from gitpod.server.edge.headers import (
     Scope,
     Send,
     protocol_of,
+    raw_path,
     refusal,
     with_deadline,
 )
 from gitpod.server.edge.pagination import QUERY
 from gitpod.server.log import REQUEST, Request
+from gitpod.server.shares import SHARE
 
 NO_RPC = 415
 """The status of a request that is no call of the service."""
+LONGEST_REQUEST = 5.0
+"""Seconds until the end of a request's body, over HTTP and gRPC. A call that waits for it holds no thread."""
 
 
-def guarded_wsgi(app: WSGIApplication, *, logs: bool) -> WSGIApplication:
-    """Wrap the application of embedded clients or, with `logs`, of gRPC. Both set a deadline themselves."""
+def guarded_wsgi(app: WSGIApplication) -> WSGIApplication:
+    """Wrap the application of embedded clients, which set a deadline themselves."""
     dropped = {f"HTTP_{name.upper().replace('-', '_')}" for name in ACCEPTED_ENCODINGS}
 
     def guarded(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -40,32 +44,24 @@ def guarded_wsgi(app: WSGIApplication, *, logs: bool) -> WSGIApplication:
         kept = {key: value for key, value in environ.items() if key not in dropped}
         return app(kept, start_response) if protocol == "grpc" else _with_length(app, kept, start_response)
 
-    def logged(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        answer: Any = guarded(environ, start_response)
-        request = REQUEST.get()
-        try:
-            with closing(answer) if hasattr(answer, "close") else nullcontext():
-                yield from answer
-        finally:
-            request.log()
-
-    return logged if logs else guarded
+    return guarded
 
 
-def guarded_asgi(app: ASGIApplication, *, ready: Callable[[], bool], executor: Executor) -> ASGIApplication:
-    """Wrap the application of the HTTP socket. `/readyz` calls `ready` in a thread of the executor."""
+def guarded_asgi(app: ASGIApplication, *, ready: Callable[[], Awaitable[bool]]) -> ASGIApplication:
+    """Wrap an application that is called over HTTP or gRPC. `/readyz` answers what `ready` returns."""
     dropped = {name.encode() for name in ACCEPTED_ENCODINGS}
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in ("/healthz", "/readyz"):
-            loop = asyncio.get_running_loop()
-            is_well = scope["path"] == "/healthz" or await loop.run_in_executor(executor, ready)
+        path = raw_path(scope)
+        if path in (b"/healthz", b"/readyz"):
+            is_well = path == b"/healthz" or await ready()
             await _send(send, (200, [], b"ok\n") if is_well else (503, [], b"unavailable\n"))
             return
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         request = Request(protocol=protocol_of(dict(headers).get(b"content-type", b"")))
         _begin(request, scope["method"], scope["query_string"].decode("ascii", "replace"))
-        whole = _WholeAnswer(send, request)
+        # gRPC has no length, and its reflection answers each message when it comes.
+        whole = send if request.protocol == "grpc" else _WholeAnswer(send, request)
         try:
             refused = refusal(scope, request.protocol)
             if refused is not None:
@@ -76,8 +72,36 @@ def guarded_asgi(app: ASGIApplication, *, ready: Callable[[], bool], executor: E
             await app({**scope, "headers": with_deadline(kept, request.protocol)}, receive, whole)
         finally:
             request.log()
+            if share := SHARE.get():
+                share.leave()
 
     return guarded
+
+
+def prompt(app: ASGIApplication) -> ASGIApplication:
+    """Wrap an application of unary calls: a request must have ended `LONGEST_REQUEST` seconds after it began."""
+
+    async def prompted(scope: Scope, receive: Receive, send: Send) -> None:
+        until = asyncio.get_running_loop().time() + LONGEST_REQUEST
+        is_ended = False
+
+        async def received() -> Any:  # noqa: ANN401 # any message of ASGI
+            nonlocal is_ended
+            if is_ended:
+                # The RPC runtime waits for a disconnect, for as long as the call takes.
+                return await receive()
+            try:
+                async with asyncio.timeout_at(until):
+                    message = await receive()
+            except TimeoutError:
+                text = f"the request had not ended after {LONGEST_REQUEST:g} s; nothing was done"
+                raise ConnectError(Code.DEADLINE_EXCEEDED, text) from None
+            is_ended = not message.get("more_body", False)
+            return message
+
+        await app(scope, received, send)
+
+    return prompted
 
 
 def _begin(request: Request, method: str, query: str) -> None:

@@ -1,6 +1,6 @@
 """HTTP connections with a timeout and a limit, which uvicorn leaves to a proxy in front of it.
 
-The time for a request's body is bounded elsewhere, by the request's deadline.
+The time for a request's body is bounded elsewhere, by `edge.applications`.
 """
 
 import asyncio
@@ -17,24 +17,46 @@ class Connection(H11Protocol):
     stall_timeout = 10.0
     """Seconds in which the next request's head must be complete, and a blocked answer be read."""
     max_connections = 900
-    """The most open connections, because many systems allow a process 1,024 file descriptors."""
+    """The most open connections, because many systems allow a process 1,024 file descriptors. One more ends the
+    connection that has waited longest for a request, so that nobody can keep others out by connections alone."""
+    max_blank = 64
+    """Bytes of blank lines that are dropped before each request."""
+    _blank = 0
     _timer: asyncio.TimerHandle | None = None
+    _waits_since = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own signature
         """Wait for the first request."""
         super().connection_made(transport)
         self._wait()
         if len(self.connections) > self.max_connections:
-            transport.abort()
+            kept = [
+                each for each in self.connections if isinstance(each, Connection) and not each.transport.is_closing()
+            ]
+            waiting = [each for each in kept if each.is_waiting]
+            # This one waits too, and it is the youngest.
+            min(waiting, key=lambda each: each._waits_since, default=self).transport.abort()  # noqa: SLF001 # of the same class
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no request is under way. One whose head is not complete is not under way."""
+        return not self.cycle or self.cycle.response_complete
+
+    def handle_events(self) -> None:
+        """Read what has arrived, without the blank lines before a request (RFC 9112 section 2.2)."""
+        if self.conn.their_state is h11.IDLE:
+            self._drop_blank_lines()
+        super().handle_events()
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
+        self._blank = 0
         super().on_response_complete()
         self._wait()
 
     def shutdown(self) -> None:
         """Drop a connection without a request: a goodbye in TLS would wait for an answer of the client's."""
-        if not self.cycle or self.cycle.response_complete:
+        if self.is_waiting:
             self.transport.abort()
         else:
             super().shutdown()
@@ -61,6 +83,16 @@ class Connection(H11Protocol):
         else:
             self.transport.close()
 
+    def _drop_blank_lines(self) -> None:
+        received, _ = self.conn.trailing_data
+        rest = received.lstrip(b"\r\n")
+        self._blank += len(received) - len(rest)
+        if len(rest) < len(received) and self._blank <= self.max_blank:
+            # h11 refuses a blank line, and cannot be made to drop it. Between two requests, a new one does the same.
+            self.conn = h11.Connection(h11.SERVER)
+            if rest:  # an empty piece would mean the end of the connection
+                self.conn.receive_data(rest)
+
     def _should_upgrade(self) -> bool:
         # uvicorn would log two warnings for each request that asks for an upgrade.
         return False
@@ -68,8 +100,9 @@ class Connection(H11Protocol):
     def _wait(self) -> None:
         if self._timer:
             self._timer.cancel()
+        self._waits_since = self.loop.time()
         self._timer = self.loop.call_later(self.stall_timeout, self._cut)
 
     def _cut(self) -> None:
-        if self.flow.write_paused or not self.cycle or self.cycle.response_complete:
+        if self.flow.write_paused or self.is_waiting:
             self.transport.abort()

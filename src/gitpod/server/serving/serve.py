@@ -8,11 +8,13 @@ import signal
 import socket
 import ssl
 import sys
-import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
+from queue import SimpleQueue
+from types import FrameType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
@@ -23,6 +25,7 @@ from gitpod.server import log
 from gitpod.server.app import MAX_REQUEST_BYTES, Embedded
 from gitpod.server.errors import ServiceError
 from gitpod.server.serving.http_connection import Connection
+from gitpod.server.threads import NO_MORE, start_thread
 
 if TYPE_CHECKING:
     from gitpod.server.serving.grpc_server import GRPCServer
@@ -30,8 +33,8 @@ if TYPE_CHECKING:
 BACKLOG = 2048
 GRACE = 10
 """Seconds that requests under way have to finish after the signal to stop."""
-EXIT_TIMEOUT = 5
-"""Seconds after which the process ends although a commit is still waiting."""
+LATEST_END = 14
+"""Seconds after the signal to stop when the process ends although a commit is still waiting."""
 BROWSER_HEADERS = [
     "authorization",
     "connect-protocol-version",
@@ -81,12 +84,14 @@ def run(settings: Settings, *, announce: Callable[[str, int | None, str | None],
 
     Raises:
         ServiceError: the store cannot be opened, an address cannot be listened on, a certificate cannot be
-            used, or no header can carry the token.
+            used, no header can carry the token, or the system does not start the threads.
         StoreUnavailableError: another process keeps the store locked, or the store cannot be reached.
     """
     log.to(sys.stderr)
     # A core dump would hold keys and values.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Python and urllib3 would write the keys of TLS connections to that file.
+    os.environ.pop("SSLKEYLOGFILE", None)
     # Connections to one port must leave file descriptors for the other port and for the store.
     most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
@@ -95,40 +100,79 @@ def run(settings: Settings, *, announce: Callable[[str, int | None, str | None],
     service = Embedded(
         settings.store, settings.token, key=settings.key, is_served=True, telemetry=telemetry_interceptors()
     )
+    stopping: SimpleQueue[None] = SimpleQueue()
     try:
+        _end_when_late(stopping)
         made_up = None
         if settings.token is None and not service.has_tokens:
             made_up = secrets.token_urlsafe(32)
             service.authenticate.accept_owner(made_up)
         with _listen(settings.host, settings.port) as listener:
             grpc_server = _grpc(service, settings)
-            server = _Server(_config(service, settings, context), grpc_server)
-
-            def stop(_signal: int, _frame: object) -> None:
-                server.should_exit = True
-
-            # uvicorn installs its own handlers only while it runs, and then passes the signal on to these.
-            signal.signal(signal.SIGINT, stop)
-            signal.signal(signal.SIGTERM, stop)
             url = _url(*listener.getsockname()[:2], is_tls=context is not None)
-            announce(url, grpc_server.port if grpc_server else None, made_up)
+
+            def started() -> None:
+                announce(url, grpc_server.port if grpc_server else None, made_up)
+
+            server = _Server(_config(service, settings, context), grpc_server, started, stopping)
+            # uvicorn installs its own handlers only while it runs, and then passes the signal on to these.
+            signal.signal(signal.SIGINT, server.handle_exit)
+            signal.signal(signal.SIGTERM, server.handle_exit)
             server.run(sockets=[listener])
     finally:
+        stopping.put(None)
+        service.close()
+
+
+def _end_when_late(stopping: "SimpleQueue[None]") -> None:
+    """End the process `LATEST_END` seconds after `stopping` has an item, if it has not ended by then.
+
+    The thread is started now, because a process may be stopped when no more threads can be started.
+    """
+
+    def watch() -> None:
+        stopping.get()
         # `close` waits for the commits under way, and one that waits for a standby may never end. Its caller has
         # had no answer, so ending the process breaks no promise.
-        last = threading.Timer(EXIT_TIMEOUT, os._exit, [0])
-        last.daemon = True
-        last.start()
-        service.close()
-        last.cancel()
+        time.sleep(LATEST_END)
+        os._exit(0)
+
+    start_thread(watch, "gitpod-end")
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn server that stops gRPC together with itself."""
+    """A uvicorn server that starts and stops gRPC together with itself.
 
-    def __init__(self, config: uvicorn.Config, grpc_server: "GRPCServer | None") -> None:
+    Args:
+        config: of uvicorn.
+        grpc_server: is started and stopped. None: no gRPC.
+        started: is called once connections are accepted.
+        stopping: gets an item at the signal to stop. A handler of signals may put into this kind of queue.
+    """
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        grpc_server: "GRPCServer | None",
+        started: Callable[[], None],
+        stopping: "SimpleQueue[None]",
+    ) -> None:
         super().__init__(config)
         self._grpc = grpc_server
+        self._started = started
+        self._stopping = stopping
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Begin to stop (uvicorn.Server)."""
+        self._stopping.put(None)
+        super().handle_exit(sig, frame)
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept connections on both ports (uvicorn.Server)."""
+        if self._grpc:
+            await self._grpc.start()
+        await super().startup(sockets)
+        self._started()
 
     async def on_tick(self, counter: int) -> bool:
         """Go on although the clock says a year after 9999, which no Date header can have (uvicorn.Server)."""
@@ -139,7 +183,7 @@ class _Server(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish the requests under way on both ports (uvicorn.Server)."""
-        stopping = asyncio.to_thread(self._grpc.stop, GRACE) if self._grpc else asyncio.sleep(0)
+        stopping = self._grpc.stop(GRACE) if self._grpc else asyncio.sleep(0)
         await asyncio.gather(super().shutdown(sockets), stopping)
 
 
@@ -154,7 +198,7 @@ def _config(service: Embedded, settings: Settings, context: ssl.SSLContext | Non
             expose_headers=["grpc-message", "grpc-status", "grpc-status-details-bin", "x-request-id"],
             max_age=7200,
         )
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
         # h11 bounds the size of headers. httptools is faster, but does not.
         http=Connection,
@@ -165,8 +209,11 @@ def _config(service: Embedded, settings: Settings, context: ssl.SSLContext | Non
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE,
-        ssl_context_factory=None if context is None else lambda _config, _default: context,
     )
+    # Not by `ssl_context_factory`, which uvicorn has from 0.47 on only.
+    config.load()
+    config.ssl = context
+    return config
 
 
 def _grpc(service: Embedded, settings: Settings) -> "GRPCServer | None":
@@ -180,13 +227,13 @@ def _grpc(service: Embedded, settings: Settings) -> "GRPCServer | None":
     if settings.tls_cert and settings.tls_key:
         authority = settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None
         tls = TLS(certificate=settings.tls_cert.read_bytes(), key=settings.tls_key.read_bytes(), client_ca=authority)
-    app, services = application(service.bare_wsgi)
+    app, services = application(service.rpc, service.ready)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return GRPCServer(
         app,
         services,
         f"{host}:{settings.grpc_port}",
-        ready=service.is_ready,
+        ready=service.ready,
         tls=tls,
         max_message_bytes=MAX_REQUEST_BYTES,
     )
@@ -200,7 +247,11 @@ def telemetry_interceptors() -> tuple[Any, ...]:
         raise ServiceError("OTEL_EXPORTER_OTLP_ENDPOINT needs OpenTelemetry; pip install 'gitpod-connect[otel]'")
     from gitpod.server.serving.telemetry import interceptor
 
-    return (interceptor(),)
+    try:
+        return (interceptor(),)
+    except RuntimeError:
+        # OpenTelemetry starts threads of its own, and raises nothing else here.
+        raise ServiceError(NO_MORE) from None
 
 
 def _check(settings: Settings) -> None:

@@ -6,6 +6,7 @@ Every change and its audit record are written in one transaction (`commit.py`), 
 returns.
 """
 
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +14,6 @@ from typing import TypeVar
 from weakref import finalize
 
 from sqlalchemy import (
-    Engine,
     Executable,
     RowMapping,
     bindparam,
@@ -26,9 +26,11 @@ from sqlalchemy import (
 from sqlalchemy.exc import DBAPIError
 
 from gitpod.server.errors import ServiceError, StoreUnavailableError
+from gitpod.server.storage import limits
 from gitpod.server.storage.audit import newest_records
 from gitpod.server.storage.commit import GroupCommit
-from gitpod.server.storage.database import BUSY, SERIALIZATION_FAILURES, Database, as_unavailable, sqlstate
+from gitpod.server.storage.database import Database
+from gitpod.server.storage.failures import BUSY, as_unavailable, is_transient
 from gitpod.server.storage.maintenance import DATA_KEYS, ORGANIZATIONS, OWN, Maintenance, keys_of
 from gitpod.server.storage.refusals import Refusals
 from gitpod.server.storage.rows import (
@@ -59,7 +61,7 @@ class Store:
         self._writes = writes = GroupCommit(self._database, Transaction)
         self._refusals = Refusals(lambda records: writes.run(records[0], lambda each: each.count(records)))
         # Closes the files of a store that was dropped without `close`.
-        self._finalizer = finalize(self, _drop, self._refusals, self._database.engine)
+        self._finalizer = finalize(self, _drop, self._refusals, self._database)
 
     @property
     def path(self) -> Path | None:
@@ -80,6 +82,12 @@ class Store:
         """Leave the connections open, in a forked child: they belong to the parent."""
         self._refusals.abandon()
         self._finalizer.detach()
+
+    def check(self) -> None:
+        """Raise an error unless the store is well: intact, and written to now or a moment ago."""
+        if self._writes.led_for > self._database.slowest_batch:
+            raise StoreUnavailableError(BUSY)
+        self._database.check()
 
     def revision(self) -> str | None:
         """Return the revision of the schema, None when there is no schema yet."""
@@ -168,21 +176,22 @@ class Store:
             since: only records that have this time or a later one, as the clock of their service was.
             limit: the most records.
         """
-        statement = newest_records(is_sqlite=self._database.is_sqlite).where(audit.c.at >= since)
+        statement = newest_records(is_sqlite=self._database.engine.dialect.name == "sqlite").where(audit.c.at >= since)
         if secret_id is not None:
             statement = statement.where(audit.c.secret_id == secret_id)
         return [AuditRecord(**row) for row in reversed(self._read(statement.limit(limit)))]
 
     def _read(self, statement: Executable, values: dict[str, object] | None = None) -> Sequence[RowMapping]:
         """Return the rows of a query. Asks again when the connection turns out to be dead."""
+        deadline = time.monotonic() + limits.READ_TIMEOUT
         for is_last in (False, False, False, True):
             try:
                 with self._database.reader() as connection:
                     return connection.execute(statement, values or {}).mappings().all()
             except DBAPIError as error:
-                if not error.connection_invalidated and sqlstate(error) not in SERIALIZATION_FAILURES:
+                if not is_transient(error):
                     raise
-                if is_last:
+                if is_last or time.monotonic() > deadline:
                     raise (as_unavailable(error) or StoreUnavailableError(BUSY)) from None
         raise AssertionError
 
@@ -191,7 +200,7 @@ def _secrets(rows: Iterable[RowMapping]) -> list[StoredSecret]:
     return [StoredSecret(**row) for row in rows]
 
 
-def _drop(refusals: Refusals, engine: Engine) -> None:
-    # Without I/O: the garbage collector may call this anywhere.
+def _drop(refusals: Refusals, database: Database) -> None:
+    # Writes no counts: the garbage collector may call this anywhere.
     refusals.is_closed = True
-    engine.dispose()
+    database.close()
