@@ -110,7 +110,7 @@ class PostgreSQL:
             self.confirm(connection)
 
     def _check_unanswered(self, connection: Connection) -> None:
-        """Refuse a transaction while several commits wait, as its own would: for a standby, or for a stopped process."""
+        """Refuse a transaction while several commits wait, as its own would, for a standby or a stopped process."""
         asked = set(self._unanswered)
         if len(asked) < MOST_UNANSWERED:
             return
