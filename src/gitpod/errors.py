@@ -55,7 +55,9 @@ class APIError(GitpodError):
         message: what went wrong, in words.
         code: the Connect code, such as `"already_exists"`.
         outcome: `"not_sent"`: the service never saw the request. `"rejected"`: the service answered that it did
-            nothing. `"unknown"`: the service may have processed the request.
+            nothing. `"unknown"`: the service may have processed the request, or may do so later, if something on
+            the way holds the request. A late update overwrites a newer value: before storing another value, wait,
+            or delete the secret and create it again, which gives it another id.
         attempts: number of times the request was sent. (An HTTP/2 stream that the service refuses counts once,
             although the HTTP library repeats it twice by itself.)
         status_code: the HTTP status of the answer; None without an answer.
@@ -110,11 +112,11 @@ class InvalidRequestError(APIError):
 
 
 class APIConnectionError(APIError):
-    """No connection, or it broke. `outcome` says whether the request may have been processed."""
+    """No connection, or it broke. `outcome` says whether the request may have been processed, or may still be."""
 
 
 class APITimeoutError(APIConnectionError):
-    """No answer before the deadline. `outcome` says whether the request may have been processed."""
+    """No answer before the deadline. `outcome` says whether the request may have been processed, or may still be."""
 
 
 class APIResponseValidationError(APIError):
@@ -154,7 +156,7 @@ class RateLimitError(APIStatusError):
 
 
 class InternalServerError(APIStatusError):
-    """5xx: the service failed. `outcome` says whether the request may have been processed."""
+    """5xx: the service failed. `outcome` says whether the request may have been processed, or may still be."""
 
 
 _BY_STATUS: dict[int, type[APIStatusError]] = {

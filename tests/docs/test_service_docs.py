@@ -16,8 +16,11 @@ from tests.support.service_guide import BLOCKS, GUIDE, ON_POSTGRESQL, ON_SQLITE,
 
 from gitpod import Gitpod, InternalServerError
 from gitpod.cli.commands.root import cli
-from gitpod.server.app import MAX_REQUEST_BYTES
+from gitpod.server import shares
+from gitpod.server.app import MAX_REQUEST_BYTES, STRANGER_THREADS, THREADS
+from gitpod.server.edge.applications import LONGEST_REQUEST
 from gitpod.server.edge.headers import LONGEST_CALL
+from gitpod.server.edge.readiness import LONGEST_CHECK
 from gitpod.server.serving import grpc_server, serve
 from gitpod.server.serving.http_connection import Connection
 from gitpod.server.storage import limits
@@ -145,7 +148,21 @@ def test_the_documented_limits_are_the_codes() -> None:
         f"At most {limits.CONNECTIONS} for each process": True,
         f"{limits.BUSY_TIMEOUT:g} s; {limits.QUEUE_TIMEOUT:g} s; then": True,
         f"there, for {limits.SETTLE_TIMEOUT:g} s": True,
+        f"{limits.ANSWER_TIMEOUT:g} s; {limits.SETTLE_TIMEOUT:g} s; then": True,
+        f"or was written less than {limits.FRESH:g} s ago": True,
+        f"no write went through for {limits.WRITER_TIMEOUT:g} s": True,
+        f"has waited for more than {limits.STUCK_TIMEOUT:g} s": True,
+        f"failed after {LONGEST_CHECK:g} s": True,
         f"gives those under way {serve.GRACE} s": True,
         f"{grpc_server.MAX_METADATA_BYTES // 1024} KiB": True,
+        f"the process ends {serve.LATEST_END} s after the signal": True,
+        f"{LONGEST_REQUEST:g} s; then `deadline_exceeded`": True,
+        f"{shares.TOKEN_CALLS} of a token; {shares.ORGANIZATION_CALLS} of an organization": True,
+        f"{THREADS}, of them at most {shares.TOKEN_THREADS} of a token and {shares.ORGANIZATION_THREADS} of an": True,
+        f"{shares.STRANGERS}, which {STRANGER_THREADS} threads look up": True,
+        f"{grpc_server.CONNECTION_STREAMS}; clients keep": True,
+        f"{grpc_server.OPEN_CALLS} checks, {grpc_server.OPEN_CALLS} watches": True,
+        f"when its check takes longer than {LONGEST_CHECK:g} s": True,
+        f"up to {grpc_server.NATIVE_THREADS} more, which": True,
     }
     assert {text: text in GUIDE for text in shown} == shown

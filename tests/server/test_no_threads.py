@@ -140,6 +140,13 @@ def test_a_service_whose_threads_do_not_start_does_not_start(folder: Path, most:
         assert "Traceback" not in said
 
 
+@pytest.mark.parametrize("most", [0, 3])
+def test_telemetry_whose_threads_do_not_start_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch, most: int) -> None:
+    """As OpenTelemetry starts threads of its own."""
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:9")
+    test_a_service_whose_threads_do_not_start_does_not_start(folder, most)
+
+
 def test_a_service_with_just_the_threads_that_it_needs_serves(folder: Path) -> None:
     """As many as it starts; it needs none besides."""
     with limited(folder, MAIN.format(most=THREADS)) as service:

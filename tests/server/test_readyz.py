@@ -16,6 +16,7 @@ from postgres import MISSING, SUPERUSER, Cluster, binaries, until
 from processes import family, paused
 from served import TOKEN, Service
 from tests.support.storage import alter, keep, release, slow_commits
+from unwell import postmaster
 
 import gitpod
 from gitpod import Gitpod
@@ -150,7 +151,7 @@ def test_a_server_that_stops_or_ends(own: Cluster, tmp_path: Path, project: str)
     with Service(own.url(), tmp_path) as service, client_of(service) as client:
         keep(client, project)
         becomes(service, 200)
-        with paused(family(int((own.folder / "data/postmaster.pid").read_text().split()[0]))):
+        with paused(family(postmaster(own))):
             becomes(service, 503)
         becomes(service, 200)
         own.stop()

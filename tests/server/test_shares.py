@@ -1,17 +1,19 @@
 """What one token, one organization or a stranger keeps under way takes nothing from others, over HTTP and gRPC."""
 
+import random
 import re
 import socket
 import sqlite3
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
+import grpc  # type: ignore[import-untyped] # it is not marked as typed
 import pytest
 from postgres import until
 from protobuf.wkt import StringValue
@@ -244,6 +246,25 @@ def test_calls_that_wait_for_the_store_leave_threads_to_others(shared: Shared) -
         for create in creates:
             create.result()
         assert len(list(client.secrets.list(filter={"scope": {"project_id": project}}, page_size=100))) == 64
+
+
+def test_clients_that_leave_are_no_errors(shared: Shared) -> None:
+    """At whichever moment they leave: they get no answer, and the log has no error."""
+    chance = random.Random(1)  # noqa: S311 # to be repeated
+    bearer = (("authorization", f"Bearer {shared.token()}"),)
+    shared.target.logged()
+    with closing(Client(shared.grpc_port).channel) as channel, ThreadPoolExecutor(8) as pool:
+        create = channel.unary_unary("/gitpod.v1.SecretService/CreateSecret")
+
+        def leave(number: int) -> None:
+            message, seconds = secret(f"NAME_{number}").to_binary(), chance.uniform(0, 0.03)
+            # The deadline is told to the service too.
+            with suppress(grpc.RpcError):
+                create(message, metadata=bearer, timeout=seconds)
+
+        list(pool.map(leave, range(1000)))
+    shared.works_for_others()
+    assert '"error"' not in shared.target.logged()
 
 
 @pytest.mark.parametrize("protocol", ["connect", "grpc"])

@@ -18,6 +18,7 @@ from tests.support.storage import (
     release,
     slow_commits,
 )
+from unwell import postmaster
 
 import gitpod
 from gitpod import Gitpod
@@ -50,11 +51,6 @@ def backends(url: str) -> list[int]:
     with psycopg.connect(url) as connection:
         query = "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s"
         return [pid for (pid,) in connection.execute(query, ["gitpod-secrets"])]
-
-
-def postmaster(cluster: Cluster) -> int:
-    """The first process of a cluster."""
-    return int((cluster.folder / "data/postmaster.pid").read_text().split()[0])
 
 
 def test_stopped_backends_delay_nobody_for_long(database_url: str, project: str) -> None:

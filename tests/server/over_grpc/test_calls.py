@@ -98,9 +98,22 @@ def test_a_denial_comes_before_the_message(client: Client, silence: Silence) -> 
     assert code(client.stream("CreateSecret", silence, metadata=())) is Status.UNAUTHENTICATED
 
 
-@pytest.mark.parametrize("method", ["Nope", "/gitpod.v1.Nope/ListSecrets", "/", "/grpc.health.v1.Health/Nope", "é"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "Nope",
+        "/gitpod.v1.Nope/ListSecrets",
+        "/",
+        "/grpc.health.v1.Health/Nope",
+        "é",
+        "List%53ecrets",
+        f"/{NAME}%2FListSecrets",
+        "/%67itpod.v1.SecretService/ListSecrets",
+        "/grpc.health.v1.Health/%43heck",
+    ],
+)
 def test_what_there_is_not_is_unimplemented(client: Client, method: str) -> None:
-    """A method of the service, or another service."""
+    """A method of the service, or another service. An escape in a path is not decoded."""
     assert client.fails(method).code() is Status.UNIMPLEMENTED
 
 

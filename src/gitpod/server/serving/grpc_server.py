@@ -212,9 +212,12 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # grpcio has no type
                     await forward(self._app, path, context, scheme=self._scheme)
             else:
                 await forward(self._app, path, context, scheme=self._scheme)
+        except grpc.aio.BaseError:
+            # The client has left, so there is nobody to answer. grpcio logs every other exception.
+            raise asyncio.CancelledError from None
         except TimeoutError:
             finish(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "the call took too long, or too many others came")
-        except Exception as error:  # noqa: BLE001 # the application's, or grpcio's when the client left
+        except Exception as error:  # noqa: BLE001 # the application's
             frames = "".join(traceback.format_tb(error.__traceback__))
             logger.error("gRPC %s: %s\n%s", path, type(error).__name__, frames)  # noqa: TRY400 # `exception` logs the message, which may quote a value
             finish(context, grpc.StatusCode.INTERNAL, "internal error")

@@ -19,6 +19,9 @@ class Connection(H11Protocol):
     max_connections = 900
     """The most open connections, because many systems allow a process 1,024 file descriptors. One more ends the
     connection that has waited longest for a request, so that nobody can keep others out by connections alone."""
+    max_blank = 64
+    """Bytes of blank lines that are dropped before each request."""
+    _blank = 0
     _timer: asyncio.TimerHandle | None = None
     _waits_since = 0.0
 
@@ -39,8 +42,15 @@ class Connection(H11Protocol):
         """Whether no request is under way. One whose head is not complete is not under way."""
         return not self.cycle or self.cycle.response_complete
 
+    def handle_events(self) -> None:
+        """Read what has arrived, without the blank lines before a request (RFC 9112 section 2.2)."""
+        if self.conn.their_state is h11.IDLE:
+            self._drop_blank_lines()
+        super().handle_events()
+
     def on_response_complete(self) -> None:
         """Wait for the next request."""
+        self._blank = 0
         super().on_response_complete()
         self._wait()
 
@@ -72,6 +82,16 @@ class Connection(H11Protocol):
             super().send_400_response(msg)
         else:
             self.transport.close()
+
+    def _drop_blank_lines(self) -> None:
+        received, _ = self.conn.trailing_data
+        rest = received.lstrip(b"\r\n")
+        self._blank += len(received) - len(rest)
+        if len(rest) < len(received) and self._blank <= self.max_blank:
+            # h11 refuses a blank line, and cannot be made to drop it. Between two requests, a new one does the same.
+            self.conn = h11.Connection(h11.SERVER)
+            if rest:  # an empty piece would mean the end of the connection
+                self.conn.receive_data(rest)
 
     def _should_upgrade(self) -> bool:
         # uvicorn would log two warnings for each request that asks for an upgrade.

@@ -25,7 +25,7 @@ from gitpod.server import log
 from gitpod.server.app import MAX_REQUEST_BYTES, Embedded
 from gitpod.server.errors import ServiceError
 from gitpod.server.serving.http_connection import Connection
-from gitpod.server.threads import start_thread
+from gitpod.server.threads import NO_MORE, start_thread
 
 if TYPE_CHECKING:
     from gitpod.server.serving.grpc_server import GRPCServer
@@ -90,6 +90,8 @@ def run(settings: Settings, *, announce: Callable[[str, int | None, str | None],
     log.to(sys.stderr)
     # A core dump would hold keys and values.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Python and urllib3 would write the keys of TLS connections to that file.
+    os.environ.pop("SSLKEYLOGFILE", None)
     # Connections to one port must leave file descriptors for the other port and for the store.
     most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
@@ -189,7 +191,7 @@ def _config(service: Embedded, settings: Settings, context: ssl.SSLContext | Non
             expose_headers=["grpc-message", "grpc-status", "grpc-status-details-bin", "x-request-id"],
             max_age=7200,
         )
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
         # h11 bounds the size of headers. httptools is faster, but does not.
         http=Connection,
@@ -200,8 +202,11 @@ def _config(service: Embedded, settings: Settings, context: ssl.SSLContext | Non
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE,
-        ssl_context_factory=None if context is None else lambda _config, _default: context,
     )
+    # Not by `ssl_context_factory`, which uvicorn has from 0.47 on only.
+    config.load()
+    config.ssl = context
+    return config
 
 
 def _grpc(service: Embedded, settings: Settings) -> "GRPCServer | None":
@@ -235,7 +240,11 @@ def telemetry_interceptors() -> tuple[Any, ...]:
         raise ServiceError("OTEL_EXPORTER_OTLP_ENDPOINT needs OpenTelemetry; pip install 'gitpod-connect[otel]'")
     from gitpod.server.serving.telemetry import interceptor
 
-    return (interceptor(),)
+    try:
+        return (interceptor(),)
+    except RuntimeError:
+        # OpenTelemetry starts threads of its own, and raises nothing else here.
+        raise ServiceError(NO_MORE) from None
 
 
 def _check(settings: Settings) -> None:

@@ -21,7 +21,9 @@ READ_TIMEOUT = 15.0
 MAINTENANCE_TIMEOUT = 3600.0
 """For one answer of PostgreSQL to an operator's command, which may change every row."""
 CHECK_TIMEOUT = 2.5
-"""For each step of a check whether the store is well."""
+"""For a lock of SQLite, or one answer of PostgreSQL, to a check whether the store is well."""
+LOOK_TIMEOUT = 0.5
+"""For such a check to look through a SQLite database, as far as it comes."""
 FRESH = 1.0
 """The age of a commit which still proves that the store can be written to."""
 WRITER_TIMEOUT = 10.0

@@ -16,8 +16,10 @@ from gitpod.server.storage.hosts import Hosts
 MAINTENANCE_LOCK = 0x6769_7470_6F64
 """The id of the PostgreSQL advisory lock that is held to change schema, tokens or keys. Requests never take it."""
 MOST_UNANSWERED = 3
-"""Commits that may wait for a standby at a time. Each keeps a connection of the server, as it cannot be called off."""
-WAIT_FOR_STANDBY = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s) AND wait_event = 'SyncRep'"
+"""Commits without an answer that may be under way at a time. Each keeps a connection of the server: to call one off
+would make it count as done before a standby has it.
+"""
+UNDER_WAY = "SELECT pid FROM pg_stat_activity WHERE pid = ANY(%s) AND state = 'active' AND query = 'COMMIT'"
 
 SETTINGS = "settings of each transaction"
 """The key of a pooled connection's SQL for settings, when its server session is not its own."""
@@ -67,7 +69,7 @@ class PostgreSQL:
             if exclusive:
                 _lock(connection)
             else:
-                self._check_standby(connection)
+                self._check_unanswered(connection)
         except DBAPIError as error:
             raise as_unavailable(error) or error from None
 
@@ -107,15 +109,15 @@ class PostgreSQL:
                 raise StoreUnavailableError("the server is a standby")
             self.confirm(connection)
 
-    def _check_standby(self, connection: Connection) -> None:
-        """Refuse a transaction while several commits wait for a standby, since its own commit would too."""
+    def _check_unanswered(self, connection: Connection) -> None:
+        """Refuse a transaction while several commits wait, as its own would, for a standby or a stopped process."""
         asked = set(self._unanswered)
         if len(asked) < MOST_UNANSWERED:
             return
-        waiting = set(connection.exec_driver_sql(WAIT_FOR_STANDBY, (list(asked),)).scalars())
+        waiting = set(connection.exec_driver_sql(UNDER_WAY, (list(asked),)).scalars())
         self._unanswered -= asked - waiting
         if len(waiting) >= MOST_UNANSWERED:
-            raise StoreUnavailableError("the store waits for a standby; nothing was written")
+            raise StoreUnavailableError("the store does not confirm commits; nothing was written")
 
 
 def _lock(connection: Connection) -> None:

@@ -7,6 +7,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from gitpod.server.storage import limits
+from gitpod.server.storage.failures import is_busy
 
 LOG_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 """The first bytes of a write-ahead log (SQLite, Database File Format, 4.1)."""
@@ -34,8 +35,10 @@ class Files:
         target = os.path.realpath(path)
         self._names = [str(path), f"{target}-wal", f"{target}-shm"]
         self._identity, self._size = self._look()
-        # What the database was like when it was last found intact.
+        # What the database was like when it was last found intact, and what is wrong with it otherwise.
         self._intact: tuple[int, int, bool] | None = None
+        self._damage = ""
+        self._next_check = 0.0
         self._fault = ""
 
     def fault(self) -> str:
@@ -56,7 +59,7 @@ class Files:
         return self._fault
 
     def damage(self) -> str:
-        """Return what is wrong with the content or with the disk, empty when nothing is found in `CHECK_TIMEOUT`."""
+        """Return what is wrong with the content or with the disk, empty when nothing is found in `LOOK_TIMEOUT`."""
         free = os.statvfs(self._path)
         if free.f_blocks and free.f_bavail * free.f_frsize < LEAST_FREE:
             return "the disk has no room"
@@ -73,11 +76,14 @@ class Files:
             return self._fault
         # The log is emptied by whoever writes all of it into the database, or by mistake.
         looks = database.st_size, database.st_mtime_ns, bool(start)
-        if looks != self._intact:
-            if found := self._check():
-                return f"the store's file is damaged: {found}"
-            self._intact = looks
-        return ""
+        began = time.monotonic()
+        if looks != self._intact and began >= self._next_check:
+            found = self._check()
+            self._damage = f"the store's file is damaged: {found}" if found else ""
+            self._intact = None if found else looks
+            # A large database takes at most a tenth of a processor.
+            self._next_check = time.monotonic() + 9 * (time.monotonic() - began)
+        return self._damage
 
     def write(self) -> None:
         """Commit a change that changes nothing. Raises sqlite3.Error."""
@@ -124,16 +130,16 @@ class Files:
 
     def _check(self) -> str:
         """Return what SQLite finds wrong. A new connection reads what is on the disk, and not what others remember."""
-        deadline = time.monotonic() + limits.CHECK_TIMEOUT
+        deadline = time.monotonic() + limits.LOOK_TIMEOUT
         with closing(self._connect()) as connection:
             connection.set_progress_handler(lambda: time.monotonic() > deadline, STEPS)
             try:
                 [found] = connection.execute("PRAGMA quick_check(1)").fetchone()
-            except sqlite3.OperationalError as error:
-                if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-                    # A large database: what was looked at is intact.
+            except sqlite3.DatabaseError as error:
+                if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT or is_busy(error):
+                    # Of a large database, what was looked at is intact.
                     return ""
-                raise
+                return str(error)
         return "" if found == "ok" else str(found)
 
     def _connect(self) -> sqlite3.Connection:
