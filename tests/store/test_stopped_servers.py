@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import LiteralString
 
 import psycopg
 import pytest
@@ -124,6 +125,7 @@ def test_a_missing_standby_costs_few_connections(own: Cluster, project: str) -> 
         keep(client, project)
         superuser.execute("ALTER SYSTEM SET synchronous_standby_names = 'missing'")
         superuser.execute("SELECT pg_reload_conf()")
+        until(lambda: _waits(own), "commits wait for it")
         waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
         told: list[tuple[str | None, str]] = []
         for number in range(postgres.MOST_UNANSWERED + 3):
@@ -153,6 +155,17 @@ def test_a_stopped_primary_is_left_for_the_new_one(own: Cluster, project: str) -
                 standby.promote()
                 until(lambda: _writes(client, project), "writes go on")
                 assert client.secrets.get_value(secret_id=kept).value == VALUE
+
+
+def _waits(own: Cluster) -> bool:
+    """Whether a commit waits for a standby."""
+    waiting: LiteralString = "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(own.execute, "SELECT pg_logical_emit_message(true, '', '')")
+        while not writing.done():
+            if own.execute(waiting):
+                return True
+    return False
 
 
 def _writes(client: Gitpod, project: str) -> bool:
