@@ -5,7 +5,7 @@ import re
 import socket
 import sqlite3
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -84,7 +84,7 @@ class Shared:
 
 
 @contextmanager
-def serving(folder: Path, longest_request: float) -> Iterator[Shared]:
+def serving(folder: Path, longest_request: float) -> Generator[Shared]:
     """A service whose calls may take so many seconds until their request ends."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]

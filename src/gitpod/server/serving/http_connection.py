@@ -23,24 +23,25 @@ class Connection(H11Protocol):
     """Bytes of blank lines that are dropped before each request."""
     _blank = 0
     _timer: asyncio.TimerHandle | None = None
-    _waits_since = 0.0
+    _waits_since: float = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own signature
         """Wait for the first request."""
         super().connection_made(transport)
         self._wait()
         if len(self.connections) > self.max_connections:
-            kept = [
-                each for each in self.connections if isinstance(each, Connection) and not each.transport.is_closing()
-            ]
-            waiting = [each for each in kept if each.is_waiting]
+            others: list[Connection] = [each for each in self.connections if isinstance(each, Connection)]
+            waiting = [each for each in others if each.is_waiting() and not each.transport.is_closing()]
             # This one waits too, and it is the youngest.
-            min(waiting, key=lambda each: each._waits_since, default=self).transport.abort()  # noqa: SLF001 # of the same class
+            min(waiting, key=Connection.waits_since, default=self).transport.abort()
 
-    @property
     def is_waiting(self) -> bool:
-        """Whether no request is under way. One whose head is not complete is not under way."""
-        return not self.cycle or self.cycle.response_complete
+        """Tell whether no request is under way. One whose head is not complete is not under way."""
+        return not self.cycle or bool(self.cycle.response_complete)
+
+    def waits_since(self) -> float:
+        """Return when this connection began to wait, by the clock of the event loop."""
+        return self._waits_since
 
     def handle_events(self) -> None:
         """Read what has arrived, without the blank lines before a request (RFC 9112 section 2.2)."""
@@ -56,7 +57,7 @@ class Connection(H11Protocol):
 
     def shutdown(self) -> None:
         """Drop a connection without a request: a goodbye in TLS would wait for an answer of the client's."""
-        if self.is_waiting:
+        if self.is_waiting():
             self.transport.abort()
         else:
             super().shutdown()
@@ -104,5 +105,5 @@ class Connection(H11Protocol):
         self._timer = self.loop.call_later(self.stall_timeout, self._cut)
 
     def _cut(self) -> None:
-        if self.flow.write_paused or self.is_waiting:
+        if self.flow.write_paused or self.is_waiting():
             self.transport.abort()
