@@ -24,7 +24,7 @@ from starlette.middleware.cors import CORSMiddleware
 from gitpod.server import log
 from gitpod.server.app import MAX_REQUEST_BYTES, Embedded
 from gitpod.server.errors import ServiceError
-from gitpod.server.serving.http_connection import Connection
+from gitpod.server.serving.http_connection import Connection, Server
 from gitpod.server.serving.tls import server_context
 from gitpod.server.threads import NO_MORE, start_thread
 
@@ -141,7 +141,7 @@ def _end_when_late(stopping: "SimpleQueue[None]") -> None:
     start_thread(watch, "gitpod-end")
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """A uvicorn server that starts and stops gRPC together with itself.
 
     Args:
@@ -174,13 +174,6 @@ class _Server(uvicorn.Server):
             await self._grpc.start()
         await super().startup(sockets)
         self._started()
-
-    async def on_tick(self, counter: int) -> bool:
-        """Go on although the clock says a year after 9999, which no Date header can have (uvicorn.Server)."""
-        try:
-            return await super().on_tick(counter)
-        except (ValueError, OverflowError):
-            return self.should_exit
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish the requests under way on both ports (uvicorn.Server)."""
