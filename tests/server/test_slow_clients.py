@@ -196,6 +196,23 @@ def test_idle_connections_keep_nobody_out(tmp_path: Path) -> None:
         assert ask(target, b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n").status == 200
 
 
+def test_connections_of_grpc_keep_nobody_out_of_http(tmp_path: Path) -> None:
+    """However many file descriptors the system allows, some are left for HTTP and the store."""
+    most = 500
+    few = f"import resource; resource.setrlimit(resource.RLIMIT_NOFILE, ({most}, {most}))\n{MAIN}"
+    with launched(tmp_path, few, "--grpc-port", "0") as target, ExitStack() as stack:
+        assert target.process.stdout
+        grpc_port = next(int(line.split()[-1]) for line in target.process.stdout if "gRPC has port" in line)
+        for _ in range(most):
+            connection = stack.enter_context(socket.create_connection((HOST, grpc_port), timeout=SECONDS))
+            with suppress(ConnectionError):
+                connection.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
+                # What the server says first: its settings, or that it closes the connection.
+                connection.recv(1)
+        assert ask(target, post(b"{}")).status == 200
+        assert ask(target, b"GET /readyz HTTP/1.1\r\nhost: localhost\r\n\r\n").status == 200
+
+
 def test_a_bad_chunk_after_the_answer_is_not_logged(hasty: Target) -> None:
     """The peer may send what it likes: it was answered already."""
     with hasty.connect() as connection:

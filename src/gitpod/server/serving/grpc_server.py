@@ -91,6 +91,7 @@ class GRPCServer:
         ready: returns what health checks answer.
         tls: the certificate. None: no TLS.
         max_message_bytes: the largest request message, decompressed.
+        max_connections: the most open connections. Further ones are closed at once.
     """
 
     def __init__(
@@ -102,6 +103,7 @@ class GRPCServer:
         ready: Ready,
         tls: TLS | None = None,
         max_message_bytes: int,
+        max_connections: int,
     ) -> None:
         self.port = 0
         self._calls = _Calls(app, services, ready, "https" if tls else "http")
@@ -118,6 +120,7 @@ class GRPCServer:
             "grpc.server_handshake_timeout_ms": 10_000,
             # With SO_REUSEPORT another process could listen on the same port and take half of the connections.
             "grpc.so_reuseport": 0,
+            "grpc.max_allowed_incoming_connections": max_connections,
         }
 
     async def start(self) -> None:

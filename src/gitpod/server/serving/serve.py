@@ -36,6 +36,10 @@ GRACE = 10
 """Seconds that requests under way have to finish after the signal to stop."""
 LATEST_END = 14
 """Seconds after the signal to stop when the process ends although a commit is still waiting."""
+OTHER_FILES = 100
+"""File descriptors that are not of connections."""
+FEWEST_GRPC, MOST_GRPC = 64, 100_000
+"""The fewest and the most connections of gRPC that are allowed, whatever the limit of file descriptors."""
 BROWSER_HEADERS = [
     "authorization",
     "connect-protocol-version",
@@ -93,7 +97,7 @@ def run(settings: Settings, *, announce: Callable[[str, int | None, str | None],
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Python and urllib3 would write the keys of TLS connections to that file.
     os.environ.pop("SSLKEYLOGFILE", None)
-    # Connections to one port must leave file descriptors for the other port and for the store.
+    # Connections need many file descriptors.
     most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     _check(settings)
@@ -230,7 +234,15 @@ def _grpc(service: Embedded, settings: Settings) -> "GRPCServer | None":
         ready=service.ready,
         tls=tls,
         max_message_bytes=MAX_REQUEST_BYTES,
+        max_connections=_grpc_connections(),
     )
+
+
+def _grpc_connections() -> int:
+    """Return how many connections of gRPC leave file descriptors for those of HTTP, the store and the log."""
+    most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    left = most_files - Connection.max_connections - OTHER_FILES
+    return MOST_GRPC if most_files == resource.RLIM_INFINITY else min(max(left, FEWEST_GRPC), MOST_GRPC)
 
 
 def telemetry_interceptors() -> tuple[Any, ...]:
