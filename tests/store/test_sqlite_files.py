@@ -48,6 +48,14 @@ MISHAPS = {
 }
 
 
+def cut_log(share: float) -> Callable[[Path], None]:
+    """Leave a share of the log."""
+    return lambda path: cut(share)(Path(f"{path}-wal"))
+
+
+MISHAPS |= {f"log cut to {share:.0%}": cut_log(share) for share in (0, 0.01, 0.5, 0.99)}
+
+
 def filled(path: Path, project: str) -> None:
     """Make a store with some secrets, all of them in the database itself."""
     with embedded(f"sqlite:///{path}") as client:

@@ -2,6 +2,7 @@
 
 import os
 import sqlite3
+import struct
 import time
 from contextlib import closing, suppress
 from pathlib import Path
@@ -14,6 +15,10 @@ LOG_MAGIC = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
 MAGIC, IN_WAL_MODE = b"SQLite format 3\0", b"\2\2"
 """The first bytes of a database, and those at offset 18 (the same, 1.3)."""
 HEADER = 100
+INDEX, FRAME = struct.Struct("=12xBxHI28x"), 24
+"""The start of the shared memory: whether it is valid, the size of a page, the frames of the log (SQLite, WAL-mode
+File Format, 2.1). A frame of the log is a page and a header of 24 bytes; the log has a header of 32 bytes."""
+LOG_HEADER = 32
 LEAST_FREE = 1024 * 1024
 """The least free bytes of the disk. A log whose space is used again takes some writes when there are none."""
 STEPS = 10_000
@@ -34,7 +39,7 @@ class Files:
         # SQLite keeps the two others beside the file that a link leads to.
         target = os.path.realpath(path)
         self._names = [str(path), f"{target}-wal", f"{target}-shm"]
-        self._identity, self._size = self._look()
+        self._identity, self._size, self._log_size = self._look()
         # What the database was like when it was last found intact, and what is wrong with it otherwise.
         self._intact: tuple[int, int, bool] | None = None
         self._damage = ""
@@ -48,14 +53,16 @@ class Files:
         """
         if not self._fault:
             try:
-                identity, size = self._look()
+                identity, size, log_size = self._look()
             except OSError:
-                identity, size = [], 0
+                identity, size, log_size = [], 0, 0
             if identity != self._identity:
                 self._fault = "a file of the store was removed or replaced"
             elif size < self._size and not self._is_whole(size):
                 self._fault = "the store's file was cut short"
-            self._size = size
+            elif log_size < self._log_size and not self._has_all_frames():
+                self._fault = "the store's log was cut short"
+            self._size, self._log_size = size, log_size
         return self._fault
 
     def damage(self) -> str:
@@ -94,13 +101,17 @@ class Files:
             connection.execute(f"PRAGMA user_version={version}")
             connection.execute("COMMIT")
 
-    def _look(self) -> tuple[list[tuple[int, int]], int]:
-        """Return device and inode of each file, and the size of the database. Raises OSError."""
+    def _look(self) -> tuple[list[tuple[int, int]], int, int]:
+        """Return device and inode of each file, the size of the database, and that of the log. Raises OSError."""
         found = [os.stat(name) for name in self._names]  # noqa: PTH116 # of the three, in every transaction
-        return [(each.st_dev, each.st_ino) for each in found], found[0].st_size
+        return [(each.st_dev, each.st_ino) for each in found], found[0].st_size, found[1].st_size
 
     def _header(self) -> bytes:
-        """Return the first bytes of the database on the disk, empty if they cannot be read.
+        """Return the first bytes of the database on the disk, empty if they cannot be read."""
+        return self._start_of(0, HEADER)
+
+    def _start_of(self, which: int, length: int) -> bytes:
+        """Return the first bytes of one of the files, empty if they cannot be read.
 
         Reads by a descriptor of SQLite: to open the file and close it again would drop the locks of this process.
         """
@@ -108,15 +119,35 @@ class Files:
             for name in os.listdir("/dev/fd"):  # noqa: PTH208 # the numbers alone
                 with suppress(OSError):
                     descriptor = int(name)
-                    found = os.pread(descriptor, HEADER, 0) if self._is_database(descriptor) else b""
+                    found = os.pread(descriptor, length, 0) if self._is(which, descriptor) else b""
                     # Another thread may have closed it, and opened another file under its number.
-                    if found and self._is_database(descriptor):
+                    if found and self._is(which, descriptor):
                         return found
         return b""
 
-    def _is_database(self, descriptor: int) -> bool:
+    def _is(self, which: int, descriptor: int) -> bool:
         status = os.fstat(descriptor)
-        return (status.st_dev, status.st_ino) == self._identity[0]
+        return (status.st_dev, status.st_ino) == self._identity[which]
+
+    def _has_all_frames(self) -> bool:
+        """Tell whether a log that became smaller has all frames that the shared memory tells of.
+
+        Another process that writes all of the log into the database says so there before it empties the log.
+        """
+        while True:
+            before = self._start_of(2, INDEX.size)
+            size = os.stat(self._names[1]).st_size  # noqa: PTH116 # as in `_look`
+            if before == self._start_of(2, INDEX.size):
+                break
+        if len(before) < INDEX.size:
+            return size == 0  # Nobody else makes a log smaller without emptying it.
+        is_valid, page_size, frames = INDEX.unpack(before)
+        # 1 stands for 65,536, which has no room in 16 bits.
+        return (
+            not is_valid
+            or size >= LOG_HEADER + frames * (FRAME + (65_536 if page_size == 1 else page_size))
+            or not frames
+        )
 
     def _is_whole(self, size: int) -> bool:
         """Tell whether a database that became smaller has all of its pages, as after VACUUM."""
