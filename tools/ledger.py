@@ -142,7 +142,8 @@ def compare(client: Gitpod, project: str, writers: Sequence[Writer]) -> Comparis
     by_name = {secret.name: secret for secret in listed}
     # Each read is a commit, of its audit record: together they take less time.
     with ThreadPoolExecutor(READERS) as pool:
-        values = dict(zip(by_name, pool.map(lambda secret: _value(client, secret.id), by_name.values()), strict=True))
+        reads = {name: pool.submit(_value, client, secret.id) for name, secret in by_name.items()}
+    values = {name: read.result() for name, read in reads.items()}
     for entry in (entry for writer in writers for entry in writer.entries):
         secret = by_name.pop(entry.name, None)
         value = values.get(entry.name)

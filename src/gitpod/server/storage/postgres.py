@@ -173,7 +173,7 @@ def _engine(parameters: dict[str, Any]) -> Engine:
             # An answer promises durability, so the database's default may not turn it off.
             settings.append("synchronous_commit = on")
         if process == connection.info.backend_pid:
-            connection.execute("; ".join(f"SET {each}" for each in settings))
+            connection.execute("; ".join(f"SET {each}" for each in settings).encode())
         else:
             # A pooler makes up the process that it names. The next transaction may be in another session, which has
             # neither this one's settings nor its prepared statements.
