@@ -1,4 +1,4 @@
-"""HTTP connections with a timeout and a limit, which uvicorn leaves to a proxy in front of it.
+"""HTTP connections with a timeout and a limit, which uvicorn leaves to a proxy in front of it, and its server.
 
 The time for a request's body is bounded elsewhere, by `edge.applications`.
 """
@@ -6,9 +6,21 @@ The time for a request's body is bounded elsewhere, by `edge.applications`.
 import asyncio
 
 import h11
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gitpod.server.log import Request
+
+
+class Server(uvicorn.Server):
+    """A server that goes on when the clock says a year after 9999, which no Date header can have."""
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell whether to stop (uvicorn.Server)."""
+        try:
+            return await super().on_tick(counter)
+        except (ValueError, OverflowError):
+            return self.should_exit
 
 
 class Connection(H11Protocol):

@@ -60,7 +60,8 @@ class Hosts:
         for number, timeout in self._chosen():
             began = time.monotonic()
             try:
-                connection = BoundedConnection.connect(**self._servers[number] | timeout)
+                parameters: dict[str, Any] = {**self._servers[number], **timeout}
+                connection = BoundedConnection.connect(**parameters)
             except psycopg.OperationalError as error:
                 failures.append(error)
                 if time.monotonic() - began > SLOW:
