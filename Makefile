@@ -13,7 +13,7 @@ JOBS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := test
-.PHONY: help demo bench chaos failover quick fix test check lint types mypy basedpyright gen drift breaking dist clean
+.PHONY: help demo bench chaos failover lowest costs quick fix test check lint types mypy basedpyright gen drift breaking dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,11 +25,17 @@ bench: $(VENV)/.dev ## measure what a create costs the client, and how many crea
 	@$(BIN)/python bench/client.py
 	@PYTHONPATH=tools $(BIN)/python bench/service.py
 
-chaos: $(VENV)/.dev ## kill the service and its database while clients write, and count what was lost
+chaos: $(VENV)/.dev ## kill, stop and starve the service and its database while clients write, and count what was lost
 	@$(BIN)/python tools/chaos.py $(if $(SEED),--seed $(SEED))
 
-failover: $(VENV)/.dev ## kill a PostgreSQL primary while clients create, and promote its standby
-	@$(BIN)/python tools/failover.py
+failover: $(VENV)/.dev ## kill, stop and switch the leader of a Patroni cluster while clients write
+	@$(BIN)/python tools/failover.py $(if $(EVENTS),--events $(EVENTS))
+
+lowest: $(VENV)/.dev ## use each part once with the lowest versions of libraries that are allowed, and with the newest
+	@$(BIN)/python tools/lowest.py
+
+costs: $(VENV)/.dev ## print what the costliest requests cost the service: processor time, memory, size of the answer
+	@$(BIN)/python tools/costs.py
 
 quick: $(VENV)/.dev ## lint, and run the quick tests that start no process: half a minute
 	$(BIN)/ruff check .

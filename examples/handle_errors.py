@@ -14,7 +14,7 @@ except APIError as error:
     for violation in error.violations:
         print(f"fix {violation.field}: {violation.message}")
     if error.outcome == "unknown":
-        print(f"it may have been stored; put would settle it: {error}")
+        print(f"it may have been stored, or will be; put would settle it: {error}")
     else:
         print(f"not stored: {error}")
 except GitpodError as error:

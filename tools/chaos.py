@@ -1,4 +1,4 @@
-"""`make chaos`: kill the service, or its database, while clients write; what was acknowledged must be there after."""
+"""`make chaos`: kill, stop or starve the service or its database under clients; what was acknowledged must be there."""
 
 import argparse
 import random
@@ -19,6 +19,7 @@ from no_threads import without_threads
 from postgres import MISSING, Cluster, binaries, until
 from psycopg import sql
 from served import TOKEN, Service
+from unwell import stopped_postgres, unwell_sqlite
 
 from gitpod import Gitpod
 
@@ -141,14 +142,17 @@ def main() -> None:
     parser.add_argument("--sqlite", type=int, default=20, metavar="N", help="runs on SQLite (20)")
     parser.add_argument("--postgres", type=int, default=5, metavar="M", help="runs on PostgreSQL (5)")
     parser.add_argument("--threads", type=int, default=5, metavar="T", help="runs in which no thread starts (5)")
+    parser.add_argument("--unwell", type=int, default=6, metavar="U", help="runs on each engine that is not well (6)")
     parser.add_argument("--seed", type=int, default=time.time_ns() % 1_000_000, help="what the choices follow from")
     options = parser.parse_args()
     print(f"seed {options.seed}\n\n{COLUMNS.format(*HEADINGS)}", flush=True)
     failed = total = 0
     engines = [on_sqlite(options.sqlite, options.seed)]
     engines.append(Run(*fields) for fields in without_threads(options.threads, options.seed))
+    engines.append(Run(*fields) for fields in unwell_sqlite(options.unwell, options.seed))
     if binaries() is not None and options.postgres:
         engines.append(on_postgres(options.postgres, options.seed))
+        engines.append(Run(*fields) for fields in stopped_postgres(options.unwell, options.seed))
     for run in (run for engine in engines for run in engine):
         print(run, flush=True)
         total += 1

@@ -1,126 +1,179 @@
-"""`make failover`: kill a PostgreSQL primary while clients create, promote its standby, and count what was lost."""
+"""`make failover`: let a Patroni cluster lose its leader while clients write, and count losses and seconds.
+
+Without Patroni, etcd and HAProxy it kills a plain primary instead, and promotes its standby.
+"""
 
 import argparse
+import os
 import signal
 import sys
-import tempfile
+import threading
 import time
 import uuid
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import pairwise
-from pathlib import Path
 
+from failover_pair import fail_over
 from ledger import Comparison, Writer, compare
-from postgres import HOST, MISSING, SUPERUSER, Cluster, binaries, until
+from patroni_cluster import Node, PatroniCluster, missing
+from postgres import MISSING, binaries, until
 from served import TOKEN, Service
 
 from gitpod import Gitpod
 
-WRITERS = 4
+WRITERS = 3
+"""Clients of each path."""
+PAUSE = 0.02
+"""Seconds that a client waits after each write, so that reading all values afterwards does not take longer."""
+SLACK = 3.0
+"""Seconds that writes to all hosts may take longer to go on than the cluster takes to have a new leader."""
+PATIENCE = 60.0
+"""Seconds to wait for a new leader, and for each client to write again."""
+
+EVENTS: dict[str, Callable[[PatroniCluster, Node], None]] = {
+    "postgres-killed": lambda _, leader: leader.kill_postgres(),
+    "both-killed": lambda _, leader: leader.kill(),
+    "patroni-stopped": lambda _, leader: leader.stop_patroni(),
+    "both-stopped": lambda _, leader: leader.stop(),
+    "switchover": lambda cluster, leader: cluster.switch(leader),
+}
+"""What happens to the leader in a round."""
+COLUMNS = "| {:<15} | {:<10} | {:>12} | {:>4} | {:>5} | {:>7} | {:>8} | {:>11} | {:>16} |"
+"""A row of Markdown, as docs/high-availability.md has it."""
+HEADINGS = ("event", "path", "acknowledged", "lost", "false", "unknown", "rejected", "longest gap", "new leader after")
 
 
 @dataclass(frozen=True, slots=True)
-class Failover:
-    """What clients saw of it."""
+class Seen:
+    """What the clients of one path saw in one round."""
 
-    acknowledged: int
-    failed: dict[str, int]
-    """Creates by the outcome of their errors."""
+    event: str
+    path: str
+    writers: list[Writer]
     comparison: Comparison
-    false_conflicts: int
-    """Creates answered by `already_exists`, though nobody else made that name."""
-    promoted: float
-    """Seconds from the kill until the standby took writes, with the pause."""
-    unavailable: float
-    """Seconds between the last create that was acknowledged before, and the first after."""
+    began: float
+    """When the event began, by `time.monotonic()`."""
+    elected: float
+    """Seconds from then until Patroni said of another node that it takes writes."""
+    ended: float
+
+    @property
+    def gap(self) -> float:
+        """The longest time without an acknowledged write from the event on, in seconds."""
+        times = sorted(when for writer in self.writers for when in writer.acknowledged)
+        before = [when for when in times if when < self.began][-1:]
+        return max(b - a for a, b in pairwise([*before, *(when for when in times if when >= self.began), self.ended]))
+
+    @property
+    def false_conflicts(self) -> int:
+        """Creates answered by `already_exists`, though nobody else made that name."""
+        return sum(surprise.endswith("already_exists") for writer in self.writers for surprise in writer.surprises)
 
     @property
     def holds(self) -> bool:
-        """Whether nothing was lost, nothing is there that should not be, and no client was told a lie."""
-        return not self.comparison.lost and not self.comparison.wrong
+        """Whether nothing was lost, no client was told a lie, and the service found the new leader in time."""
+        is_true = not self.comparison.lost and not self.comparison.wrong
+        return is_true and (self.path != "multi-host" or self.gap <= self.elected + SLACK)
 
     def __str__(self) -> str:
-        rows = {
-            "acknowledged": self.acknowledged,
-            "lost": self.comparison.lost,
-            "false conflicts": self.false_conflicts,
-            "wrong otherwise": self.comparison.wrong - self.false_conflicts,
-            "failed, not sent": self.failed.get("not_sent", 0),
-            "failed, rejected": self.failed.get("rejected", 0),
-            "failed, unknown": f"{self.failed.get('unknown', 0)}, of which {self.comparison.unacknowledged} were done",
-            "standby promoted after": f"{self.promoted:.2f} s",
-            "unavailable for": f"{self.unavailable:.2f} s",
-        }
-        lines = [f"{name + ':':<24}{value}" for name, value in rows.items()]
-        return "\n".join([*lines, *(f"  {note}" for note in self.comparison.notes)])
+        unknown, rejected = (sum(w.failed[outcome] for w in self.writers) for outcome in ("unknown", "rejected"))
+        counts = (sum(len(w.acknowledged) for w in self.writers), self.comparison.lost, self.false_conflicts)
+        row = (*counts, unknown, rejected, f"{self.gap:.1f} s", f"{self.elected:.1f} s")
+        notes = [f"    {note}" for note in self.comparison.notes]
+        return "\n".join([COLUMNS.format(self.event, self.path, *row), *notes])
 
 
-def fail_over(seconds: float = 2, pause: float = 1) -> Failover:
-    """Create for so many seconds before and after the primary is killed, and promote its standby after a pause.
+def on_patroni(events: list[str], seconds: float) -> Iterator[Seen]:
+    """Let the leader of a cluster suffer each event in turn. Needs that nothing is `missing()`.
 
-    In the pause, which stands for noticing the crash, there is only a standby that takes no writes. Needs
-    `binaries()`.
+    Clients write `seconds` long before the event, after all of them go on, and after the former leader is back.
     """
-    project = str(uuid.uuid4())
-    with tempfile.TemporaryDirectory() as folder, Cluster(durable=True) as primary:
-        database = "secrets"
-        primary.create_database(database)
-        with primary.standby() as standby:
-            hosts = f"{HOST}:{primary.port},{HOST}:{standby.port}"
-            store = f"postgresql://{SUPERUSER}@{hosts}/{database}?target_session_attrs=read-write"
-            with (
-                Service(store, Path(folder)) as service,
-                Gitpod(bearer_token=TOKEN, base_url=service.url, timeout=20) as client,
-            ):
-                writers = [Writer(client, project, number, "", only_creates=True) for number in range(WRITERS)]
-                try:
-                    promoted = _interrupt(writers, primary, standby, seconds, pause)
-                finally:
-                    for writer in writers:
-                        if writer.ident:
-                            writer.stop()
-                return _summary(writers, compare(client, project, writers), promoted)
+    with ExitStack() as stack:
+        cluster = stack.enter_context(PatroniCluster())
+        # What runs in the cluster's folder ends with the cluster, however this process ends.
+        folder = cluster.folder / "services"
+        folder.mkdir(mode=0o700)
+        os.environ["PGPASSWORD"] = cluster.password
+        clients: dict[str, Gitpod] = {}
+        for path, url in cluster.urls.items():
+            service = stack.enter_context(Service(url, folder))
+            clients[path] = stack.enter_context(Gitpod(bearer_token=TOKEN, base_url=service.url, timeout=20))
+        for event in events:
+            yield from _round(cluster, clients, event, seconds)
 
 
-def _interrupt(writers: list[Writer], primary: Cluster, standby: Cluster, seconds: float, pause: float) -> float:
-    """Let the writers work, crash the primary under them, and see that each goes on: how long promotion took."""
-    for writer in writers:
-        writer.start()
-    until(lambda: all(writer.acknowledged for writer in writers), "every client has created")
-    time.sleep(seconds)
-    killed = time.monotonic()
-    primary.kill()
-    time.sleep(pause)
-    standby.promote()
-    promoted = time.monotonic()
-    until(lambda: all(writer.acknowledged[-1] > promoted for writer in writers), "every client creates again", 60)
-    time.sleep(seconds)
-    return promoted - killed
+def _round(cluster: PatroniCluster, clients: dict[str, Gitpod], event: str, seconds: float) -> Iterator[Seen]:
+    projects = {path: str(uuid.uuid4()) for path in clients}
+    writers = {
+        path: [Writer(client, projects[path], number, event, pause=PAUSE) for number in range(WRITERS)]
+        for path, client in clients.items()
+    }
+    every = [writer for each in writers.values() for writer in each]
+    leader = cluster.leader()
+    try:
+        for writer in every:
+            writer.start()
+        until(lambda: all(writer.acknowledged for writer in every), "every client has written")
+        time.sleep(seconds)
+        began, elected = _strike(cluster, leader, event)
+        # When they do not, the gap tells.
+        with suppress(TimeoutError):
+            until(lambda: all(w.acknowledged[-1] > began + elected for w in every), "all write again", PATIENCE)
+        time.sleep(seconds)
+        leader.go_on()
+        time.sleep(seconds)
+    finally:
+        ended = time.monotonic()
+        for writer in every:
+            if writer.ident:
+                writer.stop()
+    cluster.heal()
+    for path, client in clients.items():
+        comparison = compare(client, projects[path], writers[path])
+        yield Seen(event, path, writers[path], comparison, began, elected, ended)
 
 
-def _summary(writers: list[Writer], comparison: Comparison, promoted: float) -> Failover:
-    times = sorted(when for writer in writers for when in writer.acknowledged)
-    failed = {outcome: sum(w.failed[outcome] for w in writers) for outcome in ("not_sent", "rejected", "unknown")}
-    conflicts = sum(surprise.endswith("already_exists") for writer in writers for surprise in writer.surprises)
-    gap = max(after - before for before, after in pairwise(times))
-    return Failover(len(times), failed, comparison, conflicts, promoted, gap)
+def _strike(cluster: PatroniCluster, leader: Node, event: str) -> tuple[float, float]:
+    """Let the event happen: when it began, and how many seconds later there was another leader."""
+    others = [node for node in cluster.nodes if node is not leader]
+    # A switchover is answered when it is over.
+    striking = threading.Thread(target=EVENTS[event], args=(cluster, leader), daemon=True)
+    began = time.monotonic()
+    striking.start()
+    while not any(node.leads for node in others):
+        if time.monotonic() > began + PATIENCE:
+            raise TimeoutError(f"no other node leads {PATIENCE:g} s after this: {event}")
+        time.sleep(0.05)
+    elected = time.monotonic() - began
+    striking.join(PATIENCE)
+    return began, elected
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=2, help="how long clients create before and after (2)")
-    parser.add_argument("--pause", type=float, default=1, help="seconds from the kill to the promotion (1)")
+    parser.add_argument("--events", nargs="+", choices=list(EVENTS), default=list(EVENTS), help="the rounds (all)")
+    parser.add_argument("--seconds", type=float, default=3, help="how long clients write before and after each (3)")
     options = parser.parse_args()
     if binaries() is None:
         print(f"skipped: {MISSING}")
         return
-    result = fail_over(options.seconds, options.pause)
-    print(result)
-    sys.exit(0 if result.holds else 1)
+    if absent := missing():
+        print(f"not on Patroni: these packages of Debian are not installed: {', '.join(absent)}\n")
+        pair = fail_over(options.seconds)
+        print(pair)
+        sys.exit(0 if pair.holds else 1)
+    print(f"{COLUMNS.format(*HEADINGS)}\n{'| --- ' * len(HEADINGS)}|", flush=True)
+    failed = 0
+    for seen in on_patroni(options.events, options.seconds):
+        print(seen, flush=True)
+        failed += not seen.holds
+    sys.exit(1 if failed else 0)
 
 
 def stopped(signal_number: int, _frame: object) -> None:
-    # The service, both clusters and their folders go away as the stack unwinds.
+    # Services, clusters and their folders go away as the stack unwinds.
     sys.exit(128 + signal_number)
 
 

@@ -75,7 +75,7 @@ class Cluster:
         self._durable = durable
         self._process: subprocess.Popen[bytes] | None = None
         self._account = owner = account()
-        self.port = _free_port()
+        self.port = free_port()
         # A socket's path must fit in about 100 characters, and other temporary folders may be deep or closed.
         short = "/tmp"  # noqa: S108 # mkdtemp makes a folder of its own in it
         self.folder = Path(tempfile.mkdtemp(prefix="pg-", dir=short if Path(short).is_dir() else None))
@@ -144,7 +144,7 @@ class Cluster:
                 stdout=log,
                 stderr=log,
                 cwd=self.folder,
-                env=_environment(),
+                env=environment(),
                 # Ctrl-C is for the program that uses the cluster, which then stops it.
                 start_new_session=True,
                 **self._account,
@@ -246,9 +246,9 @@ class Cluster:
 
     def _run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         command = [str(self._binaries / program), *arguments]
-        environment = _environment()
+        given = environment()
         return subprocess.run(
-            command, capture_output=True, text=True, check=False, cwd=self.folder, env=environment, **self._account
+            command, capture_output=True, text=True, check=False, cwd=self.folder, env=given, **self._account
         )
 
     def _is_ready(self) -> bool:
@@ -270,13 +270,14 @@ class Cluster:
         self._guard.stdin.flush()
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """This process's, without what would lead PostgreSQL's programs elsewhere."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PG", "LC_", "LANG"))}
     return kept | {"LC_ALL": "C", "TZ": "UTC"}
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nothing listens on now."""
     for port in random.sample(PORTS, 100):
         with suppress(OSError), socket.create_server((HOST, port)):
             return port

@@ -2,8 +2,10 @@
 
 import os
 import pwd
+import signal
 import subprocess
-from contextlib import suppress
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TypedDict
 
@@ -40,3 +42,35 @@ def processes() -> list[tuple[int, int, str]]:
             state, parent, *_ = file.read_text(errors="replace").rpartition(")")[2].split()
             found.append((int(file.parent.name), int(parent), state))
     return found
+
+
+def in_folder(folder: Path) -> list[int]:
+    """The ids of the processes whose current folder it is, such as all of a PostgreSQL's in its data. Needs /proc."""
+    found: list[int] = []
+    for link in Path("/proc").glob("[0-9]*/cwd"):
+        # It may end meanwhile, or belong to another user.
+        with suppress(OSError):
+            if link.readlink() == folder:
+                found.append(int(link.parent.name))
+    return found
+
+
+def family(pid: int) -> list[int]:
+    """A process and its children, the parent first."""
+    return [pid, *(child for child, parent, _ in processes() if parent == pid)]
+
+
+@contextmanager
+def paused(pids: Iterable[int]) -> Generator[None]:
+    """A block in which processes do not go on, and keep what they hold: sockets, locks, memory."""
+    stopped: list[int] = []
+    try:
+        for pid in pids:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGSTOP)
+                stopped.append(pid)
+        yield
+    finally:
+        for pid in stopped:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)

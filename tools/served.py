@@ -22,6 +22,7 @@ class Service:
         serve = [sys.executable, "-c", main, "serve"]
         self._command = [*serve, "--store", store, *key, "--port", "0"]
         self._process: subprocess.Popen[str] | None = None
+        self._folder = folder
         self.log = folder / "service.log"
         self.url = ""
         self.start()
@@ -31,6 +32,12 @@ class Service:
 
     def __exit__(self, *_: object) -> None:
         self.kill()
+
+    @property
+    def pid(self) -> int:
+        """The id of its process."""
+        assert self._process
+        return self._process.pid
 
     def start(self) -> None:
         """Start it, and return once it listens at `url`. Raises `RuntimeError` when it ends instead."""
@@ -42,6 +49,7 @@ class Service:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
+                cwd=self._folder,
                 env=environment | {"GITPOD_API_KEY": TOKEN},
             )
         assert self._process.stdout

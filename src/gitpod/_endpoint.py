@@ -4,6 +4,7 @@ Errors name the option and the rule, never what was given.
 """
 
 import os
+import re
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import urlsplit
 
@@ -16,8 +17,13 @@ if TYPE_CHECKING:
     from gitpod._options import Protocol as WireProtocol
 
 DEFAULT_BASE_URL = "https://app.ona.com/api"
+VARIABLE = "GITPOD_BASE_URL"
 EMBEDDED = ("sqlite:", "postgresql:")
 """The schemes of what the embedded service keeps its store in."""
+# A colon is followed by a port, else it may be the one before a password.
+_SHOWN = re.compile(
+    r"[a-z]+://([^@/?#]*@)?((?:\[[0-9A-Fa-f:.]+\]|:\d*(?=[,/?]|$)|[^@:/?#\[\]])*(?:/[^@?#]*)?)(\?[^@]*)?", re.ASCII
+)
 
 
 class Given(Protocol):
@@ -39,6 +45,7 @@ class Endpoint:
         given: the sender of requests by the caller's `http_client` (`_transport/given.py`); None without one.
 
     Attributes:
+        setting: what gave the URL: `base_url`, or the environment variable.
         base_url: without a trailing slash and without a password, so it may be shown.
         address: the URL that requests are sent to.
         host, port: those of a service on the network.
@@ -60,6 +67,7 @@ class Endpoint:
         "is_embedded",
         "is_https",
         "port",
+        "setting",
         "store",
         "tls_context",
     )
@@ -78,12 +86,17 @@ class Endpoint:
         if given is not None and given.is_application:
             # An application in this process has no other address than its paths.
             base_url = base_url or "http://localhost"
-        self.base_url = service_url(base_url, allow_plaintext)
+        self.setting = VARIABLE if not base_url and os.environ.get(VARIABLE) else "base_url"
+        self.base_url = self._checked(base_url or os.environ.get(VARIABLE) or DEFAULT_BASE_URL, allow_plaintext)
         self.is_embedded = self.base_url.startswith(EMBEDDED)
         if self.is_embedded and not (is_installed("sqlalchemy") and is_installed("cryptography")):
             scheme = self.base_url.partition(":")[0]
-            raise GitpodError(f"base_url: {scheme}: is the embedded service; pip install 'gitpod-connect[server]'")
-        self.store, self.base_url = self.base_url, shown(self.base_url)
+            raise GitpodError(
+                f"{self.setting}: {scheme}: is the embedded service; pip install 'gitpod-connect[server]'"
+            )
+        self.store = self.base_url
+        if self.is_embedded:
+            self.base_url = shown(self.store)
         # Requests to the embedded service go to a name of its own.
         self.address = "http://embedded" if self.is_embedded else self.base_url
         parts = urlsplit(self.address)
@@ -104,6 +117,42 @@ class Endpoint:
             raise GitpodError('protocol: "grpc" needs HTTP trailers, which there are none of here; use "grpc-web"')
         if ca_cert is not None or client_cert is not None:
             self._load(ca_cert, client_cert)
+
+    def _checked(self, url: str, allow_plaintext: bool | None) -> str:  # noqa: FBT001 # named by its caller
+        """Return the URL without a trailing slash: a place that a token may be sent to, or a store."""
+        if not isinstance(url, str):
+            raise GitpodError(f"{self.setting}: must be a string")
+        if url.startswith(EMBEDDED):
+            return url
+        try:
+            parts = urlsplit(url)
+            host = parts.hostname or ""
+            _ = parts.port
+        except ValueError:
+            raise GitpodError(f"{self.setting}: is not a valid URL") from None
+        if parts.scheme not in ("https", "http") or not host:
+            raise GitpodError(f"{self.setting}: must start with https://, http://, sqlite: or postgresql:")
+        if "[" in parts.netloc and (":" not in host or parts.netloc.rpartition("]")[2].lstrip(":0123456789")):
+            raise GitpodError(f"{self.setting}: is not a valid URL")
+        if "@" in parts.netloc:
+            rule = "must not hold a user name or password; the token goes into bearer_token"
+            raise GitpodError(f"{self.setting}: {rule}")
+        if any(not "!" <= c <= "~" or c in "?#%" for c in url):
+            rule = "must not hold a query, a fragment, escapes, spaces or non-ASCII characters"
+            raise GitpodError(f"{self.setting}: {rule}")
+        if parts.scheme == "http":
+            self._check_plaintext(host, allow_plaintext)
+        # The scheme in lower case: other code compares it.
+        return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
+
+    def _check_plaintext(self, host: str, allow_plaintext: bool | None) -> None:  # noqa: FBT001 # named by its caller
+        if allow_plaintext is None:
+            allow_plaintext = os.environ.get("GITPOD_ALLOW_PLAINTEXT") == "1"
+        if not (allow_plaintext or _is_loopback(host)):
+            raise GitpodError(
+                f"{self.setting}: http:// would show the token and every value on the way to {host}; use https://, "
+                "or allow_plaintext=True (GITPOD_ALLOW_PLAINTEXT=1) on a network that you trust"
+            )
 
     def _check_applicable(self, names: "list[str]") -> None:
         """Refuse options of the connection that would be without effect here."""
@@ -143,47 +192,16 @@ class Endpoint:
         raise TypeError("the endpoint of a client holds its key, and is not pickled")
 
 
-def service_url(base_url: str | None, allow_plaintext: bool | None) -> str:  # noqa: FBT001 # named by its caller
-    """Where the service is, without a trailing slash: a place that a token may be sent to."""
-    url = base_url or os.environ.get("GITPOD_BASE_URL") or DEFAULT_BASE_URL
-    if not isinstance(url, str):
-        raise GitpodError("base_url: must be a string")
-    if url.startswith(EMBEDDED):
-        return url
-    try:
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        _ = parts.port
-    except ValueError:
-        raise GitpodError("base_url: is not a valid URL") from None
-    if parts.scheme not in ("https", "http") or not host:
-        raise GitpodError("base_url: must start with https://, http://, sqlite: or postgresql:")
-    if "[" in parts.netloc and (":" not in host or parts.netloc.rpartition("]")[2].lstrip(":0123456789")):
-        raise GitpodError("base_url: is not a valid URL")
-    if "@" in parts.netloc:
-        raise GitpodError("base_url: must not hold a user name or password; the token goes into bearer_token")
-    if any(not "!" <= c <= "~" or c in "?#%" for c in url):
-        raise GitpodError("base_url: must not hold a query, a fragment, escapes, spaces or non-ASCII characters")
-    if parts.scheme == "http":
-        _check_plaintext(host, allow_plaintext)
-    # The scheme in lower case: other code compares it.
-    return f"{parts.scheme}://{parts.netloc}{parts.path}".rstrip("/")
-
-
 def shown(url: str) -> str:
-    """A URL without the password of a database."""
-    scheme, _, rest = url.partition("://")
-    return f"{scheme}://…@{rest.rpartition('@')[2]}" if scheme == "postgresql" and "@" in rest else url
-
-
-def _check_plaintext(host: str, allow_plaintext: bool | None) -> None:  # noqa: FBT001 # named by its caller
-    if allow_plaintext is None:
-        allow_plaintext = os.environ.get("GITPOD_ALLOW_PLAINTEXT") == "1"
-    if not (allow_plaintext or _is_loopback(host)):
-        raise GitpodError(
-            f"base_url: http:// would show the token and every value on the way to {host}; use https://, "
-            "or allow_plaintext=True (GITPOD_ALLOW_PLAINTEXT=1) on a network that you trust"
-        )
+    """Return a URL without user names, passwords and parameters. What has an unclear end is left out altogether."""
+    if url.startswith("sqlite:"):
+        return url
+    scheme, sign, _ = url.partition("://")
+    parts = _SHOWN.fullmatch(url)
+    if parts is None:
+        return f"{scheme}://…" if sign and scheme.isalpha() else "…"
+    user, rest, query = parts.groups()
+    return f"{scheme}://{'…@' if user else ''}{rest}{'?…' if query else ''}"
 
 
 def _is_loopback(host: str) -> bool:

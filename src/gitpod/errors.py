@@ -55,7 +55,9 @@ class APIError(GitpodError):
         message: what went wrong, in words.
         code: the Connect code, such as `"already_exists"`.
         outcome: `"not_sent"`: the service never saw the request. `"rejected"`: the service answered that it did
-            nothing. `"unknown"`: the service may have processed the request.
+            nothing. `"unknown"`: the service may have processed the request, or may do so later, if something on
+            the way holds the request. A late update overwrites a newer value: before storing another value, wait,
+            or delete the secret and create it again, which gives it another id.
         attempts: number of times the request was sent. (An HTTP/2 stream that the service refuses counts once,
             although the HTTP library repeats it twice by itself.)
         status_code: the HTTP status of the answer; None without an answer.
@@ -95,26 +97,34 @@ class APIError(GitpodError):
 
 
 class InvalidRequestError(APIError):
-    """The request breaks a rule, and nothing was sent. `violations` lists every reason."""
+    """The request breaks a rule, and nothing was sent. `violations` lists the reasons, at most the first 20."""
 
     def __init__(self, message: str, *, violations: "Iterable[Violation]" = ()) -> None:
         super().__init__(message, code="invalid_argument", outcome="not_sent", violations=violations)
 
     @classmethod
-    def of(cls, violations: "Iterable[Violation]") -> "InvalidRequestError":
-        """Make the error that lists these violations: one on each line if there are several."""
+    def of(cls, violations: "Iterable[Violation]", more: int = 0) -> "InvalidRequestError":
+        """Make the error that lists these violations: one on each line if there are several.
+
+        Args:
+            violations: those to list.
+            more: number of further violations, which the message counts.
+        """
         found = tuple(violations)
         lines = [str(violation) for violation in found]
-        text = lines[0] if len(lines) == 1 else "".join([f"{len(lines)} problems", *(f"\n  {line}" for line in lines)])
+        if more:
+            lines.append(f"and {more:,} more")
+        first = f"{len(found) + more:,} problems"
+        text = lines[0] if len(lines) == 1 else "".join([first, *(f"\n  {line}" for line in lines)])
         return cls(f"invalid request: {text}", violations=found)
 
 
 class APIConnectionError(APIError):
-    """No connection, or it broke. `outcome` says whether the request may have been processed."""
+    """No connection, or it broke. `outcome` says whether the request may have been processed, or may still be."""
 
 
 class APITimeoutError(APIConnectionError):
-    """No answer before the deadline. `outcome` says whether the request may have been processed."""
+    """No answer before the deadline. `outcome` says whether the request may have been processed, or may still be."""
 
 
 class APIResponseValidationError(APIError):
@@ -154,7 +164,7 @@ class RateLimitError(APIStatusError):
 
 
 class InternalServerError(APIStatusError):
-    """5xx: the service failed. `outcome` says whether the request may have been processed."""
+    """5xx: the service failed. `outcome` says whether the request may have been processed, or may still be."""
 
 
 _BY_STATUS: dict[int, type[APIStatusError]] = {

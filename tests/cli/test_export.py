@@ -1,12 +1,28 @@
 """`gitpod-secrets export`, as a process against a service on a socket."""
 
+import signal
+import sys
+import tempfile
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.support.shell import COMMAND, VALUE, Shell, Terminal
+from tests.support.shell import COMMAND, SECONDS, VALUE, Shell, Terminal
 
 FILE = f"ONE={VALUE}\n# mount: file /etc/two\nTWO='{VALUE}\n\"'\n# mount: api-only\n3RD=''\n"
+KILLED_AT_FSYNC = [
+    sys.executable,
+    "-c",
+    "import os; from gitpod.cli import main; os.fsync = lambda _: os.kill(os.getpid(), 9); main()",
+]
+
+
+@pytest.fixture
+def memory() -> Iterator[Path]:
+    """A folder on a file system that has files without a name."""
+    with tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").exists() else None) as folder:  # noqa: S108 # a private folder in it
+        yield Path(folder)
 
 
 @pytest.fixture
@@ -70,3 +86,38 @@ def test_a_user_overrides_the_project_and_that_the_organization(shell: Shell) ->
     done = shell.run("export", *(part for option, each, _ in scopes for part in (option, each)))
     values = [line.split("=")[1].strip("'") for line in done.text.splitlines()]
     assert values == ["user", "project", "organization", "organization"]
+
+
+@pytest.mark.parametrize("before", [None, "before"])
+def test_a_kill_while_it_writes_leaves_no_value(filled: Shell, memory: Path, before: str | None) -> None:
+    """Here it is killed when all is written, and nothing is in its place yet."""
+    target = memory / "secrets.env"
+    if before is not None:
+        target.write_text(before)
+    process = filled.start("export", "--output", str(target), command=KILLED_AT_FSYNC)
+    assert process.wait(SECONDS) == -signal.SIGKILL
+    assert [each.read_text() for each in memory.iterdir()] == ([] if before is None else [before])
+
+
+@pytest.mark.parametrize("missing", ["del os.O_TMPFILE", "os.link = lambda *_, **__: os.stat('/nowhere')"])
+def test_a_file_system_without_unnamed_files_is_written_to(filled: Shell, tmp_path: Path, missing: str) -> None:
+    """A file with a temporary name takes the target's place, whether there is one or not."""
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    program = f"import os; from gitpod.cli import main; {missing}; main()"
+    for _ in range(2):
+        filled.run("export", "--output", str(folder / "out"), command=[sys.executable, "-c", program])
+        [written] = folder.iterdir()
+        assert (written.name, written.stat().st_mode & 0o777) == ("out", 0o600)
+        assert VALUE in written.read_text()
+
+
+def test_a_full_disk_leaves_the_file_as_it_was(filled: Shell, tmp_path: Path) -> None:
+    """Here the system refuses files of more than 512 bytes."""
+    filled.put("LONG_ONE", "x" * 2000)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "out").write_text("before")
+    done = filled.script(f'ulimit -f 1; exec "$@" export --output {folder}/out', code=2)
+    assert done.err.splitlines()[-1] == "gitpod-secrets: error: --output: File too large"
+    assert [each.read_text() for each in folder.iterdir()] == ["before"]

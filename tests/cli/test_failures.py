@@ -5,7 +5,7 @@ import uuid
 from pathlib import Path
 
 import pytest
-from tests.support.peer import Peer, answer, free_port, hang_up
+from tests.support.peer import Peer, answer, free_port, hang_up, in_turn
 from tests.support.service import TOKEN, Service
 from tests.support.shell import COMMAND, VALUE, Shell
 
@@ -46,10 +46,25 @@ def test_a_service_that_cannot_be_reached(shell: Shell) -> None:
     nobody = f"http://127.0.0.1:{free_port()}"
     assert "hint: gitpod-secrets config shows" in shell.run("list", code=6, GITPOD_BASE_URL=nobody).err
     peer = Peer(hang_up)
-    assert (
-        "hint: run it again with put" in shell.run("create", "NAME", stdin=VALUE, code=6, GITPOD_BASE_URL=peer.url).err
-    )
+    identity = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
+    for command, hint in {
+        ("create", "NAME"): "run it again with put",
+        ("update", identity): "run it again with the same value; before you store another, wait some minutes",
+        ("delete", identity, "--yes"): "it may also be deleted later",
+        ("list",): "gitpod-secrets list shows the secrets",
+    }.items():
+        assert f"hint: {hint}" in shell.run(*command, stdin=VALUE, code=6, GITPOD_BASE_URL=peer.url).err
     assert VALUE.encode() in peer.requests[0]
+    peer.close()
+
+
+@pytest.mark.slow
+def test_an_import_with_an_unknown_outcome(shell: Shell) -> None:
+    """The second hint says that the change may still be made."""
+    peer = Peer(in_turn(answer(200, content_type="application/proto"), hang_up))
+    done = shell.run("import", "-", "--yes", stdin=f"NAME_ONE={VALUE}\n", code=6, GITPOD_BASE_URL=peer.url)
+    assert "create\tunknown\t" in done.text
+    assert "hint: what is unknown may also be done later; run it again before you change a value" in done.err
     peer.close()
 
 

@@ -59,9 +59,56 @@ def test_without_settings_the_service_is_the_hosted_one(shell: Shell) -> None:
     file = shell.home / ".config/gitpod-secrets/config.toml"
     assert done.err == f"gitpod-secrets: there is no configuration file {file}\n"
     assert done.rows == [["base_url", "https://app.ona.com/api", "default"]]
-    shown = shell.run("config", GITPOD_BASE_URL=f"postgresql://me:{VALUE}@host/db")
-    assert shown.rows[0][1] == "postgresql://…@host/db"
+
+
+@pytest.mark.parametrize(
+    ("url", "text"),
+    [
+        (f"postgresql://me:{VALUE}@host/db", "postgresql://…@host/db"),
+        (f"postgresql://host/db?password={VALUE}", "postgresql://host/db?…"),
+        (f"postgresql://host/db?password={VALUE}@x", "postgresql://…"),
+        (f"postgresql://me:x@{VALUE}@host/db", "postgresql://…"),
+        (f"postgresql://me:{VALUE}/x@host/db", "postgresql://…"),
+        (f"postgresql://me:{VALUE}?x@host/db", "postgresql://…"),
+        (f"postgresql://me:{VALUE}/db", "postgresql://…"),
+        (f"https://me:{VALUE}@host/api", "https://…@host/api"),
+        (f"https://host/api?token={VALUE}", "https://host/api?…"),
+        (f"me:{VALUE}@host", "…"),
+        ("http://[::1]:8080/api", "http://[::1]:8080/api"),
+    ],
+)
+def test_a_password_in_a_url_is_masked(shell: Shell, url: str, text: str) -> None:
+    """Also in a URL that no command takes."""
+    shown = shell.run("config", GITPOD_BASE_URL=url)
+    assert shown.rows[0][1] == text
     assert VALUE.encode() not in shown.out
+
+
+@pytest.mark.parametrize(
+    ("url", "rule"),
+    [
+        (f"sqlite:///{VALUE}%41.db", "the store's path must not hold a percent sign"),
+        (f"postgresql://me:{VALUE}@host/db?mode=x", "the store's URL: mode: is not a parameter of libpq"),
+        (f"https://me:{VALUE}@host", "must not hold a user name or password"),
+    ],
+)
+def test_a_url_is_named_as_it_was_set(shell: Shell, url: str, rule: str) -> None:
+    """A variable, or the name in the configuration file."""
+    done = shell.run("list", code=2, GITPOD_BASE_URL=url)
+    assert f"gitpod-secrets: error: GITPOD_BASE_URL: {rule}" in done.err
+    assert VALUE not in done.err
+    file = write_config(shell, f'base_url = "{url}"')
+    done = shell.run("list", code=2, GITPOD_BASE_URL="")
+    assert f"gitpod-secrets: error: {file}: base_url: {rule}" in done.err
+    assert VALUE not in done.err
+
+
+def test_a_token_and_a_certificate_are_named_as_they_were_set(shell: Shell) -> None:
+    """The SDK has other names for them."""
+    assert "error: GITPOD_API_KEY: must be printable ASCII" in shell.run("list", code=2, GITPOD_API_KEY="tökén").err
+    file = write_config(shell, 'base_url = "https://127.0.0.1:1"\nca_cert = "/nowhere.pem"')
+    done = shell.run("list", code=2, GITPOD_BASE_URL="")
+    assert f"error: {file}: ca_cert: must be the path of a PEM file" in done.err
 
 
 BAD_FILES = {

@@ -100,6 +100,48 @@ def test_a_bad_option_is_named(options: dict[str, Any], message: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+STORES = {
+    "sqlite:///hunter2%41.db": "the store's path must not hold a percent sign",
+    "sqlite:///hunter2?x.db": "the store's path must not hold a question mark",
+    "sqlite://hunter2.db": "the store must be sqlite:///path/to/file.db",
+    "postgresql://me:hunter2@x@host/db": "the store's URL has more than one @",
+    "postgresql://me:hunter2@host/db?mode=x": "the store's URL: mode: is not a parameter of libpq",
+    "http://me:hunter2@host": "must not hold a user name or password",
+    "hunter2": "must start with https://",
+}
+
+
+@BOTH
+@pytest.mark.parametrize(("url", "rule"), STORES.items())
+@pytest.mark.parametrize("setting", ["base_url", "GITPOD_BASE_URL"])
+def test_a_bad_url_is_named_as_it_was_set(
+    kind_of: type[Gitpod | AsyncGitpod], setting: str, url: str, rule: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the constructor: the argument, or the variable."""
+    monkeypatch.setenv("GITPOD_BASE_URL", url)
+    with pytest.raises(GitpodError) as caught:
+        kind_of(bearer_token=TOKEN, base_url=url if setting == "base_url" else None)
+    assert str(caught.value).startswith(f"{setting}: {rule}")
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("postgresql://me@a.example:5432,[::1]:5433/db", "postgresql://…@a.example:5432,[::1]:5433/db"),
+        ("postgresql://me:hunter2@host/db?sslmode=require", "postgresql://…@host/db?…"),
+        ("postgresql:///db?host=/run/pg&password=hunter2", "postgresql:///db?…"),
+        ("postgresql://host", "postgresql://host"),
+        ("sqlite:///a@b.db", "sqlite:///a@b.db"),
+    ],
+)
+def test_a_store_is_shown_without_credentials(url: str, shown: str) -> None:
+    """Neither those before the host nor those among the parameters."""
+    client = Gitpod(base_url=url)
+    assert client.base_url == shown
+    assert repr(client) == f"Gitpod(base_url={shown!r})"
+
+
 @pytest.mark.parametrize("url", ["http://localhost:1", "http://127.0.0.1", "http://127.1.2.3", "http://[::1]:8080"])
 def test_plain_http_is_for_this_machine(url: str) -> None:
     """Loopback needs no permission; anything else does."""

@@ -2,6 +2,8 @@
 
 import gc
 import json
+import socket
+from http.client import HTTPResponse
 
 import pytest
 from tests.support.peer import Script, answer, free_port, hang_up, in_turn, stall
@@ -135,6 +137,27 @@ def test_a_read_is_sent_again_after_a_lost_answer(connect: Connect, peer: MakePe
     there = peer(in_turn(hang_up, answer(200, b'{"value": "v"}')))
     assert connect(there.url).get_value(secret_id=UUID).value == "v"
     assert len(there.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "head", [b"", b"HTTP/1.1 nonsense\r\n\r\n", b"HTTP/1.1 200 OK\r\nx: ", b"HTTP/1.1 103 x\r\n\r\n"]
+)
+def test_a_lost_answer_is_closed(connect: Connect, peer: MakePeer, head: bytes) -> None:
+    """Python 3.13 would report on standard error what its finalizer meets, once its garbage is collected."""
+
+    def lose(connection: socket.socket, request: bytes) -> None:
+        connection.sendall(head)
+        hang_up(connection, request)
+
+    gc.collect()
+    gc.disable()
+    try:
+        there = peer(in_turn(lose, answer(200, b'{"value": "v"}')))
+        assert connect(there.url).get_value(secret_id=UUID).value == "v"
+        left = [each for each in gc.get_objects() if isinstance(each, HTTPResponse)]
+        assert [each for each in left if not each.isclosed()] == []
+    finally:
+        gc.enable()
 
 
 def test_doubt_stays(connect: Connect, peer: MakePeer) -> None:

@@ -23,7 +23,7 @@ from gitpod.server.edge.headers import LONGEST_CALL
 from gitpod.server.edge.readiness import LONGEST_CHECK
 from gitpod.server.serving import grpc_asgi, grpc_server, serve
 from gitpod.server.serving.http_connection import Connection
-from gitpod.server.storage import commit, database
+from gitpod.server.storage import limits
 
 PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
 TOOLS = ("buf", "curl", "openssl")
@@ -65,9 +65,10 @@ def test_on_postgresql(cluster: Cluster, tmp_path: Path) -> None:
         [statement] = [block.code for block in BLOCKS if block.language == "sql"]
         assert cluster.run("psql", "-v", "ON_ERROR_STOP=1", "-d", "secrets", "-c", statement) is None
         assert cluster.execute("SELECT count(*) > 0 FROM audit", "secrets") == [(True,)]
-        denied = cluster.run("psql", "-d", "secrets", "-c", "SET ROLE secrets_service; DELETE FROM audit")
-        assert denied is not None
-        assert "permission denied" in denied
+        for change in ("DELETE FROM audit", "UPDATE audit SET outcome = 'ok'", "UPDATE audit SET sequence = DEFAULT"):
+            denied = cluster.run("psql", "-d", "secrets", "-c", f"SET ROLE secrets_service; {change}")
+            assert denied is not None
+            assert "permission denied" in denied
     finally:
         for name in ("secrets", "restored"):
             cluster.drop_database(name)
@@ -145,9 +146,14 @@ def test_the_documented_limits_are_the_codes() -> None:
         f"{MAX_REQUEST_BYTES // 1024} KiB, decompressed": True,
         f"{LONGEST_CALL // 1000} s, or what the client grants": True,
         f"{Connection.max_connections}; cut when for {Connection.stall_timeout:g} s": True,
-        f"At most {database.CONNECTIONS} for each process": True,
-        f"{database.BUSY_TIMEOUT:g} s; {commit.QUEUE_TIMEOUT:g} s; then": True,
-        f"there, for {commit.SETTLE_TIMEOUT:g} s": True,
+        f"At most {limits.CONNECTIONS} for each process": True,
+        f"{limits.BUSY_TIMEOUT:g} s; {limits.QUEUE_TIMEOUT:g} s; then": True,
+        f"there, for {limits.SETTLE_TIMEOUT:g} s": True,
+        f"{limits.ANSWER_TIMEOUT:g} s; {limits.SETTLE_TIMEOUT:g} s; then": True,
+        f"or was written less than {limits.FRESH:g} s ago": True,
+        f"no write went through for {limits.WRITER_TIMEOUT:g} s": True,
+        f"has waited for more than {limits.STUCK_TIMEOUT:g} s": True,
+        f"failed after {LONGEST_CHECK:g} s": True,
         f"gives those under way {serve.GRACE} s": True,
         f"{grpc_server.MAX_METADATA_BYTES // 1024} KiB": True,
         f"the process ends {serve.LATEST_END} s after the signal": True,

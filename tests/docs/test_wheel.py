@@ -39,7 +39,7 @@ def test_the_snippet_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
     snippet = [python, str(ROOT / "examples/snippet.py")]
     subprocess.run([python, *PIP, str(wheel)], check=True)
     bare = subprocess.run(snippet, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
-    assert "gitpod.errors.GitpodError: base_url: sqlite:" in bare.stderr
+    assert "gitpod.errors.GitpodError: GITPOD_BASE_URL: sqlite:" in bare.stderr
     assert "pip install 'gitpod-connect[server]'" in bare.stderr
     command = [str(tmp_path / "venv/bin/gitpod-secrets"), "--version"]
     bare = subprocess.run(command, capture_output=True, text=True, check=False)

@@ -1,6 +1,7 @@
 """What the served process answers to requests that mean harm, or are broken (`attacks.py` has the table)."""
 
 import re
+import socket
 import sys
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pytest
 from tests.support.attacks import STRANGERS, TABLE, UNFINISHED
 from tests.support.raw_requests import CANARY, CUT, HOST, JSON, LIST, PROTO, WEB, Row, post
 from tests.support.service import TOKEN
-from tests.support.target import SECONDS, Target, ask, launched
+from tests.support.target import SECONDS, Target, ask, launched, read_answer
 
 MEBIBYTE = 1 << 20
 
@@ -91,3 +92,33 @@ def test_an_answer_is_not_read_for_ever(target: Target) -> None:
         while received.count(b"HTTP/1.1 200") < 20:
             received += connection.recv(MEBIBYTE)
         assert time.monotonic() - started < SECONDS
+
+
+def test_blank_lines_around_requests_are_dropped(target: Target) -> None:
+    """In pieces, after a body, and between requests that are sent in one go."""
+    request = post(b"{}")
+    with target.connect() as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        for pieces, answers in (
+            ([b"\r", b"\n", b"\r", b"\n" + request + b"\r\n"], 1),
+            ([b"\r\n" + request + b"\r\n\r\n" + request, b"\r\n"], 2),
+            ([request[:9], request[9:] + b"\r", b"\n\r\n" * 10, request], 2),
+        ):
+            for piece in pieces:
+                connection.sendall(piece)
+                time.sleep(0.02)  # so that they are not one piece; passes without it too
+            received = b""
+            while received.count(b"HTTP/1.1 200") < answers:
+                part = connection.recv(MEBIBYTE)
+                assert part
+                received += part
+
+
+def test_blank_lines_alone_are_not_read_for_ever(target: Target) -> None:
+    """Each request has a few; more are refused, and the connection ends."""
+    with target.connect() as connection:
+        connection.sendall(post(b"{}"))
+        assert read_answer(connection).status == 200
+        connection.sendall(b"\r\n" * 40)
+        assert read_answer(connection).status == 400
+        assert connection.recv(1) == b""

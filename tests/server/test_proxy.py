@@ -17,8 +17,9 @@ import trustme
 from tests.support.caller import Codec
 from tests.support.grpc import GRPCPeer
 from tests.support.peer import Peer, free_port
-from tests.support.raw_requests import CREATE, get, post
+from tests.support.raw_requests import CREATE, HOST, bare, get, post
 from tests.support.service import ROOT, TOKEN, Service, serve
+from tests.support.target import read_answer
 
 import gitpod
 from gitpod import Gitpod
@@ -155,6 +156,23 @@ def test_grpc_works_through_it(there: GRPCPeer, project: str, tmp_path: Path) ->
         with proxy.client(base_url=base_url, protocol="grpc") as client:
             made = client.secrets.create(name="GRPC", value=CANARY, project_id=project, api_only=True).secret
             assert client.secrets.get_value(secret_id=made.id).value == CANARY
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/%68ealthz", "//readyz", "/./readyz", "/x/../healthz?x=1"])
+def test_probes_are_not_passed_on(proxy: Proxy, path: str) -> None:
+    """However their path is written. nginx itself answers."""
+    with proxy.connect() as connection:
+        connection.sendall(bare(f"GET {path} HTTP/1.1", HOST))
+        answer = read_answer(connection)
+    assert (answer.status, "nginx" in answer.text) == (404, True)
+
+
+@pytest.mark.parametrize("path", ["/gitpod.v1.SecretService/List%53ecrets", "/gitpod.v1.SecretService%2FListSecrets"])
+def test_an_escape_in_a_path_is_refused_behind_it(proxy: Proxy, path: str) -> None:
+    """So a rule for the path as it was sent cannot be avoided."""
+    with proxy.connect() as connection:
+        connection.sendall(post(b"{}", path=path))
+        assert read_answer(connection).code == "invalid_argument"
 
 
 def test_a_body_over_the_limit_goes_no_further(http: httpx.Client, proxy: Proxy) -> None:

@@ -56,7 +56,10 @@ def secured(pem: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tup
     grpc_port = free_port()
     options = ["--tls-cert", str(pem / "service.pem"), "--tls-key", str(pem / "service.key")]
     options += ["--tls-client-ca", str(pem / "ca.pem"), "--grpc-port", str(grpc_port)]
-    served = serve(tmp_path_factory.mktemp("secured") / "s.db", *options)
+    folder = tmp_path_factory.mktemp("secured")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SSLKEYLOGFILE", str(folder / "keys"))
+        served = serve(folder / "s.db", *options)
     yield served, grpc_port
     assert served.stop() == 0
 
@@ -71,6 +74,8 @@ def test_tls_with_a_client_certificate(secured: tuple[Service, int], pem: Path, 
         bearer_token=TOKEN, base_url=url, protocol=protocol, ca_cert=pem / "ca.pem", client_cert=pair
     ) as client:
         assert client.secrets.get_value(secret_id=keep(client, protocol.replace("-", "_"))).reveal() == VALUE
+    # Whoever has the keys of connections can read what was recorded of them. SSLKEYLOGFILE asks for such a file.
+    assert not service.path.with_name("keys").exists()
 
 
 @pytest.mark.parametrize("protocol", ["connect", "grpc"])

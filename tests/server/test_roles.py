@@ -9,6 +9,7 @@ import uuid
 import pytest
 from connectrpc.client import ResponseMetadata
 from connectrpc.errors import ConnectError
+from postgres import until
 from tests.support.realm import (
     BY_ID,
     CELLS,
@@ -50,10 +51,16 @@ def test_each_role_does_what_the_table_says(realm: Realm, protocol: str, cell: C
     """And a record says so, under the request id that the caller got."""
     principal = Principal.SERVICE_ACCOUNT if "service account" in cell.where else Principal.USER
     holder = realm.holders[cell.role, principal]
+    if cell.outcome != "yes" and cell.role != "owner":
+        # Refusals of one token are counted together; a token of its own has a record of its own.
+        holder = realm.holder(cell.role, principal, *([] if cell.role == "admin" else [GIVEN]))
     request = request_of(realm, cell, holder)
     outcome, request_id = realm.call(cell.rpc, request, holder.token, protocol)
     assert outcome == cell.outcome
     assert uuid.UUID(request_id)
+    if outcome != "yes" and cell.role == "owner":
+        assert realm.refused(holder)[cell.rpc, outcome]
+        return
     found = realm.records(request_id)
     if cell.rpc == "CreateSecret":
         found = [(*record[:4], "", *record[5:]) for record in found]
@@ -110,7 +117,8 @@ def test_the_creator_is_the_tokens_subject(realm: Realm, principal: Principal) -
 @pytest.mark.parametrize("rpc", BY_ID)
 def test_a_foreign_secret_is_no_different_from_an_unknown_id(realm: Realm, rpc: str, role: str) -> None:
     """In code, words, details and headers."""
-    authorization = {"authorization": f"Bearer {realm.holders[role, Principal.USER].token}"}
+    holder = realm.holder(role, Principal.USER)
+    authorization = {"authorization": f"Bearer {holder.token}"}
     method = getattr(realm.stubs["connect"], re.sub(r"(?<=.)([A-Z])", r"_\1", rpc).lower())
     answers: list[object] = []
     for secret_id in (realm.foreign, str(uuid.uuid4())):
@@ -119,7 +127,7 @@ def test_a_foreign_secret_is_no_different_from_an_unknown_id(realm: Realm, rpc: 
         headers = {name: value for name, value in answer.headers.items() if name not in ("x-request-id", "date")}
         answers.append((caught.value.code, caught.value.message, list(caught.value.details), headers))
     assert answers[0] == answers[1]
-    assert realm.records(answer.headers["x-request-id"])
+    until(lambda: realm.refused(holder)[rpc, "not_found"] == 2, "both are counted")
 
 
 def test_organizations_do_not_see_each_other(realm: Realm) -> None:

@@ -37,4 +37,4 @@ def writes(url: str, store: Store) -> Iterator[Writes]:
     assert store.is_current
     made = Writes(url)
     yield made
-    made.database.engine.dispose()
+    made.database.close()

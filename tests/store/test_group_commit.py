@@ -1,8 +1,9 @@
 """Group commit: writers share transactions, and no one of them harms another."""
 
+import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from ctypes import c_ulong, py_object, pythonapi
-from threading import get_ident
+from threading import Event, get_ident
 from typing import Any
 
 import pytest
@@ -10,10 +11,12 @@ from postgres import until
 from sqlalchemy.exc import IntegrityError
 from tests.support.storage import ORGANIZATION, Work, Writes, adds, names, secret, together, write
 
-from gitpod.server.storage import commit
+from gitpod.server.errors import OutcomeUnknownError, StoreUnavailableError
+from gitpod.server.storage import limits
 from gitpod.server.storage.commit import LARGEST_BATCH
 from gitpod.server.storage.rows import AuditRecord, Position, StoredSecret, audit_record
-from gitpod.server.storage.store import Store, Transaction
+from gitpod.server.storage.store import Store
+from gitpod.server.storage.transaction import Transaction
 
 
 class InterruptedLeader(BaseException):
@@ -92,7 +95,7 @@ def test_an_interrupted_heir_leaves_nobody_behind(
     store: Store, writes: Writes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever ends while the lead is handed to them passes it on."""
-    monkeypatch.setattr(commit, "QUEUE_TIMEOUT", 1)
+    monkeypatch.setattr(limits, "QUEUE_TIMEOUT", 1)
     interrupt = pythonapi.PyThreadState_SetAsyncExc
     heir: list[int] = []
 
@@ -114,3 +117,50 @@ def test_an_interrupted_heir_leaves_nobody_behind(
         assert isinstance(ended.exception(30), InterruptedLeader)
         assert last.result(30).name == "LAST"
     assert names(store) == ["LAST"]
+
+
+def test_nobody_waits_for_a_stuck_leader_for_ever(
+    store: Store, writes: Writes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whose work it has begun is told that the outcome is not known; who comes later, that nothing was written."""
+    monkeypatch.setattr(limits, "QUEUE_TIMEOUT", 0.2)
+    monkeypatch.setattr(limits, "FOLLOW_TIMEOUT", 0.2)
+    begun, is_stuck, goes_on = Event(), Event(), Event()
+
+    def first(_: Transaction) -> None:
+        begun.set()
+        until(lambda: writes.waiting == 2, "two wait")
+
+    def stuck(_: Transaction) -> bool:
+        is_stuck.set()
+        return goes_on.wait(30)
+
+    with ThreadPoolExecutor(4) as pool:
+        try:
+            calls = [pool.submit(write, writes.run, first)]
+            assert begun.wait(30)
+            calls += [pool.submit(write, writes.run, work) for work in (stuck, adds(secret()))]
+            assert is_stuck.wait(30)
+            assert isinstance(calls[2].exception(30), OutcomeUnknownError)
+            late = pool.submit(write, writes.run, adds(secret("LATE")))
+            assert isinstance(late.exception(30), StoreUnavailableError)
+        finally:
+            goes_on.set()
+        assert calls[0].exception(30) is None
+        assert isinstance(calls[1].exception(30), StoreUnavailableError)
+    assert names(store) == []
+
+
+def test_a_batch_that_takes_too_long_is_not_committed(
+    store: Store, writes: Writes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its requests are told so, also when each of its statements was answered in time."""
+    monkeypatch.setattr(limits, "QUEUE_TIMEOUT", 0.2)
+
+    def slow(transaction: Transaction) -> None:
+        transaction.add(secret())
+        time.sleep(0.3)
+
+    with pytest.raises(StoreUnavailableError, match="nothing was written"):
+        write(writes.run, slow)
+    assert names(store) == []

@@ -32,9 +32,10 @@ from tests.support.storage import (
 
 import gitpod
 from gitpod import Gitpod
-from gitpod.server.storage import commit, database
+from gitpod.server.storage import limits
 from gitpod.server.storage.rows import Sealed
-from gitpod.server.storage.store import Store, Transaction
+from gitpod.server.storage.store import Store
+from gitpod.server.storage.transaction import Transaction
 
 SEALED = Sealed(key_id="k2", ciphertext=b"resealed")
 WAITING = "SELECT 1 FROM pg_locks WHERE NOT granted AND locktype = 'transactionid'"
@@ -102,7 +103,7 @@ def test_a_lost_batch_is_settled(proxy: Proxy, store: Store, cut: Cut) -> None:
         proxy.cut = None if proxy.cuts else cut
 
     made = together(writes, cuts, *(adds(secret(f"NUM{number // 2}")) for number in range(8)))
-    writes.database.engine.dispose()
+    writes.database.close()
     assert proxy.cuts == 1
     assert sorted(each.name for each in made if each) == [f"NUM{number}" for number in range(4)]
     assert sorted(each.name for each in store.page(ORGANIZATION, None, None, 9)) == [f"NUM{n}" for n in range(4)]
@@ -114,7 +115,7 @@ def test_a_commit_of_unknown_outcome_is_said(
     client: Gitpod, proxy: Proxy, project: str, cut: Cut, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
     """When the server stays away, nobody can tell."""
-    monkeypatch.setattr(commit, "SETTLE_TIMEOUT", 0.2)
+    monkeypatch.setattr(limits, "SETTLE_TIMEOUT", 0.2)
     proxy.cut, proxy.goes_down = cut, True
     with pytest.raises(gitpod.InternalServerError, match="the outcome is not known") as caught:
         keep(client, project)
@@ -143,7 +144,7 @@ def test_a_lost_commit_that_is_pending_is_waited_for(
     proxy: Proxy, project: str, lock_timeout: float, monkeypatch: pytest.MonkeyPatch, database_url: str
 ) -> None:
     """Nobody is told that nothing was written while it may yet be: neither by a lock that it holds, nor by a row."""
-    monkeypatch.setattr(database, "BUSY_TIMEOUT", lock_timeout)
+    monkeypatch.setattr(limits, "BUSY_TIMEOUT", lock_timeout)
     with embedded(proxy.url) as client, ThreadPoolExecutor(1) as pool, errors() as seen:
         client.secrets.list()
         with slow_commits(database_url) as other:
@@ -172,8 +173,8 @@ def test_a_lost_commit_that_stays_pending_is_not_denied(
     sqlstate: str,
 ) -> None:
     """Whatever keeps the store from finding out, a busy row or a server that became a standby."""
-    monkeypatch.setattr(database, "BUSY_TIMEOUT", 0.05)
-    monkeypatch.setattr(commit, "SETTLE_TIMEOUT", 0.3)
+    monkeypatch.setattr(limits, "BUSY_TIMEOUT", 0.05)
+    monkeypatch.setattr(limits, "SETTLE_TIMEOUT", 0.3)
     with embedded(proxy.url) as client, errors() as seen:
         client.secrets.list()
         with slow_commits(database_url) as pending:

@@ -25,7 +25,8 @@ from gitpod.server.app import Embedded
 from gitpod.server.storage import migrations
 from gitpod.server.storage.rows import Position, Sealed, StoredSecret, StoredToken, audit_record
 from gitpod.server.storage.schema import REVISION, metadata
-from gitpod.server.storage.store import Store, Transaction
+from gitpod.server.storage.store import Store
+from gitpod.server.storage.transaction import Transaction
 
 RESEALED = Sealed(key_id="k2", ciphertext=b"resealed")
 

@@ -48,11 +48,30 @@ HEADERS: dict[str, Row] = {
             f"{CREATE}/",
             f"/{CREATE}",
             f"{SERVICE}../{CANARY}",
-            f"{CREATE}%00",
-            "/%ff",
+            f"http://localhost{LIST}",
             "*",
         )
     },
+    **{
+        f"path {path}": Row(post(b"{}", path=path), 400, "invalid_argument")
+        for path in (
+            f"{CREATE}%00",
+            "/%ff",
+            "/%zz",
+            f"{SERVICE}List%53ecrets",
+            LIST.replace("SecretService/", "SecretService%2F"),
+            LIST.replace("gitpod", "%67itpod"),
+            f"{SERVICE}x/%2e%2e/ListSecrets",
+            f"/%68ealthz/{CANARY}",
+            "/%68ealthz",
+            "/healthz%3fx",
+            "/%72eadyz",
+            "%2Freadyz",
+        )
+    },
+    "path with an escape, gRPC-Web": Row(
+        post(frame(b""), path=f"{SERVICE}List%53ecrets", kind=WEB), 200, "invalid_argument"
+    ),
     "timeout of 0": Row(post(b"{}", b"connect-timeout-ms: 0\r\n"), 504, "deadline_exceeded"),
     "timeout of ten digits": Row(post(b"{}", b"connect-timeout-ms: 9999999999\r\n"), 200),
     **{
@@ -160,5 +179,10 @@ FRAMING: dict[str, Row] = {
     "absolute target": Row(post(b"{}", path=f"http://{CANARY}{LIST}"), 404),
     "target with spaces": Row(post(b"{}", path=f"/ {CANARY}"), 400),
     "target that is not ASCII": Row(post(b"{}", path="/hunter2é"), 400),
+    "a blank line first": Row(b"\r\n" + post(b"{}"), 200),
+    "32 blank lines first": Row(b"\r\n" * 32 + post(b"{}"), 200),
+    "33 blank lines first": Row(b"\r\n" * 33 + post(b"{}"), 400),
+    "line feeds first": Row(b"\n\n" + post(b"{}"), 200),
+    "a blank line before TLS": Row(b"\r\n\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03hunter2\r\n\r\n", 400),
     "line feeds alone": Row(post(b"{}").replace(b"\r\n", b"\n"), 200),
 }

@@ -109,7 +109,7 @@ class Place:
                 found = connection.execute(text(statement), values)
                 return [tuple(row) for row in found] if found.returns_rows else []
         finally:
-            database.engine.dispose()
+            database.close()
 
     def snapshot(self) -> dict[str, object]:
         """All that is kept: the bytes of each file, or the rows of each table, in any order."""

@@ -4,6 +4,7 @@ import contextlib
 import re
 import sqlite3
 import uuid
+from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from typing import Any
@@ -127,6 +128,18 @@ class Realm:
         columns = "organization_id, subject_id, principal, action, secret_id, scope_kind, scope_id, outcome"
         with contextlib.closing(sqlite3.connect(self.service.path)) as store:
             return store.execute(f"SELECT {columns} FROM audit WHERE request_id = ?", (request_id,)).fetchall()  # noqa: S608 # the columns above
+
+    def refused(self, holder: Holder) -> Counter[tuple[str, str]]:
+        """How many calls of somebody were refused, by RPC and code. The last ones may take a second to be counted."""
+        with contextlib.closing(sqlite3.connect(self.service.path)) as store:
+            found = store.execute(
+                "SELECT action, outcome, count FROM audit WHERE subject_id = ? AND token_id = ? AND outcome <> 'ok'",
+                (holder.subject.id, holder.id),
+            )
+            counted = Counter[tuple[str, str]]()
+            for action, outcome, count in found:
+                counted[action, outcome] += count
+            return counted
 
     def make(self, kind: str, scope_id: str, *, name: str = "", value: str = "v", token: str = TOKEN) -> str:
         """A new secret in a scope, and its id."""

@@ -22,7 +22,8 @@ from gitpod import Gitpod
 from gitpod.server.storage.commit import GroupCommit
 from gitpod.server.storage.database import Database
 from gitpod.server.storage.rows import AuditRecord, StoredSecret, audit_record
-from gitpod.server.storage.store import Clock, Store, Transaction
+from gitpod.server.storage.store import Store
+from gitpod.server.storage.transaction import Transaction
 
 ORGANIZATION, PROJECT, OTHER = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
 VALUE = "canary-value-93d0"
@@ -35,8 +36,8 @@ class Writes(GroupCommit[Transaction]):
     """Group commit of its own on a store, which tells how much work waits, and counts its commits."""
 
     def __init__(self, url: str) -> None:
-        self.database, clock = Database(url), Clock()
-        super().__init__(self.database, lambda connection: Transaction(connection, clock))
+        self.database = Database(url)
+        super().__init__(self.database, Transaction)
         self.commits = 0
         event.listen(self.database.engine, "commit", self._count)
 
@@ -121,7 +122,7 @@ class Proxy:
     """Passes bytes between clients and PostgreSQL, and cuts a connection at its next COMMIT when a test says so.
 
     `cut` is where: before the server has it, after the server has answered it, or while it is pending.
-    With `goes_down` it refuses every connection from then on.
+    With `goes_down` it refuses every connection from then on. While `flows` is not set it takes bytes and passes none.
     """
 
     def __init__(self, url: str) -> None:
@@ -133,6 +134,8 @@ class Proxy:
         self.cut: Cut | None = None
         self.cuts = 0
         self.goes_down = False
+        self.flows = Event()
+        self.flows.set()
         # In plain text, so that it can see what passes.
         plain = "sslmode=disable&gssencmode=disable"
         self.url = f"{before}{HOST}:{self._listener.getsockname()[1]}/{name}?{plain}"
@@ -160,6 +163,7 @@ class Proxy:
             while True:
                 for source in select([client, server], [], [])[0]:
                     data = source.recv(65536)
+                    self.flows.wait()
                     if not data or (source is client and b"COMMIT\0" in data and self._cuts(server, data)):
                         return
                     (server if source is client else client).sendall(data)
@@ -226,7 +230,7 @@ def errors() -> Generator[list[str]]:
 
 COMMITS_SLOWLY = """
 CREATE FUNCTION wait_at_commit() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0
-AS 'BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END';
+AS 'BEGIN PERFORM pg_advisory_xact_lock_shared(1); RETURN NULL; END';
 CREATE CONSTRAINT TRIGGER waits AFTER INSERT ON audit DEFERRABLE INITIALLY DEFERRED
 FOR EACH ROW EXECUTE FUNCTION wait_at_commit();
 """

@@ -1,6 +1,6 @@
 """Builds a message from keywords by its descriptor, which says which keywords there are and of which types.
 
-`message` and `apply_rules` collect what is wrong as a list of violations; `checked` raises them all at once.
+`message` and `apply_rules` collect what is wrong as violations; `checked` raises them all at once.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -12,13 +12,47 @@ import protovalidate
 from protobuf import DescField, DescMessage, Message, Oneof, ScalarType
 
 from gitpod import types
-from gitpod._messages.descriptors import is_list, is_redacted, kind_of, oneof_of
+from gitpod._messages.descriptors import is_list, is_redacted, kind_of, max_items, oneof_of
 from gitpod._transport.threads import held
 from gitpod.errors import InvalidRequestError, Violation, violation
 from gitpod_proto.gitpod.v1 import secret_pb
 
 M = TypeVar("M", bound=Message)
-Problems: TypeAlias = list[Violation]
+
+MOST_PROBLEMS = 20
+"""The most violations that an error lists: a parameter may hold a million wrong items."""
+LONGEST_NAME = 100
+"""Characters of an unknown parameter's name that an error may show."""
+
+
+class Problems:
+    """What is wrong with a request: the first violations, and how many more there are."""
+
+    def __init__(self) -> None:
+        self.shown: list[Violation] = []
+        self.more = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether further violations are only counted."""
+        return len(self.shown) >= MOST_PROBLEMS
+
+    def add(self, found: Violation) -> None:
+        """Note a violation."""
+        if self.is_full:
+            self.more += 1
+        else:
+            self.shown.append(found)
+
+    def note(self, path: str, rule_id: str, text: str) -> None:
+        """Note the violation of a rule by the field at a path."""
+        self.add(Violation(path, rule_id, text))
+
+    def has(self, path: str) -> bool:
+        """Tell whether there is a violation at a path."""
+        return any(each.field == path for each in self.shown)
+
+
 Reader: TypeAlias = Callable[[object, str, Problems], Any]
 """Turns a keyword's value into that of a field. If it does not fit, notes a problem at the path that is given."""
 
@@ -66,8 +100,10 @@ def members(desc: DescMessage, oneof: str) -> list[str]:
 
 def _field(field: DescField) -> _Field:
     oneof, kind = oneof_of(field), kind_of(field)
-    read = _READERS.get((kind, is_list(field)))
-    if isinstance(kind, DescMessage) and not is_list(field):
+    read = None if is_list(field) else _READERS.get(kind)
+    if is_list(field) and kind is ScalarType.STRING:
+        read = partial(_texts, max_items(field))
+    elif isinstance(kind, DescMessage) and not is_list(field):
         read = partial(message, kind.type)
     if read is None:
         raise NotImplementedError(f"{field}: no parameter can be of its type yet")
@@ -89,7 +125,7 @@ def message(kind: type[M], given: object, path: str, problems: Problems) -> M:
     for name, value in _items(given, path, problems):
         field = known.get(name)
         if field is None:
-            problems.append(_unknown(desc, name, path))
+            _note_unknown(desc, name, path, problems)
             continue
         if (value is None and not field.takes_none) or (value is False and field.is_flag):
             continue
@@ -99,7 +135,7 @@ def message(kind: type[M], given: object, path: str, problems: Problems) -> M:
             chosen.setdefault(field.oneof, set()).add(name)
     for oneof, given_names in chosen.items():
         if len(given_names) > 1:
-            problems.append(_too_many(desc, oneof, given_names, path))
+            problems.add(_too_many(desc, oneof, given_names, path))
     return kind(**values)
 
 
@@ -108,16 +144,20 @@ def _items(given: object, path: str, problems: Problems) -> Iterable[tuple[str, 
         return cast("Mapping[str, object]", given).items()
     if is_dataclass(given) and not isinstance(given, type):
         return [(field.name, getattr(given, field.name)) for field in fields(given)]
-    problems.append(Violation(path, "type", "must be a mapping"))
+    problems.note(path, "type", "must be a mapping")
     return ()
 
 
-def _unknown(desc: DescMessage, name: object, path: str) -> Violation:
+def _note_unknown(desc: DescMessage, name: object, path: str, problems: Problems) -> None:
+    if problems.is_full:
+        # Counts it only: a mapping may have a million such keys, and the hint takes longer than all else.
+        problems.more += 1
+        return
     # A key that is not an identifier may be a secret value in the wrong place, so it is not shown.
-    shown = name if isinstance(name, str) and name.isidentifier() else "?"
+    shown = name if isinstance(name, str) and len(name) <= LONGEST_NAME and name.isidentifier() else "?"
     nested = _nested(desc, shown)
     hint = HINTS.get(shown) or (f"write {nested}" if nested else f"there are {', '.join(names(desc))}")
-    return Violation(f"{path}.{shown}" if path else shown, "unknown_field", f"is not a parameter; {hint}")
+    problems.note(f"{path}.{shown}" if path else shown, "unknown_field", f"is not a parameter; {hint}")
 
 
 def _nested(desc: DescMessage, name: str, form: str = "{}={}") -> str:
@@ -144,75 +184,87 @@ def _secret(read: Reader, value: object, path: str, problems: Problems) -> objec
     try:
         value = reveal() if callable(reveal) else value
     except Exception:  # noqa: BLE001 # its text may hold the value
-        problems.append(Violation(path, "type", "cannot be read: its get_secret_value() failed"))
+        problems.note(path, "type", "cannot be read: its get_secret_value() failed")
         return ""
     if value is None:
         # None often comes from a variable that is not set. It must not be stored as an empty secret.
-        problems.append(Violation(path, "type", "must be a string, and is None"))
+        problems.note(path, "type", "must be a string, and is None")
         return ""
     return read(value, path, problems)
 
 
 def _text(value: object, path: str, problems: Problems) -> str:
     if not isinstance(value, str):
-        problems.append(Violation(path, "type", "must be a string"))
+        problems.note(path, "type", "must be a string")
         return ""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        problems.append(Violation(path, "string.utf8", "must be valid Unicode, without lone surrogates"))
+    if not _is_unicode(value):
+        problems.note(path, "string.utf8", "must be valid Unicode, without lone surrogates")
         return ""
     return value
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _flag(value: object, path: str, problems: Problems) -> bool:
     if isinstance(value, bool):
         return value
-    problems.append(Violation(path, "type", "must be True or False"))
+    problems.note(path, "type", "must be True or False")
     return False
 
 
 def _number(value: object, path: str, problems: Problems) -> int:
     if isinstance(value, int) and not isinstance(value, bool) and -(2**31) <= value < 2**31:
         return value
-    problems.append(Violation(path, "type", "must be a whole number of 32 bits"))
+    problems.note(path, "type", "must be a whole number of 32 bits")
     return 0
 
 
-def _texts(value: object, path: str, problems: Problems) -> list[str]:
+def _texts(most: int | None, value: object, path: str, problems: Problems) -> list[str]:
+    """Read a list of strings. `most` is the number of items that the contract allows, None for any."""
     if isinstance(value, str | bytes) or not isinstance(value, Sequence):
-        problems.append(Violation(path, "type", "must be a list of strings"))
+        problems.note(path, "type", "must be a list of strings")
         return []
     items = cast("Sequence[object]", value)
-    return [_text(item, f"{path}[{index}]", problems) for index, item in enumerate(items)]
+    if most is not None and len(items) > most:
+        # The items are not read, as there may be a million.
+        text = f"must contain no more than {most} item(s), and has {len(items):,}"
+        problems.note(path, "repeated.max_items", text)
+        return []
+    texts: list[str] = []
+    for index, item in enumerate(items):
+        if problems.is_full:
+            problems.more += sum(not (isinstance(each, str) and _is_unicode(each)) for each in items[index:])
+            break
+        texts.append(_text(item, f"{path}[{index}]", problems))
+    return texts
 
 
-_READERS: dict[tuple[object, bool], Reader] = {
-    (ScalarType.STRING, False): _text,
-    (ScalarType.STRING, True): _texts,
-    (ScalarType.BOOL, False): _flag,
-    (ScalarType.INT32, False): _number,
-}
-"""What reads a field, by its type and whether it is repeated. Fields of other types take no parameter yet."""
+_READERS: dict[object, Reader] = {ScalarType.STRING: _text, ScalarType.BOOL: _flag, ScalarType.INT32: _number}
+"""What reads a field that is not repeated, by its type. Fields of other types take no parameter yet."""
 
 
 def apply_rules(message: Message, problems: Problems) -> None:
     """Note what breaks the rules of the contract, except at fields that have a problem already."""
-    noted = {problem.field for problem in problems}
     with held():
         # It calls back from native code.
         violations = protovalidate.collect_violations(message)
-    for broken in violations:
-        found = violation(broken.proto)
-        if found.rule_id == "required" and (every := members(message.desc(), found.field)):
-            found = found._replace(message=f"one of {', '.join(every)} is required")
-        if found.field not in noted:
-            problems.append(found)
+    found = [violation(broken.proto) for broken in violations]
+    for each in [each for each in found if not problems.has(each.field)]:
+        if each.rule_id == "required" and (every := members(message.desc(), each.field)):
+            problems.add(each._replace(message=f"one of {', '.join(every)} is required"))
+        else:
+            problems.add(each)
 
 
 def checked(message: M, problems: Problems) -> M:
     """Return the message if nothing is wrong with it."""
     apply_rules(message, problems)
-    if problems:
-        raise InvalidRequestError.of(problems)
+    if problems.shown:
+        raise InvalidRequestError.of(problems.shown, problems.more)
     return message

@@ -8,6 +8,7 @@ from protobuf import DescFieldValueList as ListValue
 from protobuf import DescFieldValueMap as MapValue
 from protobuf import DescFieldValueMessage as MessageValue
 from protobuf import DescFieldValueScalar as ScalarValue
+from protovalidate._gen.buf.validate import validate_pb  # the private path that the generated code imports too
 
 Kind: TypeAlias = ScalarType | DescMessage | DescEnum
 
@@ -29,6 +30,14 @@ def is_list(field: DescField) -> bool:
 def oneof_of(field: DescField) -> DescOneof | None:
     """Return the oneof that a field is a member of."""
     return None if isinstance(field.value, ListValue | MapValue) else field.value.oneof
+
+
+def max_items(field: DescField) -> int | None:
+    """Return the most items that the contract allows in a repeated field, None without such a rule."""
+    options = field.proto.options
+    kind = options[validate_pb.ext_field].type if options and validate_pb.ext_field in options else None
+    rules = kind.value if kind else None
+    return rules.max_items if isinstance(rules, validate_pb.RepeatedRules) and rules.has_field("max_items") else None
 
 
 def is_redacted(field: DescField) -> bool:

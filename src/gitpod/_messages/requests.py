@@ -1,7 +1,7 @@
 """Builds and checks the request message of each call. Does no I/O.
 
 `_messages.build` does what the descriptors say. Here is what they do not say. Each function raises
-`InvalidRequestError`, which lists everything that is wrong.
+`InvalidRequestError`, which says everything that is wrong, up to 20 violations.
 """
 
 from collections.abc import Mapping
@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeVar
 from protobuf import Message, Oneof
 
 from gitpod._messages import build
-from gitpod.errors import Violation
 from gitpod_proto.gitpod.v1 import pagination_pb, secret_pb
 
 M = TypeVar("M", bound=Message)
@@ -22,30 +21,30 @@ MOUNTS = tuple(build.members(secret_pb.CreateSecretRequest.desc(), "mount"))
 
 def request(kind: type[M], given: Mapping[str, Any]) -> M:
     """Build the message of a call whose keywords are just the fields of the message."""
-    problems: build.Problems = []
+    problems = build.Problems()
     return build.checked(build.message(kind, given, "", problems), problems)
 
 
 def create_request(given: Mapping[str, Any]) -> secret_pb.CreateSecretRequest:
     """Build the message of `secrets.create`."""
-    problems: build.Problems = []
+    problems = build.Problems()
     message = _create_message(given, problems)
     source = message.source.value if message.source else None
     if "value" not in given and (source is None or source.field == "verbatim"):
-        problems.append(Violation("value", "required", "must be given, unless source says where it comes from"))
+        problems.note("value", "required", "must be given, unless source says where it comes from")
     return build.checked(message, problems)
 
 
 def put_request(given: Mapping[str, Any]) -> secret_pb.CreateSecretRequest:
     """Build the message with which `secrets.put` creates. Its value must suit an update as well."""
-    problems: build.Problems = []
+    problems = build.Problems()
     message = _create_message(given, problems)
-    if not message.value and not any(problem.field == "value" for problem in problems):
+    if not message.value and not problems.has("value"):
         text = "must be at least 1 character, as a value can only be updated to such"
-        problems.append(Violation("value", "string.min_len", text))
+        problems.note("value", "string.min_len", text)
     if message.scope is None and not given.get("project_id"):
         text = "must be given, or project_id, as names are unique within it"
-        problems.append(Violation("scope", "required", text))
+        problems.note("scope", "required", text)
     return build.checked(message, problems)
 
 
@@ -62,7 +61,7 @@ def _create_message(given: Mapping[str, Any], problems: build.Problems) -> secre
 
 def list_request(given: Mapping[str, Any]) -> secret_pb.ListSecretsRequest:
     """Build the message of `secrets.list`, where `page_size` and `token` win over those in `pagination`."""
-    problems: build.Problems = []
+    problems = build.Problems()
     names = build.names(pagination_pb.PaginationRequest.desc())
     rest = {name: value for name, value in given.items() if name not in names}
     page = {name: given[name] for name in names if given.get(name) is not None}

@@ -38,7 +38,8 @@ class Secrets(Calls[SecretServiceClientSync]):
     Every method raises `InvalidRequestError` before anything is sent if the parameters break a rule of the
     contract. A call that fails raises `APIStatusError` or its subclass for the status (`AuthenticationError` 401,
     `PermissionDeniedError` 403, ...), `APIConnectionError`, `APITimeoutError` or `APIResponseValidationError`.
-    The error's `outcome` says whether the request was processed.
+    The error's `outcome` says whether the request was processed. `"unknown"` also means that it may be processed
+    later (see `gitpod.APIError`).
     """
 
     def __init__(self, options: Options, transport: SyncConnections) -> None:
@@ -120,6 +121,9 @@ class Secrets(Calls[SecretServiceClientSync]):
         However often it is sent, it leaves one secret of that name with that value, so it is sent again after
         any transient failure. Sends CreateSecret and, if the name exists, ListSecrets and UpdateSecretValue.
 
+        After an error whose `outcome` is `"unknown"`, the value may also be stored later, over a newer one. Send
+        the same value again at any time; before sending another, wait, or delete the secret and create it again.
+
         Args:
             name: as for `create`.
             value: as for `create`, but at least 1 character and never left out.
@@ -200,6 +204,8 @@ class Secrets(Calls[SecretServiceClientSync]):
     ) -> None:
         """Replace the value of the secret `secret_id` by `value`, 1 to 10240 characters (UpdateSecretValue).
 
+        After an error whose `outcome` is `"unknown"`, the value may also be stored later, as with `put`.
+
         Raises:
             NotFoundError: no such secret exists.
         """
@@ -216,6 +222,8 @@ class Secrets(Calls[SecretServiceClientSync]):
         **params: Unpack[types.SecretDeleteParams],
     ) -> None:
         """Remove the secret `secret_id` and its value for good (DeleteSecret).
+
+        After an error whose `outcome` is `"unknown"`, the secret may also be removed later.
 
         Raises:
             NotFoundError: no such secret exists.

@@ -51,6 +51,8 @@ class _Connections:
         self._service: Embedded | None = None
         self._answers: Any = None
         self._from_before_fork: list[object] = []
+        if endpoint.is_embedded and can_import():
+            self._check_store()
 
     def reset_lock(self) -> None:
         """Make a new lock. It is reentrant: a signal handler may call while its own thread opens connections."""
@@ -101,6 +103,15 @@ class _Connections:
     def _call_in_process(self, service: "Embedded") -> object:
         raise NotImplementedError
 
+    def _check_store(self) -> None:
+        from gitpod.server.errors import ServiceError
+        from gitpod.server.storage.url import check
+
+        try:
+            check(self.endpoint.store)
+        except ServiceError as error:
+            raise GitpodError(f"{self.endpoint.setting}: {error}") from None
+
     def _embed(self) -> "Embedded":
         from gitpod.server.app import Embedded
         from gitpod.server.errors import ServiceError, StoreUnavailableError
@@ -108,7 +119,7 @@ class _Connections:
         try:
             self._service = Embedded(self.endpoint.store, key=os.environ.get("GITPOD_SECRETS_KEY"))
         except ServiceError as error:
-            raise GitpodError(f"base_url: {error}") from None
+            raise GitpodError(f"{self.endpoint.setting}: {error}") from None
         except StoreUnavailableError as error:
             why = f"{error}: {error.reason}" if error.reason else error
             raise APIConnectionError(f"unavailable: {why}", code="unavailable", outcome="not_sent") from None

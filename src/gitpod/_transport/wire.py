@@ -140,7 +140,12 @@ class Connection:
         _check_protocol(reader.peek(), self._target)
         while True:
             response = HTTPResponse(source, method=method)
-            response.begin()
+            try:
+                response.begin()
+            except BaseException:
+                # The exception's frames keep it. Its finalizer may find the reader closed, which Python 3.13 reports.
+                response.close()
+                raise
             if response.status >= OK or response.status == SWITCHING_PROTOCOLS:
                 return response
 

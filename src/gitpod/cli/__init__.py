@@ -22,10 +22,11 @@ def main() -> None:
     _check_streams()
     try:
         sys.exit(cli.main(prog_name="gitpod-secrets", standalone_mode=False))
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        sys.exit(USAGE)
     except click.UsageError as error:
+        # A group without a command. click 8.1 prints its help by itself, and has no such class.
+        if isinstance(error, getattr(click.exceptions, "NoArgsIsHelpError", ())):
+            click.echo(error.format_message(), err=True)
+            sys.exit(USAGE)
         command = error.ctx.command_path if error.ctx else "gitpod-secrets"
         failure = Failure(_usage_message(error), USAGE, f"{command} --help")
     except click.ClickException as error:

@@ -40,8 +40,23 @@ def connected() -> Generator["Gitpod"]:
         found = settings.load()
         if "api_key" not in found and not found["base_url"].value.startswith(EMBEDDED):
             raise fail("no token given", NOT_ALLOWED, "set GITPOD_API_KEY, or api_key in the configuration file")
-        with make_client(found) as client:
+        with _named_as_given(found), make_client(found) as client:
             yield client
+
+
+@contextmanager
+def _named_as_given(found: settings.Settings) -> Generator[None]:
+    """Raise errors of a client's option with the name of the variable or the file that gave it."""
+    from gitpod import GitpodError
+
+    try:
+        yield
+    except GitpodError as error:
+        option, _, rule = str(error).partition(": ")
+        setting = found.get("api_key" if option == "bearer_token" else option)
+        if type(error) is not GitpodError or setting is None:
+            raise
+        raise GitpodError(f"{setting.given_as}: {rule}") from None
 
 
 def listed(client: "Gitpod", scope: "SecretScope") -> "Iterator[Secret]":

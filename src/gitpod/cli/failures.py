@@ -138,6 +138,13 @@ def _status_and_hint(error: "GitpodError") -> tuple[int, str]:
 
 def _hint_for_unknown_outcome() -> str:
     context = click.get_current_context(silent=True)
-    if context is not None and context.info_name in ("create", "put"):
-        return "run it again with put, which leaves one secret however often it is run"
-    return "gitpod-secrets list shows the secrets; a command that only reads can be run again"
+    match context and context.info_name:
+        case "create":
+            return "run it again with put, which leaves one secret however often it is run"
+        case "put" | "update":
+            late = "wait some minutes, or delete the secret and create it again: this value may come late"
+            return f"run it again with the same value; before you store another, {late}"
+        case "delete":
+            return "it may also be deleted later; gitpod-secrets list shows the secrets"
+        case _:
+            return "gitpod-secrets list shows the secrets; a command that only reads can be run again"

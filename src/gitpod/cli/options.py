@@ -31,8 +31,26 @@ class _Id(click.types.UUIDParameterType):
 
 ID = _Id()
 
+
+class _StoreURL(click.types.StringParamType):
+    """The URL of a store, checked before the store is opened, so that the error names the option."""
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check the text of an argument."""
+        from gitpod.server.errors import ServiceError
+        from gitpod.server.storage.url import check  # loads libpq for a store on PostgreSQL
+
+        url: str = super().convert(value, param, ctx)
+        try:
+            check(url)
+        except ServiceError as error:
+            self.fail(str(error), param, ctx)
+        return url
+
+
 store_option = click.option(
     "--store",
+    type=_StoreURL(),
     required=True,
     metavar="URL",
     envvar="GITPOD_SECRETS_STORE",

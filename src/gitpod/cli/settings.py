@@ -34,11 +34,17 @@ class Setting:
 
     @property
     def shown(self) -> str:
-        """The value with secrets masked: a token but for its last four characters, and the password in a URL."""
+        """The value with secrets masked: a token but for its last four characters; user and parameters in a URL."""
         if self.name == "api_key":
             return f"…{self.value[-4:]}" if len(self.value) >= LONG_TOKEN else "…"
-        scheme, _, rest = self.value.partition("://")
-        return f"{scheme}://…@{rest.rpartition('@')[2]}" if self.name == "base_url" and "@" in rest else self.value
+        from gitpod._endpoint import shown  # loads a part of the SDK
+
+        return shown(self.value) if self.name == "base_url" else self.value
+
+    @property
+    def given_as(self) -> str:
+        """The setting as the user gave it: a variable, or a name in a file."""
+        return self.source if self.source in VARIABLES.values() else f"{self.source}: {self.name}"
 
     def __repr__(self) -> str:
         return f"Setting({self.name!r}, {self.shown!r}, {self.source!r})"

@@ -20,8 +20,8 @@ def opened(url: str, *, may_be_new: bool = False) -> Generator["Store"]:
         may_be_new: whether the store need not exist, or may have the schema of an older version.
     """
     from gitpod.server.errors import ServiceError
-    from gitpod.server.storage.database import sqlite_path  # loads the server's libraries
-    from gitpod.server.storage.store import Store
+    from gitpod.server.storage.store import Store  # loads the server's libraries
+    from gitpod.server.storage.url import sqlite_path
 
     with reported():
         if url.startswith("sqlite:"):

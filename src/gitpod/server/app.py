@@ -125,8 +125,9 @@ class Embedded:
         return bool(self._store.tokens())
 
     def is_ready(self) -> bool:
-        """Tell whether the store answers, its schema is current, and its newest data key opens."""
+        """Tell whether the store is well and can be written to, its schema is current, its newest data key opens."""
         try:
+            self._store.check()
             self._keyring.prepare(self._organization_id)
             is_current = self._store.is_current and self._keyring.opens_all_new(self._organization_id)
         except Exception as error:  # noqa: BLE001 # any failure means that the service is not ready

@@ -57,6 +57,8 @@ class Caller:
     subject: Subject
     role: Role
     projects: frozenset[str] = field(default=frozenset())
+    token_id: str = ""
+    """The id of the caller's token; empty for the owner's token, and in process."""
 
     def may_call(self, rpc: str) -> bool:
         """Tell whether there is a scope in which this caller may use the RPC."""
@@ -157,7 +159,9 @@ class Authenticate:
         """Authenticate the caller (connectrpc.interceptor.MetadataInterceptorSync)."""
         caller = self._cached(ctx) or self._look_up(ctx)
         if not caller.may_call(ctx.method.name):
-            self._refuse(_refusal(caller, ctx), caller.role)
+            if self._store.count_refusal(_refusal(caller, ctx)):
+                self._store.write_refusals()
+            raise _denied(caller, ctx)
         return self._admit(caller, ctx)
 
     async def on_start(self, ctx: Ctx, /) -> CallerToken:
@@ -175,7 +179,9 @@ class Authenticate:
         if caller is None:
             caller = await share.run(partial(self._look_up, ctx))
         if not caller.may_call(ctx.method.name):
-            await share.run(partial(self._refuse, _refusal(caller, ctx), caller.role))
+            if self._store.count_refusal(_refusal(caller, ctx)):
+                await share.run(self._store.write_refusals)
+            raise _denied(caller, ctx)
         return self._admit(caller, ctx)
 
     def on_end_sync(self, token: CallerToken, _ctx: Ctx, _error: Exception | None, /) -> None:
@@ -210,7 +216,11 @@ class Authenticate:
         subject = Subject(id=stored.subject_id, principal=Principal(stored.principal))
         projects = frozenset(stored.projects.split())
         caller = Caller(
-            organization_id=stored.organization_id, subject=subject, role=Role(stored.role), projects=projects
+            organization_id=stored.organization_id,
+            subject=subject,
+            role=Role(stored.role),
+            projects=projects,
+            token_id=stored.id,
         )
         if len(self._cache) >= CACHE_SIZE:
             self._cache.clear()
@@ -226,11 +236,6 @@ class Authenticate:
             logger.error("token %s was altered in the store", token.id)
             return False
         return True
-
-    def _refuse(self, record: AuditRecord, role: Role) -> None:
-        """Write the audit record of a refused call, and raise PERMISSION_DENIED."""
-        self._store.write(record, lambda transaction: transaction.record(record))
-        raise ConnectError(Code.PERMISSION_DENIED, f"a token of the role {role} may not call {record.action}")
 
     def _admit(self, caller: Caller, ctx: Ctx) -> CallerToken:
         REQUEST.get().subject = caller.subject.id
@@ -248,7 +253,13 @@ def _refusal(caller: Caller, ctx: Ctx) -> AuditRecord:
         ctx.method.name,
         outcome=Code.PERMISSION_DENIED.value,
         request_id=request.id,
+        token_id=caller.token_id,
     )
+
+
+def _denied(caller: Caller, ctx: Ctx) -> ConnectError:
+    text = f"a token of the role {caller.role} may not call {ctx.method.name}"
+    return ConnectError(Code.PERMISSION_DENIED, text)
 
 
 def _bearer(ctx: Ctx) -> str:

@@ -12,6 +12,7 @@ from typing import TextIO
 
 logger = logging.getLogger("gitpod.server")
 requests = logging.getLogger("gitpod.server.requests")
+LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
 @dataclass(slots=True)
@@ -50,7 +51,8 @@ class JSONLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line (logging.Formatter)."""
         line: dict[str, object] = {
-            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            # A clock may be wrong, and a datetime ends with the year 9999.
+            "time": datetime.fromtimestamp(min(max(record.created, 0), LATEST), UTC).isoformat(),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),

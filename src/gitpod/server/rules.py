@@ -2,30 +2,75 @@
 
 import uuid
 from base64 import urlsafe_b64decode, urlsafe_b64encode
+from typing import TypeAlias, cast
 
 import protovalidate
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
-from protobuf import Message
+from protobuf import DescField, Message
 from protovalidate import FieldPathElementPb, FieldPathPb, ViolationPb, ViolationsPb
+from protovalidate._gen.buf.validate import validate_pb  # the private path that the generated code imports too
 
 from gitpod.server.storage.rows import Position, StoredSecret
 
+MOST_VIOLATIONS = 20
+"""The most violations that an error lists. A message of 128 KiB can have 65,000."""
+
+Names: TypeAlias = tuple[str, ...]
+"""The names of the fields that lead to a field."""
+
 
 def check(message: Message) -> None:
-    """Raise INVALID_ARGUMENT with every violation of the contract's rules as a detail."""
+    """Raise INVALID_ARGUMENT with the violations of the contract's rules as a detail, at most `MOST_VIOLATIONS`.
+
+    A repeated field with too many items is cut, and its items are not checked: each of them costs as much to check
+    as a whole message.
+    """
+    if not protovalidate.collect_violations(message, fail_fast=True):
+        return
+    counts = _cut(message)
     found = [violation.proto for violation in protovalidate.collect_violations(message)]
-    if found:
-        raise _invalid(found)
+    for each in found:
+        if each.rule_id == "repeated.max_items":
+            each.message += f", and has {counts[_names(each)]:,}"
+    raise _invalid([each for each in found if _names(each) not in counts or each.rule_id == "repeated.max_items"])
+
+
+def _cut(message: Message, parents: Names = ()) -> dict[Names, int]:
+    """Cut repeated fields to one item more than their rule allows. Returns how many items each of these had."""
+    counts: dict[Names, int] = {}
+    for field in message.desc().fields:
+        value: object = message[field]
+        names = *parents, field.name
+        items = cast("list[object]", value) if isinstance(value, list) else [value]
+        most = max_items(field)
+        if most is not None and len(items) > most:
+            counts[names] = len(items)
+            del items[most + 1 :]
+        for item in items:
+            if isinstance(item, Message):
+                counts |= _cut(item, names)  # pyright: ignore[reportUnknownArgumentType] # of any message
+    return counts
+
+
+def max_items(field: DescField) -> int | None:
+    """Return the most items that the contract allows in a repeated field, None without such a rule."""
+    options = field.proto.options
+    kind = options[validate_pb.ext_field].type if options and validate_pb.ext_field in options else None
+    rules = kind.value if kind else None
+    return rules.max_items if isinstance(rules, validate_pb.RepeatedRules) and rules.has_field("max_items") else None
 
 
 def _invalid(violations: list[ViolationPb]) -> ConnectError:
-    text = "; ".join(f"{_path(found)}: {found.message}" for found in violations)
-    return ConnectError(Code.INVALID_ARGUMENT, text, [ViolationsPb(violations=violations)])
+    shown, more = violations[:MOST_VIOLATIONS], len(violations) - MOST_VIOLATIONS
+    text = "; ".join(f"{'.'.join(_names(found)) or 'request'}: {found.message}" for found in shown)
+    if more > 0:
+        text += f"; and {more:,} more"
+    return ConnectError(Code.INVALID_ARGUMENT, text, [ViolationsPb(violations=shown)])
 
 
-def _path(violation: ViolationPb) -> str:
-    return ".".join(element.field_name for element in violation.field.elements) if violation.field else "request"
+def _names(violation: ViolationPb) -> Names:
+    return tuple(element.field_name for element in violation.field.elements) if violation.field else ()
 
 
 def violation(rule_id: str, message: str, *path: str) -> ConnectError:

@@ -3,7 +3,7 @@
 import uuid
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Literal, TypeVar
+from typing import Literal, NamedTuple, TypeVar
 
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
@@ -15,8 +15,9 @@ from gitpod.server.keys.kek import SealError
 from gitpod.server.keys.keyring import Keyring
 from gitpod.server.log import REQUEST, logger
 from gitpod.server.rules import check, page_token, position, violation
-from gitpod.server.storage.rows import StoredSecret, audit_record, columns
-from gitpod.server.storage.store import Store, Transaction
+from gitpod.server.storage.rows import AuditRecord, StoredSecret, audit_record, columns
+from gitpod.server.storage.store import Store
+from gitpod.server.storage.transaction import Transaction
 from gitpod_proto.gitpod.v1 import secret_connect
 from gitpod_proto.gitpod.v1.pagination_pb import PaginationResponse
 from gitpod_proto.gitpod.v1.secret_pb import (
@@ -163,36 +164,53 @@ class SecretService(secret_connect.SecretServiceSync):
     ) -> RES:
         """Run `act` with a secret that the caller reaches, and write the audit record in the same transaction.
 
+        A refused call writes nothing there: it is counted afterwards.
+
         Args:
             caller: who calls.
             rpc: the action of the audit record.
             given_id: the secret's id in the audit record of a refusal.
             find: returns the secret, or None for NOT_FOUND.
-            act: does the work, and returns the result. A ConnectError that it raises is recorded as a refusal.
+            act: does the work, and returns the result. A ConnectError that it raises is a refusal.
         """
         began = audit_record(
-            caller.organization_id, caller.subject, rpc, secret_id=given_id, request_id=REQUEST.get().id
+            caller.organization_id,
+            caller.subject,
+            rpc,
+            secret_id=given_id,
+            request_id=REQUEST.get().id,
+            token_id=caller.token_id,
         )
 
-        def work(transaction: Transaction) -> RES | ConnectError:
+        def work(transaction: Transaction) -> RES | _Refusal:
             record, secret = began, find(transaction)
             try:
                 if secret is None:
                     raise _not_found()
                 record = replace(record, scope_kind=secret.scope_kind, scope_id=secret.scope_id)
                 _check_reach(caller, secret.scope_kind, secret.scope_id)
-                result: RES | ConnectError = act(transaction, secret)
-                record = replace(record, secret_id=secret.id)
-            except ConnectError as refusal:
-                result = refusal
-                record = replace(record, outcome=refusal.code.value)
-            transaction.record(record)
+                result = act(transaction, secret)
+            except ConnectError as error:
+                record = replace(record, outcome=error.code.value)
+                # A value that does not open is no refusal: every attempt to read it is on record.
+                (transaction.record if error.code is Code.DATA_LOSS else transaction.refuse)(record)
+                return _Refusal(error, record)
+            transaction.record(replace(record, secret_id=secret.id))
             return result
 
         result = self._keyring.fetching(lambda: self._store.write(began, work))
-        if isinstance(result, ConnectError):
-            raise result
-        return result
+        if not isinstance(result, _Refusal):
+            return result
+        if result.error.code is not Code.DATA_LOSS and self._store.count_refusal(result.record):
+            self._store.write_refusals()
+        raise result.error
+
+
+class _Refusal(NamedTuple):
+    """The error of a refused call, and its audit record."""
+
+    error: ConnectError
+    record: AuditRecord
 
 
 def _not_found() -> ConnectError:

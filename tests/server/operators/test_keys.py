@@ -18,7 +18,8 @@ from gitpod.server.errors import ServiceError
 from gitpod.server.keys.keyring import Keyring
 from gitpod.server.keys.unlock import unlock
 from gitpod.server.storage.rows import StoredSecret, audit_record
-from gitpod.server.storage.store import Store, Transaction
+from gitpod.server.storage.store import Store
+from gitpod.server.storage.transaction import Transaction
 
 
 def traffic(url: str, stop: threading.Event) -> int:

@@ -70,13 +70,15 @@ def test_violations_come_as_details(client: Client) -> None:
     assert [each.rule_id for each in violations] == ["string.min_len", "string.pattern"]
 
 
-def test_an_error_that_is_long_is_cut(client: Client) -> None:
+def test_an_error_of_many_violations_fits_in_trailers(client: Client) -> None:
     """As clients refuse trailers of more than 8 KiB, with an error that says nothing."""
-    chosen: Any = {"project_ids": ["a"] * 1000}
+    chosen: Any = {"project_ids": ["\U0001f511" * 1000] * 25}
     request = ListSecretsRequest(filter=ListSecretsRequest.Filter(**chosen))
     error = client.fails("ListSecrets", request)
     assert error.code() is Status.INVALID_ARGUMENT
-    assert 2000 < len(error.details()) < 4000
+    assert error.details().endswith("; and 5 more")
+    status = status_pb2.Status.FromString(dict(error.trailing_metadata())["grpc-status-details-bin"])
+    assert len(ViolationsPb.from_binary(status.details[0].value).violations) == 20
 
 
 @pytest.mark.parametrize("headers", [(), (("authorization", "Bearer wrong"),)])
@@ -98,10 +100,27 @@ def test_a_denial_comes_before_the_message(client: Client, silence: Silence) -> 
     assert code(client.stream("CreateSecret", silence, metadata=())) is Status.UNAUTHENTICATED
 
 
-@pytest.mark.parametrize("method", ["Nope", "/gitpod.v1.Nope/ListSecrets", "/", "/grpc.health.v1.Health/Nope", "é"])
+@pytest.mark.parametrize(
+    "method",
+    [
+        "Nope",
+        "/gitpod.v1.Nope/ListSecrets",
+        "/",
+        "/grpc.health.v1.Health/Nope",
+        "é",
+        f"/{NAME}%2FListSecrets",
+        "/%67itpod.v1.SecretService/ListSecrets",
+        "/grpc.health.v1.Health/%43heck",
+    ],
+)
 def test_what_there_is_not_is_unimplemented(client: Client, method: str) -> None:
-    """A method of the service, or another service."""
+    """A method of the service, or another service. An escape in a path is not decoded."""
     assert client.fails(method).code() is Status.UNIMPLEMENTED
+
+
+def test_an_escape_in_a_method_is_refused(client: Client) -> None:
+    """It is not taken for the letter, which a proxy's rule may refuse."""
+    assert client.fails("List%53ecrets").code() is Status.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize("count", [0, 2])

@@ -10,6 +10,7 @@ import click
 
 from gitpod.cli.client import connected, listed
 from gitpod.cli.failures import SOME_FAILED, USAGE, Failure, fail
+from gitpod.cli.files.replacement import replace
 from gitpod.cli.options import Scope, need_scope, one_scope, scope_options
 from gitpod.cli.output import hint, inform, note, warn
 
@@ -53,7 +54,10 @@ def export(scopes: list[Scope], format_: str, output: Path | None, *, reveal: bo
         entries = _entries(client, [secrets[name] for name in sorted(secrets)])
     text = _formatted(entries, format_)
     if target:
-        _write(target, text)
+        try:
+            replace(target, text)
+        except OSError as error:
+            raise fail(f"--output: {error.strerror}", USAGE) from None
         inform(f"wrote {len(entries)} to {output}")
         return
     sys.stdout.buffer.write(text)
@@ -109,29 +113,3 @@ def _target(output: Path) -> Path:
     except OSError as error:
         raise click.UsageError(f"--output: {error.strerror}") from None
     return target
-
-
-def _write(target: Path, data: bytes) -> None:
-    """Replace the file in one step by one with mode 0600. Ends the process when that fails."""
-    import tempfile
-
-    temporary = None
-    try:
-        descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-        temporary = Path(name)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(descriptor)
-        temporary.replace(target)
-        temporary = None
-        folder = os.open(target.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
-    except OSError as error:
-        raise fail(f"--output: {error.strerror}", USAGE) from None
-    finally:
-        if temporary:
-            temporary.unlink(missing_ok=True)

@@ -142,6 +142,8 @@ def _conclude(outcomes: "list[Outcome]") -> int:
     if left := len([outcome for outcome in outcomes if outcome.outcome in NOT_DONE]):
         note("error", f"{left} of {len(outcomes)} not done")
         hint("correct the lines that are wrong and run it again; it does what is left")
+    if any(outcome.outcome == "unknown" for outcome in outcomes):
+        hint("what is unknown may also be done later; run it again before you change a value in the file")
     return exit_status(statuses(outcomes))
 
 

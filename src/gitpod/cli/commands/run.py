@@ -2,18 +2,19 @@
 
 import os
 import signal
-from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
-from click.shell_completion import CompletionItem
 
 from gitpod.cli.client import connected, listed
 from gitpod.cli.failures import USAGE, Failure, fail, is_debugging, report
+from gitpod.cli.files import mounts
 from gitpod.cli.options import Scope, need_scope, one_scope, scope_options
 from gitpod.cli.output import inform
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from gitpod import Gitpod
     from gitpod.types import Secret
 
@@ -22,8 +23,12 @@ NO_COMMAND = 127
 """Both as in shells."""
 
 
-def _complete_file(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+def _complete_file(
+    _context: click.Context, _parameter: click.Parameter, incomplete: str
+) -> "list[CompletionItem[str]]":
     """Tell the shell to complete the name of a file itself."""
+    from click.shell_completion import CompletionItem
+
     return [CompletionItem(incomplete, type="file")]
 
 
@@ -38,8 +43,8 @@ def run(scopes: list[Scope], command: tuple[str, ...], *, files: bool) -> None:
     names. If several scopes have a secret of the same name or path, the user's or service account's is used,
     else the project's, else the organization's. With --files, secrets that are files are written to
     FOLDER/their/path, where only you can read them, and the variable of the secret's name holds that path.
-    FOLDER is in memory where the system has such a place, and is removed when the command ends. Registry logins
-    and api-only secrets are left out.
+    FOLDER is in memory where the system has such a place, and is removed when the command ends, on Linux also
+    when it and gitpod-secrets are killed. Registry logins and api-only secrets are left out.
 
     Nothing is started unless every value was read. The command is found by your PATH. It gets your environment
     without GITPOD_API_KEY and without what opens an embedded store, and every signal that is sent to
@@ -56,8 +61,16 @@ def run(scopes: list[Scope], command: tuple[str, ...], *, files: bool) -> None:
         # Forks; from here on this is the child, which becomes the command.
         folder = private_folder.make()
     with connected() as client:
-        values = _values(client, _chosen(client, scopes, files=files))
-    _execute(command, {secret.name: _variable(secret, value, folder) for secret, value in values})
+        secrets = _chosen(client, scopes, files=files)
+        paths = {secret.name: secret.file_path for secret in secrets if secret.file_path}
+        places = mounts.places(folder, paths) if folder else {}
+        values = _values(client, secrets)
+    variables = {name: value.encode() for name, value in values.items()}
+    if folder:
+        for name, place in places.items():
+            mounts.write(folder, place, name, values[name])
+            variables[name] = mounts.path(folder, place)
+    _execute(command, variables)
 
 
 def _chosen(client: "Gitpod", scopes: list[Scope], *, files: bool) -> "list[Secret]":
@@ -70,39 +83,34 @@ def _chosen(client: "Gitpod", scopes: list[Scope], *, files: bool) -> "list[Secr
                 found[secret.name] = secret
             elif is_debugging():
                 inform(f"{secret.name} is left out")
-        paths = {secret.file_path for secret in found.values()} - {None}
-        chosen = {name: secret for name, secret in chosen.items() if secret.file_path not in paths} | found
+        taken = {mounts.place(secret.file_path) for secret in found.values() if secret.file_path}
+        chosen = {
+            name: secret
+            for name, secret in chosen.items()
+            if not secret.file_path or mounts.place(secret.file_path) not in taken
+        } | found
     return list(chosen.values())
 
 
-def _values(client: "Gitpod", secrets: "list[Secret]") -> "list[tuple[Secret, str]]":
-    """Read the values. Ends the process when one cannot be read, or cannot be in an environment."""
+def _values(client: "Gitpod", secrets: "list[Secret]") -> dict[str, str]:
+    """Return the values by name. Ends the process when one cannot be read, or cannot be in an environment."""
     from gitpod.cli.bulk import read_values
 
-    values: list[tuple[Secret, str]] = []
+    values: dict[str, str] = {}
     for secret, read in zip(secrets, read_values(client, [secret.id for secret in secrets]), strict=True):
         if isinstance(read, Failure):
             report(read._replace(message=f"{secret.name}: {read.message}"))
             raise SystemExit(read.status)
         if secret.environment_variable and "\0" in read.reveal():
             raise fail(f"{secret.name}: holds a NUL character, which no environment can carry", USAGE)
-        values.append((secret, read.reveal()))
+        values[secret.name] = read.reveal()
     return values
 
 
-def _variable(secret: "Secret", value: str, folder: Path | None) -> str:
-    """Return what the variable of a secret holds: the value, or the path of the file that it is written to."""
-    if not (folder and secret.file_path):
-        return value
-    from gitpod.cli.files import private_folder  # cannot be loaded on Windows
-
-    return str(private_folder.write(folder, secret.name, secret.file_path, value))
-
-
-def _execute(command: tuple[str, ...], variables: dict[str, str]) -> NoReturn:
+def _execute(command: tuple[str, ...], variables: dict[str, bytes]) -> NoReturn:
     """Replace this process by the command, which so gets its signals, its terminal and its exit status."""
     environment = {name: value for name, value in os.environb.items() if name not in _own_variables()}
-    environment |= {name.encode(): value.encode() for name, value in variables.items()}
+    environment |= {name.encode(): value for name, value in variables.items()}
     # Python ignores these two, and an ignored signal would stay ignored in the command.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)

@@ -2,19 +2,20 @@
 
 `make` forks, before the process has a thread or a secret's value. The child reads the secrets and becomes the command.
 The parent waits for it, passes signals on to it, removes the folder, and ends as the command did. Both are in the same
-process group, so that the command can use the terminal, also in a pipeline, and Ctrl-Z stops both.
+process group, so that the command can use the terminal, also in a pipeline, and Ctrl-Z stops both. A third process,
+`removal.py`, removes the folder if the parent is killed.
 """
 
 import os
-import shutil
 import signal
 import stat
 import sys
 import tempfile
 from contextlib import suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from gitpod.cli.failures import USAGE, fail
+from gitpod.cli.files import removal
 from gitpod.cli.output import warn
 
 PASSED_ON = {
@@ -30,54 +31,63 @@ FROM_TERMINAL = {signal.SIGINT, signal.SIGQUIT, signal.SIGWINCH}
 """Signals that a terminal sends to the whole process group."""
 
 
-def make() -> Path:
+def make() -> bytes:
     """Make a folder and fork. Returns its path in the child; the parent never returns, and ends as the child does."""
     # Blocked signals wait until they can be passed on, so none ends this process before the folder is removed.
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON | {signal.SIGCHLD})
     # With the default action, some systems drop a blocked SIGCHLD; if it is ignored, the child's status is lost.
     action = signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
+    parent = _parent_folder() or tempfile.gettempdir()
+    folder = os.fsencode(os.path.join(parent, f"gitpod-secrets-{os.urandom(8).hex()}"))  # noqa: PTH118 # bytes follow
     try:
-        folder = Path(tempfile.mkdtemp(prefix="gitpod-secrets-", dir=_parent_folder()))
+        # Before the folder is there, so that no moment is left in which a kill would leave it.
+        remover, pipe = _start_remover(folder)
+        os.mkdir(folder, 0o700)  # noqa: PTH102 # a Path holds no bytes
     except OSError as error:
         raise fail(f"cannot make a folder for files: {error.strerror}", USAGE) from None
     child = os.fork()
     if child == 0:
+        os.close(pipe)
         signal.signal(signal.SIGCHLD, action)
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
         return folder
+    with suppress(BrokenPipeError):  # the remover was killed
+        os.write(pipe, b"%d\n" % child)
     try:
         status = _wait(child)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
-        if folder.exists():
-            warn(f"{folder} could not be removed, and holds values of secrets")
+        _remove(folder)
+        os.kill(remover, signal.SIGKILL)
+        os.waitpid(remover, 0)
     raise _end(status)
 
 
-def write(folder: Path, name: str, file_path: str, value: str) -> Path:
-    """Write a secret to a file that only the user can read, and return its path. Ends the process when it cannot.
+def _start_remover(folder: bytes) -> tuple[int, int]:
+    """Start the program that removes the folder if this process is killed. Returns its number, and the pipe to it.
 
-    Args:
-        folder: the private folder.
-        name: the secret's name, for messages.
-        file_path: the secret's absolute path; the file is made at this path below the folder.
-        value: the secret's value.
+    It has a session of its own, which neither a signal to the process group nor the end of the terminal reaches. It
+    has no variable of this process, and not its standard streams, so nobody waits for it to close them.
     """
-    path = PurePosixPath(file_path)
-    file = folder.joinpath(*path.parts[1:])
-    # The service checks paths, but a faulty or false service must not choose where to write.
-    if not path.is_absolute() or ".." in path.parts or "\0" in file_path:
-        raise fail(f"{name}: its path is not one to write to", USAGE)
+    given, pipe = os.pipe()
+    command = [sys.executable, "-I", "-S", removal.__file__]
+    null = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_WRONLY, 0) for number in (1, 2)]
+    streams = [(os.POSIX_SPAWN_DUP2, given, 0), *null]
     try:
-        for parent in reversed(file.relative_to(folder).parents):
-            (folder / parent).mkdir(mode=0o700, exist_ok=True)
-        with open(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as opened:  # noqa: PTH123 # takes a descriptor
-            opened.write(value.encode())
-    except FileExistsError:
-        raise fail(f"{name}: another secret is where its path leads", USAGE) from None
-    except OSError as error:
-        raise fail(f"{name}: cannot write its file: {error.strerror}", USAGE) from None
-    return file
+        remover = os.posix_spawn(sys.executable, command, {}, file_actions=streams, setsid=True)
+        os.write(pipe, folder.hex().encode() + b"\n")
+    except OSError:
+        os.close(pipe)
+        raise
+    finally:
+        os.close(given)
+    return remover, pipe
+
+
+def _remove(folder: bytes) -> None:
+    try:
+        removal.remove(folder)
+    except OSError:
+        warn(f"{os.fsdecode(folder)} could not be removed, and may hold values of secrets")
 
 
 def _parent_folder() -> str | None:

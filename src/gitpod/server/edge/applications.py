@@ -20,6 +20,7 @@ from gitpod.server.edge.headers import (
     Scope,
     Send,
     protocol_of,
+    raw_path,
     refusal,
     with_deadline,
 )
@@ -51,8 +52,9 @@ def guarded_asgi(app: ASGIApplication, *, ready: Callable[[], Awaitable[bool]]) 
     dropped = {name.encode() for name in ACCEPTED_ENCODINGS}
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["path"] in ("/healthz", "/readyz"):
-            is_well = scope["path"] == "/healthz" or await ready()
+        path = raw_path(scope)
+        if path in (b"/healthz", b"/readyz"):
+            is_well = path == b"/healthz" or await ready()
             await _send(send, (200, [], b"ok\n") if is_well else (503, [], b"unavailable\n"))
             return
         headers: list[tuple[bytes, bytes]] = scope["headers"]

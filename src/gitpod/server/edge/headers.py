@@ -1,4 +1,4 @@
-"""Checks the headers of a request before the RPC runtime reads them, and bounds its deadline."""
+"""Checks the path and the headers of a request before the RPC runtime reads them, and bounds its deadline."""
 
 import json
 import re
@@ -51,14 +51,22 @@ def protocol_of(content_type: bytes) -> str:
     return "grpc" if content_type.startswith(b"application/grpc") else "connect"
 
 
+def raw_path(scope: Scope) -> bytes:
+    """Return the path as it was sent. `path` of a scope is decoded, so `/%68ealthz` would be `/healthz` there."""
+    sent: bytes | None = scope.get("raw_path")
+    return sent if sent is not None else str(scope["path"]).encode()
+
+
 def refusal(scope: Scope, protocol: str) -> Response | None:
-    """Return the answer to headers that the runtime would fail on or quote, or None if they are valid."""
+    """Return the answer to a path or headers that are refused here, or None if the runtime may read them."""
     # gRPC needs trailers, which uvicorn does not send. gRPC-Web needs none.
     if protocol == "grpc" and "http.response.trailers" not in (scope.get("extensions") or {}):
         return 415, [], b""
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     names = [name for name, _ in headers]
     rules = {
+        # A proxy may have compared the path as it was sent with its rules. No path of this service needs an escape.
+        "the path is percent-encoded": b"%" not in raw_path(scope),
         "the HTTP version is not one that this service speaks": scope["http_version"] in HTTP_VERSIONS,
         "a header is not ASCII": all(name.isascii() and value.isascii() for name, value in headers),
         # A proxy in front may read another request than the service does (RFC 9112 section 11.2).

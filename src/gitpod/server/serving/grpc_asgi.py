@@ -11,8 +11,8 @@ import grpc.aio  # type: ignore[import-untyped] # it is not marked as typed
 from gitpod.server.edge.headers import ASGIApplication, Scope
 from gitpod.server.shares import SHARE
 
-MAX_STATUS_BYTES = 3 * 1024
-"""The most bytes of an error's message, and of its details. Clients refuse trailers of more than 8 KiB."""
+MAX_MESSAGE_BYTES, MAX_DETAILS_BYTES = 2 * 1024, 5 * 1024
+"""The most bytes of an error's message, and of its details in base64. Clients refuse trailers of more than 8 KiB."""
 PREFIX = 5
 """Bytes in front of each message: one flag for compression, four of its length."""
 DETAILS = "grpc-status-details-bin"
@@ -125,7 +125,7 @@ class _Answer:
         """Set the status of the call."""
         given = dict(self._trailers)
         code = CODES.get(given.get("grpc-status", ""), HTTP_CODES.get(self._status, grpc.StatusCode.INTERNAL))
-        message = unquote(given.get("grpc-message", "")[:MAX_STATUS_BYTES])
+        message = unquote(given.get("grpc-message", "")[:MAX_MESSAGE_BYTES])
         finish(self._context, code, message, _metadata(self._trailers))
 
 
@@ -137,7 +137,7 @@ def _metadata(headers: Headers) -> Metadata:
             continue
         if not name.endswith("-bin"):
             kept.append((name, value))
-        elif name != DETAILS or len(value) <= MAX_STATUS_BYTES:
+        elif name != DETAILS or len(value) <= MAX_DETAILS_BYTES:
             kept.append((name, b64decode(value + "=" * (-len(value) % 4))))
     return tuple(kept)
 

@@ -1,4 +1,4 @@
-"""HTTP connections with a timeout and a limit, which uvicorn leaves to a proxy in front of it.
+"""HTTP connections with a timeout and a limit, which uvicorn leaves to a proxy in front of it, and its server.
 
 The time for a request's body is bounded elsewhere, by `edge.applications`.
 """
@@ -6,9 +6,21 @@ The time for a request's body is bounded elsewhere, by `edge.applications`.
 import asyncio
 
 import h11
+import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gitpod.server.log import Request
+
+
+class Server(uvicorn.Server):
+    """A server that goes on when the clock says a year after 9999, which no Date header can have."""
+
+    async def on_tick(self, counter: int) -> bool:
+        """Tell whether to stop (uvicorn.Server)."""
+        try:
+            return await super().on_tick(counter)
+        except (ValueError, OverflowError):
+            return self.should_exit
 
 
 class Connection(H11Protocol):
@@ -19,6 +31,9 @@ class Connection(H11Protocol):
     max_connections = 900
     """The most open connections, because many systems allow a process 1,024 file descriptors. One more ends the
     connection that has waited longest for a request, so that nobody can keep others out by connections alone."""
+    max_blank = 64
+    """Bytes of blank lines that are dropped before each request."""
+    _blank = 0
     _timer: asyncio.TimerHandle | None = None
     _waits_since: float = 0.0
 
@@ -40,8 +55,15 @@ class Connection(H11Protocol):
         """Return when this connection began to wait, by the clock of the event loop."""
         return self._waits_since
 
+    def handle_events(self) -> None:
+        """Read what has arrived, without the blank lines before a request (RFC 9112 section 2.2)."""
+        if self.conn.their_state is h11.IDLE:
+            self._drop_blank_lines()
+        super().handle_events()
+
     def on_response_complete(self) -> None:
         """Wait for the next request."""
+        self._blank = 0
         super().on_response_complete()
         self._wait()
 
@@ -73,6 +95,16 @@ class Connection(H11Protocol):
             super().send_400_response(msg)
         else:
             self.transport.close()
+
+    def _drop_blank_lines(self) -> None:
+        received, _ = self.conn.trailing_data
+        rest = received.lstrip(b"\r\n")
+        self._blank += len(received) - len(rest)
+        if len(rest) < len(received) and self._blank <= self.max_blank:
+            # h11 refuses a blank line, and cannot be made to drop it. Between two requests, a new one does the same.
+            self.conn = h11.Connection(h11.SERVER)
+            if rest:  # an empty piece would mean the end of the connection
+                self.conn.receive_data(rest)
 
     def _should_upgrade(self) -> bool:
         # uvicorn would log two warnings for each request that asks for an upgrade.

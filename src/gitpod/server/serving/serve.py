@@ -24,7 +24,8 @@ from starlette.middleware.cors import CORSMiddleware
 from gitpod.server import log
 from gitpod.server.app import MAX_REQUEST_BYTES, Embedded
 from gitpod.server.errors import ServiceError
-from gitpod.server.serving.http_connection import Connection
+from gitpod.server.serving.http_connection import Connection, Server
+from gitpod.server.serving.tls import server_context
 from gitpod.server.threads import NO_MORE, start_thread
 
 if TYPE_CHECKING:
@@ -90,11 +91,13 @@ def run(settings: Settings, *, announce: Callable[[str, int | None, str | None],
     log.to(sys.stderr)
     # A core dump would hold keys and values.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    # Python and urllib3 would write the keys of TLS connections to that file.
+    os.environ.pop("SSLKEYLOGFILE", None)
     # Connections to one port must leave file descriptors for the other port and for the store.
     most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     _check(settings)
-    context = _tls(settings)
+    context = server_context(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
     service = Embedded(
         settings.store, settings.token, key=settings.key, is_served=True, telemetry=telemetry_interceptors()
     )
@@ -138,7 +141,7 @@ def _end_when_late(stopping: "SimpleQueue[None]") -> None:
     start_thread(watch, "gitpod-end")
 
 
-class _Server(uvicorn.Server):
+class _Server(Server):
     """A uvicorn server that starts and stops gRPC together with itself.
 
     Args:
@@ -189,7 +192,7 @@ def _config(service: Embedded, settings: Settings, context: ssl.SSLContext | Non
             expose_headers=["grpc-message", "grpc-status", "grpc-status-details-bin", "x-request-id"],
             max_age=7200,
         )
-    return uvicorn.Config(
+    config = uvicorn.Config(
         app,
         # h11 bounds the size of headers. httptools is faster, but does not.
         http=Connection,
@@ -200,8 +203,11 @@ def _config(service: Embedded, settings: Settings, context: ssl.SSLContext | Non
         server_header=False,
         proxy_headers=False,
         timeout_graceful_shutdown=GRACE,
-        ssl_context_factory=None if context is None else lambda _config, _default: context,
     )
+    # Not by `ssl_context_factory`, which uvicorn has from 0.47 on only.
+    config.load()
+    config.ssl = context
+    return config
 
 
 def _grpc(service: Embedded, settings: Settings) -> "GRPCServer | None":
@@ -250,30 +256,6 @@ def _check(settings: Settings) -> None:
     if settings.token and settings.token.startswith("gps_"):
         # As the owner's, the token would exceed its role, and could not be revoked.
         raise ServiceError("GITPOD_API_KEY holds a token of the store, and serve would make it the owner's; unset it")
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if settings.tls_cert is None and settings.tls_key is None:
-        if settings.tls_client_ca is not None:
-            raise ServiceError("a client CA needs a certificate of the service, and its key")
-        return None
-    if settings.tls_cert is None or settings.tls_key is None:
-        raise ServiceError("TLS needs both a certificate and its key")
-    for file in (settings.tls_cert, settings.tls_key, settings.tls_client_ca):
-        if file is not None and not file.is_file():
-            raise ServiceError(f"there is no file {file}")
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    try:
-        # Without a password OpenSSL would ask for one on the terminal.
-        context.load_cert_chain(settings.tls_cert, settings.tls_key, password="")
-        if settings.tls_client_ca is not None:
-            context.load_verify_locations(settings.tls_client_ca)
-            context.verify_mode = ssl.CERT_REQUIRED
-    except (OSError, ValueError) as error:
-        if getattr(error, "reason", None) == "KEY_VALUES_MISMATCH":
-            raise ServiceError(f"{settings.tls_key} is not the key of {settings.tls_cert}") from None
-        raise ServiceError("the certificate, its key or the client CA cannot be read as PEM") from None
-    return context
 
 
 def _listen(host: str, port: int) -> socket.socket:

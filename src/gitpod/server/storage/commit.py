@@ -14,25 +14,30 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from gitpod.server.errors import OutcomeUnknownError, StoreUnavailableError
-from gitpod.server.storage.database import BUSY, READ_ONLY, SERIALIZATION_FAILURES, Database, as_unavailable, sqlstate
+from gitpod.server.storage import limits
+from gitpod.server.storage.database import Database
+from gitpod.server.storage.failures import (
+    BUSY,
+    READ_ONLY,
+    UNKNOWN,
+    StoreGoneError,
+    as_unavailable,
+    is_transient,
+    sqlstate,
+)
 from gitpod.server.storage.rows import AuditRecord
 
 T = TypeVar("T")
 TX = TypeVar("TX", bound="Recording")
 
 LARGEST_BATCH = 64
-QUEUE_TIMEOUT = 10.0
-"""Seconds that work may wait in the queue."""
-UNKNOWN = "the outcome of the commit is not known"
-SETTLE_TIMEOUT = 20.0
-"""Seconds to find out whether a commit took place after its connection broke."""
 
 
 class Recording(Protocol):
     """A transaction that collects the audit records of its work, and writes them just before the commit."""
 
-    def flush(self) -> None:
-        """Write the collected records."""
+    def flush(self, *, after_loss: bool) -> None:
+        """Write the collected records. `after_loss`: an earlier transaction of the same work may be committed yet."""
 
     def is_recorded(self, record: AuditRecord) -> bool:
         """Tell whether a transaction with this record was committed."""
@@ -64,6 +69,13 @@ class GroupCommit(Generic[TX]):
         self._mutex = threading.Lock()
         self._queue: list[Job[TX]] = []
         self._is_led = False
+        self._began: float | None = None
+
+    @property
+    def led_for(self) -> float:
+        """Seconds for which the present batch has been under way, 0 when there is none."""
+        began = self._began
+        return 0.0 if began is None else time.monotonic() - began
 
     def run(self, record: AuditRecord, work: Callable[[TX], T]) -> T:
         """Return what `work` returns, once it is durable.
@@ -96,13 +108,15 @@ class GroupCommit(Generic[TX]):
 
     def _wait(self, job: Job[TX]) -> None:
         """Wait until a leader has done the work, or this request becomes the leader."""
-        if not job.woken.wait(QUEUE_TIMEOUT):
-            with self._mutex:
-                if job in self._queue and not job.woken.is_set():
-                    self._queue.remove(job)
-                    raise StoreUnavailableError(BUSY)
-            # A leader has begun the work, and will finish it.
-            job.woken.wait()
+        if job.woken.wait(limits.QUEUE_TIMEOUT):
+            return
+        with self._mutex:
+            if job in self._queue and not job.woken.is_set():
+                self._queue.remove(job)
+                raise StoreUnavailableError(BUSY)
+        # A leader has begun the work. Its waits are bounded, but a disk that does not answer has no bound.
+        if not job.woken.wait(limits.FOLLOW_TIMEOUT):
+            raise OutcomeUnknownError(UNKNOWN)
 
     def _leave(self, job: Job[TX]) -> None:
         """Leave the queue after an interrupt. If this request has become the leader meanwhile, the next one leads."""
@@ -121,47 +135,64 @@ class GroupCommit(Generic[TX]):
         """Commit the first batch of the queue, and make the next request the leader."""
         with self._mutex:
             batch, self._queue = self._queue[:LARGEST_BATCH], self._queue[LARGEST_BATCH:]
+        leads, self._began = True, time.monotonic()
         try:
-            self._write(batch)
+            error = self._write(batch)
+            if error is not None:
+                if _is_broken(error):
+                    # The next batch does not wait until the fate of this one is known.
+                    leads = False
+                    self._end_lead()
+                self._settle_each(batch, error)
         finally:
-            with self._mutex:
-                self._hand_over()
+            if leads:
+                self._end_lead()
             for job in batch:
                 job.is_done = True
                 job.woken.set()
 
-    def _write(self, batch: list[Job[TX]]) -> None:
-        """Commit a batch in one transaction. If that fails, commit the work of each request by itself."""
+    def _end_lead(self) -> None:
+        with self._mutex:
+            self._began = None
+            self._hand_over()
+
+    def _write(self, batch: list[Job[TX]]) -> Exception | None:
+        """Commit a batch in one transaction. Returns the error after which each request is settled by itself."""
         try:
             self._attempt(batch)
         except StoreUnavailableError as error:
             _fail(batch, error)
         except Exception as error:  # noqa: BLE001 # one request's error must not fail the others
-            deadline = time.monotonic() + SETTLE_TIMEOUT
-            for index, job in enumerate(batch):
-                self._settle(job, deadline, lost=isinstance(error, OutcomeUnknownError))
-                if isinstance(job.error, StoreUnavailableError) and not isinstance(error, OutcomeUnknownError):
-                    _fail(batch[index:], job.error)
-                    return
+            return error
+        return None
 
-    def _attempt(self, jobs: list[Job[TX]]) -> None:
-        """Do the work in one transaction.
+    def _settle_each(self, batch: list[Job[TX]], error: Exception) -> None:
+        """Commit the work of each request by itself after the batch failed."""
+        deadline = time.monotonic() + limits.SETTLE_TIMEOUT
+        lost = isinstance(error, OutcomeUnknownError)
+        for index, job in enumerate(batch):
+            self._settle(job, deadline, lost=lost)
+            if isinstance(job.error, StoreUnavailableError) and not lost:
+                _fail(batch[index:], job.error)
+                return
+
+    def _attempt(self, jobs: list[Job[TX]], *, after_loss: bool = False) -> None:
+        """Do the work in one transaction. `after_loss`: an earlier one of the same work may be committed yet.
 
         Raises:
-            StoreUnavailableError: the transaction could not begin.
-            OutcomeUnknownError: the connection broke during the commit. After any other error nothing was committed.
+            StoreUnavailableError: the transaction could not begin, or took too long.
+            OutcomeUnknownError: the commit got no answer. After any other error nothing was committed.
         """
         with self._database.writer() as connection:
+            deadline = time.monotonic() + limits.QUEUE_TIMEOUT
             transaction = self._begin(connection)
             for job in jobs:
                 job.run(transaction)
-            transaction.flush()
-            try:
-                connection.commit()
-            except DBAPIError as error:
-                if error.connection_invalidated:
-                    raise OutcomeUnknownError(UNKNOWN) from None
-                raise
+                if time.monotonic() > deadline:
+                    # Each answer came in time, but together they take too long for those who wait.
+                    raise StoreUnavailableError(BUSY)
+            transaction.flush(after_loss=after_loss)
+            self._database.commit(connection)
         for job in jobs:
             job.error = None
 
@@ -173,7 +204,7 @@ class GroupCommit(Generic[TX]):
                 if lost and self._is_recorded(job.record):
                     job.result, job.error = result, None
                     return
-                self._attempt([job])
+                self._attempt([job], after_loss=lost)
             except OutcomeUnknownError:
                 # The record's id is unique, so reaching this commit proves that no earlier one took place.
                 lost, result = True, job.result
@@ -181,10 +212,12 @@ class GroupCommit(Generic[TX]):
                 if not lost:
                     job.error = error
                     return
+                if isinstance(error, StoreGoneError):
+                    break
             except Exception as error:  # noqa: BLE001 # becomes the error of its request
                 translated = self._translated(error)
                 # While a lost commit may still take place, another error does not prove that nothing was written.
-                if not lost and not _is_transient(error):
+                if not lost and not is_transient(error):
                     job.error = translated
                     return
             else:
@@ -194,7 +227,10 @@ class GroupCommit(Generic[TX]):
 
     def _is_recorded(self, record: AuditRecord) -> bool:
         with self._database.writer() as connection:
-            return self._begin(connection).is_recorded(record)
+            is_recorded = self._begin(connection).is_recorded(record)
+            if is_recorded:
+                self._database.confirm(connection)
+            return is_recorded
 
     def _translated(self, error: Exception) -> Exception:
         """Return the error to raise for one after which nothing was written."""
@@ -206,11 +242,9 @@ class GroupCommit(Generic[TX]):
         return as_unavailable(error) or error
 
 
-def _is_transient(error: Exception) -> bool:
-    """Tell whether the same work may succeed when it is run again."""
-    if not isinstance(error, DBAPIError):
-        return False
-    return error.connection_invalidated or sqlstate(error) in SERIALIZATION_FAILURES
+def _is_broken(error: Exception) -> bool:
+    """Tell whether the connection was lost, before or during the commit."""
+    return isinstance(error, OutcomeUnknownError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
 
 def _fail(jobs: Iterable[Job[Any]], error: StoreUnavailableError) -> None:

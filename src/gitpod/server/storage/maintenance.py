@@ -6,6 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
+from gitpod.server.storage.audit import add_records
 from gitpod.server.storage.rows import (
     AuditRecord,
     Organization,
@@ -16,7 +17,7 @@ from gitpod.server.storage.rows import (
     columns,
     now,
 )
-from gitpod.server.storage.schema import audit, data_keys, metadata, organizations, secrets, tokens
+from gitpod.server.storage.schema import data_keys, metadata, organizations, secrets, tokens
 
 ORGANIZATIONS = select(*(each for each in organizations.c if each.name != "created_at")).order_by(
     organizations.c.is_own.desc(), organizations.c.created_at, organizations.c.id
@@ -109,7 +110,7 @@ class Maintenance:
 
     def record(self, record: AuditRecord) -> None:
         """Add an audit record."""
-        self._connection.execute(insert(audit), columns(record))
+        add_records(self._connection, [record])
 
 
 def keys_of(rows: Iterable[Any]) -> list[WrappedKey]:

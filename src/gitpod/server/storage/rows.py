@@ -3,7 +3,7 @@
 import os
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 from gitpod_proto.gitpod.v1.identity_pb import Subject
 
@@ -82,9 +82,11 @@ class StoredToken:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditRecord:
-    """Who did what, or tried to. The id is unique, and ids sort by time.
+    """Who did what, or tried to. The id is unique.
 
-    `outcome` is `ok` or the Connect code of the refusal. A field that is not known is empty.
+    `outcome` is `ok` or the Connect code of the refusal. `count` is the number of calls: refusals of the same token,
+    RPC, code and minute are one record, and the other fields are those of the first. A field that is not known is
+    empty, and so is `token_id` for the owner's token and for a client in the same process.
     """
 
     organization_id: str
@@ -98,6 +100,8 @@ class AuditRecord:
     scope_id: str = ""
     outcome: str = "ok"
     request_id: str = ""
+    token_id: str = ""
+    count: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +120,16 @@ def columns(row: Row) -> dict[str, Any]:
     return {name: getattr(row, name) for name in row.__slots__}
 
 
+LATEST = 253_402_214_400_000_000
+"""The latest time that a clock can say: the last day of the year 9999, which is the last one of the protobuf Timestamp.
+
+The day leaves room for times that are set later than the ones before them, a microsecond each.
+"""
+
+
 def now() -> int:
-    """Return the present time in microseconds since 1970."""
-    return time.time_ns() // 1000
+    """Return the present time in microseconds since 1970. Times before 1970 and after `LATEST` become these."""
+    return min(max(time.time_ns() // 1000, 0), LATEST)
 
 
 def audit_record(organization_id: str, subject: Subject | None, action: str, **known: str) -> AuditRecord:
@@ -131,5 +142,5 @@ def audit_record(organization_id: str, subject: Subject | None, action: str, **k
         subject_id=subject.id if subject else "",
         principal=int(subject.principal) if subject else 0,
         action=action,
-        **known,
+        **cast("dict[str, Any]", known),
     )

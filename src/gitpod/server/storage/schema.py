@@ -1,8 +1,8 @@
 """The tables. Every key leads with the organization, so that a distributed SQL engine can shard by it."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, Integer, LargeBinary, MetaData, String, Table
+from sqlalchemy import BigInteger, Boolean, Column, Identity, Index, Integer, LargeBinary, MetaData, String, Table
 
-REVISION = "0001"
+REVISION = "0002"
 """The newest revision in `migrations/versions`, which creates these tables."""
 
 BY_NAME = ["organization_id", "scope_kind", "scope_id", "name"]
@@ -64,8 +64,9 @@ audit = Table(
     "audit",
     metadata,
     Column("organization_id", String(36), primary_key=True),
-    # The id begins with the time, so the order of ids is the order of the records.
     Column("id", String(36), primary_key=True),
+    # The order of commits on PostgreSQL, which gives the numbers. SQLite has it in `rowid`, and 0 here.
+    Column("sequence", BigInteger, Identity(), nullable=False),
     Column("at", BigInteger, nullable=False),
     Column("subject_id", String(36), nullable=False),
     Column("principal", Integer, nullable=False),
@@ -75,4 +76,6 @@ audit = Table(
     Column("scope_id", String(36), nullable=False),
     Column("outcome", String(32), nullable=False),
     Column("request_id", String(36), nullable=False),
+    Column("token_id", String(36), nullable=False, server_default=""),
+    Column("count", BigInteger, nullable=False, server_default="1"),
 )

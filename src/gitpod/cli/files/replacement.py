@@ -1,0 +1,68 @@
+"""Replaces a file by a private one that is complete from the first moment."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+
+def replace(target: Path, data: bytes) -> None:
+    """Write a file of mode 0600, which takes the place of another one of that name in one step.
+
+    Until it is complete, it has no name where the file system can do that (Linux: O_TMPFILE), so that nothing is left
+    if the process is killed. Elsewhere it has a temporary name beside the target.
+
+    Args:
+        target: where to write, in a folder that exists. A link is replaced, not followed.
+        data: the content.
+
+    Raises:
+        OSError: nothing is written, and a file of that name stays as it was.
+    """
+    folder = os.open(target.parent, os.O_RDONLY)
+    temporary = f".gitpod-secrets-{os.urandom(8).hex()}"
+    try:
+        _place(folder, temporary, target.name, data)
+        os.fsync(folder)
+    finally:
+        with suppress(FileNotFoundError):
+            os.unlink(temporary, dir_fd=folder)
+        os.close(folder)
+
+
+def _place(folder: int, temporary: str, name: str, data: bytes) -> None:
+    if hasattr(os, "O_TMPFILE"):
+        # Some file systems do not have it, and some containers have no /proc. Any other failure comes up again below.
+        with suppress(OSError):
+            _place_unnamed(folder, temporary, name, data)
+            return
+    file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
+    try:
+        _fill(file, data)
+    finally:
+        os.close(file)
+    os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+
+
+def _place_unnamed(folder: int, temporary: str, name: str, data: bytes) -> None:
+    file = os.open(".", os.O_WRONLY | os.O_TMPFILE, 0o600, dir_fd=folder)
+    try:
+        _fill(file, data)
+        try:
+            _link(file, folder, name)
+        except FileExistsError:
+            # Nothing replaces a file by one without a name, so it has a name for the moment between these two calls.
+            _link(file, folder, temporary)
+            os.replace(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    finally:
+        os.close(file)
+
+
+def _fill(file: int, data: bytes) -> None:
+    with open(file, "wb", closefd=False) as opened:
+        opened.write(data)
+    os.fsync(file)
+
+
+def _link(file: int, folder: int, name: str) -> None:
+    """Give an open file a name (open(2), O_TMPFILE)."""
+    os.link(f"/proc/self/fd/{file}", name, dst_dir_fd=folder, follow_symlinks=True)

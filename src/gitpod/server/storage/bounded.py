@@ -1,0 +1,41 @@
+"""A psycopg connection that waits for each answer for a bounded time."""
+
+import time
+from collections.abc import Callable, Generator
+from typing import Any
+
+import psycopg
+
+from gitpod.server.storage import limits
+
+
+class BoundedConnection(psycopg.Connection[Any]):
+    """Is closed when an answer takes longer than `answer_timeout` seconds, and raises psycopg.OperationalError.
+
+    No setting of the server does this: a stopped process keeps no timeout, and the kernel goes on to acknowledge what
+    it is sent. Nothing is cancelled: PostgreSQL reports success for a commit whose wait for a standby was cancelled.
+    """
+
+    answer_timeout = limits.ANSWER_TIMEOUT
+    on_silence: Callable[[], None] | None = None
+    """Is called when it was closed for this reason."""
+
+    def wait(self, gen: Generator[Any, Any, Any], *args: Any, **options: Any) -> Any:  # noqa: ANN401 # as psycopg has it
+        """Run one exchange with the server (psycopg.Connection)."""
+        return super().wait(self._bounded(gen), *args, **options)
+
+    def _bounded(self, exchange: Generator[Any, Any, Any]) -> Generator[Any, Any, Any]:
+        """Pass an exchange through. psycopg resumes it when the socket is ready, and every 0.1 s."""
+        deadline = time.monotonic() + self.answer_timeout
+        try:
+            wanted = next(exchange)
+            while True:
+                wanted = exchange.send((yield wanted))
+                if time.monotonic() > deadline:
+                    # Closing sends no statement, so it does not wait for the server.
+                    self.close()
+                    if self.on_silence:
+                        self.on_silence()
+                    raise psycopg.OperationalError(f"no answer within {self.answer_timeout:g} s")
+        except StopIteration as end:
+            return end.value

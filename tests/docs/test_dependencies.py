@@ -1,0 +1,56 @@
+"""What `pyproject.toml` declares: all that is imported, within bounds that `make lowest` can install."""
+
+import ast
+import sys
+from importlib.metadata import packages_distributions
+
+import pytest
+from lowest import PROJECT, SUPPORTED, lowest, pythons
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+from tests.support.service import ROOT
+
+DECLARED = [
+    Requirement(each) for part in (PROJECT["dependencies"], *PROJECT["optional-dependencies"].values()) for each in part
+]
+EXACT = [Requirement(line) for line in (ROOT / "constraints.txt").read_text().splitlines() if not line.startswith("#")]
+USERS_OWN = {"pytest"}
+"""What only those import who have it: users of `gitpod.testing`."""
+
+
+def imported() -> set[str]:
+    """The top of each module that the package and its stubs import."""
+    found: set[str] = set()
+    for path in [*(ROOT / "src").rglob("*.py"), *(ROOT / "gen").rglob("*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found |= {each.name.partition(".")[0] for each in node.names}
+            elif isinstance(node, ast.ImportFrom) and not node.level:
+                found.add(str(node.module).partition(".")[0])
+    return found - set(sys.stdlib_module_names) - {"gitpod", "gitpod_proto"}
+
+
+def test_what_is_imported_is_declared() -> None:
+    """Not only what another library happens to bring."""
+    names = {canonicalize_name(each.name) for each in DECLARED}
+    # The distribution that is declared has no module of its own, and needs the two that have it.
+    by = {**packages_distributions(), "protobuf": ["protobuf-py"]}
+    missing = {each for each in imported() if not names & {canonicalize_name(name) for name in by.get(each, [])}}
+    assert missing == USERS_OWN
+
+
+@pytest.mark.parametrize("each", DECLARED, ids=str)
+def test_a_dependency_has_one_lowest_version(each: Requirement) -> None:
+    """The one that `make lowest` installs. The version of development lies within the bounds."""
+    [bound] = [bound.version for bound in each.specifier if bound.operator == ">="]
+    assert any(pin.partition(" ;")[0] == f"{each.name}=={bound}" for pin in lowest())
+    [exact] = [found for found in EXACT if canonicalize_name(found.name) == canonicalize_name(each.name)]
+    [version] = [pin.version for pin in exact.specifier]
+    assert each.specifier.contains(version)
+
+
+def test_a_python_is_found() -> None:
+    """The one that runs this, or another of its version."""
+    version = f"3.{sys.version_info.minor}"
+    assert version in SUPPORTED
+    assert version in pythons()
