@@ -4,6 +4,7 @@ import random
 import re
 import socket
 import sqlite3
+import time
 import uuid
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -18,12 +19,14 @@ import pytest
 from postgres import until
 from protobuf.wkt import StringValue
 from tests.support.grpc_front import LIST_SERVICES, REFLECT, Client, Silence, Status, code, secret
-from tests.support.raw_requests import CREATE, post
+from tests.support.raw_http2 import unread_calls
+from tests.support.raw_requests import CREATE, LIST, post
 from tests.support.target import Target, launched, read_answer
 
 import gitpod
 from gitpod import Gitpod
 from gitpod.server.auth import Role
+from gitpod.server.edge.headers import LONGEST_CALL
 from gitpod.server.operate import create_token
 from gitpod.server.shares import ORGANIZATION_CALLS, TOKEN_CALLS
 from gitpod.server.storage.store import Store
@@ -35,9 +38,10 @@ CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 PLACES = 8
 MAIN = """
 from gitpod.cli import main
-from gitpod.server.edge import applications
+from gitpod.server.edge import applications, headers
 from gitpod.server.serving import grpc_server
 applications.LONGEST_REQUEST, grpc_server.LONGEST_REQUEST, grpc_server.OPEN_CALLS = {}, {}, {}
+headers.LONGEST_CALL = {}
 main()
 """
 
@@ -84,11 +88,12 @@ class Shared:
 
 
 @contextmanager
-def serving(folder: Path, longest_request: float) -> Generator[Shared]:
-    """A service whose calls may take so many seconds until their request ends."""
+def serving(folder: Path, longest_request: float, longest_call: int = LONGEST_CALL) -> Generator[Shared]:
+    """A service with other limits: in seconds until the end of a request, and in milliseconds of a call."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
-    with launched(folder, MAIN.format(longest_request, longest_request, PLACES), "--grpc-port", str(port)) as target:
+    main = MAIN.format(longest_request, longest_request, PLACES, longest_call)
+    with launched(folder, main, "--grpc-port", str(port)) as target:
         yield Shared(target, port, folder / "secrets.db", (str(uuid.uuid4()), str(uuid.uuid4())))
 
 
@@ -183,6 +188,17 @@ def is_refused(client: Gitpod) -> bool:
     except gitpod.RateLimitError:
         return True
     return False
+
+
+def test_answers_that_nobody_reads_stay_counted(tmp_path: Path) -> None:
+    """Over gRPC, also after their deadline, as they hold memory for as long as their connection may last."""
+    with serving(tmp_path, 600, longest_call=5000) as shared:
+        token = shared.token()
+        with shared.client(token) as client, unread_calls(shared.grpc_port, LIST, token, TOKEN_CALLS):
+            until(lambda: is_refused(client), "the share is used up")
+            time.sleep(8)
+            assert is_refused(client)
+            shared.works_for_others()
 
 
 def test_the_tokens_of_an_organization_share_its_limit(shared: Shared, open_calls: Callable[..., list[Any]]) -> None:
