@@ -41,6 +41,9 @@ class SQLite:
         if self._files and (fault := self._files.fault()):
             raise StoreGoneError(f"{fault}; nothing was written")
 
+    def extend_timeout(self, connection: Connection) -> None:
+        """Do nothing: SQLite's answers have no timeout."""
+
     def begin(self, connection: Connection, *, exclusive: bool) -> None:  # noqa: ARG002 # writers take turns anyway
         """Begin a transaction, as `Database.writer` describes."""
         try:
