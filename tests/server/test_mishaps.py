@@ -29,12 +29,7 @@ PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
 VALUE = "canary-value-77aa"
 PARAMS: Any = {"value": VALUE, "project_id": PROJECT, "api_only": True}
 COMMAND = [sys.executable, "-c", "from gitpod.cli import main; main()"]
-PATIENT = """
-from gitpod.cli import main
-from gitpod.server.edge import applications
-applications.LONGEST_REQUEST = 60
-main()
-"""
+PATIENT = "from gitpod.server.edge import applications as a; a.LONGEST_REQUEST = 60; " + COMMAND[2]
 
 
 def meddle(path: Path, statement: str) -> None:

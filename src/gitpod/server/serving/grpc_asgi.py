@@ -114,10 +114,12 @@ class _Answer:
             self._body += message.get("body", b"")
             # The body of another status is not gRPC, and its status alone says the error.
             while self._status == "200" and len(self._body) >= (end := PREFIX + int.from_bytes(self._body[1:PREFIX])):
-                self.is_stalled = True
-                await self._context.write(bytes(self._body[PREFIX:end]))
-                self.is_stalled = False
+                message_bytes = bytes(self._body[PREFIX:end])
+                # Before it is sent: it must not be sent again after a deadline that passed meanwhile.
                 del self._body[:end]
+                self.is_stalled = True
+                await self._context.write(message_bytes)
+                self.is_stalled = False
 
     def end(self) -> None:
         """Set the status of the call."""
