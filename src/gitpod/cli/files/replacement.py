@@ -36,7 +36,7 @@ def _place(folder: int, temporary: str, name: str, data: bytes) -> None:
             _place_unnamed(folder, temporary, name, data)
             return
         with suppress(FileNotFoundError):
-            # The name for a moment, if that is how far it came.
+            # The file may have got this name before the replacement failed.
             os.unlink(temporary, dir_fd=folder)
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
     try:
