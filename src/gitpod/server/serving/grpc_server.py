@@ -29,6 +29,8 @@ from gitpod_proto.gitpod.v1.secret_connect import SecretService
 
 logger = logging.getLogger("gitpod.server")
 
+CONNECTIONS = 900
+"""The most open connections, so that file descriptors are left for the HTTP port and the store."""
 CONNECTION_STREAMS = 128
 """The most calls of one connection at a time. Clients keep further calls back."""
 CONNECTION_GRACE = 40_000
@@ -114,6 +116,7 @@ class GRPCServer:
             "grpc.max_metadata_size": MAX_METADATA_BYTES,
             "grpc.absolute_max_metadata_size": MAX_METADATA_BYTES,
             "grpc.max_concurrent_streams": CONNECTION_STREAMS,
+            "grpc.max_allowed_incoming_connections": CONNECTIONS,
             "grpc.max_connection_idle_ms": 300_000,
             # Clients are told to open another connection, and have time to finish the calls under way.
             "grpc.max_connection_age_ms": LONGEST_CONNECTION * 1000 - CONNECTION_GRACE,
