@@ -22,7 +22,7 @@ class SQLite:
         # Open as long as the store is, so that SQLite does not remove the log and its shared memory in between.
         self._anchor = _open(path) if path else None
         self.engine = _engine(path)
-        self._files = Files(path, self._anchor) if path and self._anchor else None
+        self._files = Files(path) if path else None
         self._written_at = time.monotonic()
 
     @property
