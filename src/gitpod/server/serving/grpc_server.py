@@ -223,9 +223,12 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # grpcio has no type
         except grpc.aio.BaseError:
             # The client has left, so there is nobody to answer. grpcio logs every other exception.
             raise asyncio.CancelledError from None
-        except TimeoutError:
-            finish(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "the call took too long, or too many others came")
         except Exception as error:  # noqa: BLE001 # the application's
+            # Of another call it would be no proof that nothing was done.
+            if isinstance(error, TimeoutError) and path.startswith("/grpc."):
+                text = "the call took too long, or too many others came"
+                finish(context, grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+                return
             frames = "".join(traceback.format_tb(error.__traceback__))
             logger.error("gRPC %s: %s\n%s", path, type(error).__name__, frames)  # noqa: TRY400 # `exception` logs the message, which may quote a value
             finish(context, grpc.StatusCode.INTERNAL, "internal error")
