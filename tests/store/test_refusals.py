@@ -132,12 +132,13 @@ def test_a_store_that_cannot_write_keeps_the_counts(
     until(lambda: counts(url) == [("CreateSecret", 3)], "all are counted")
 
 
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()], ids=repr)
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
-def test_no_thread_is_needed(store: Store, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_thread_is_needed(store: Store, url: str, error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where none can be started, what was counted is written when the store is closed."""
 
     def fails(_: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+        raise error
 
     monkeypatch.setattr(threading.Thread, "start", fails)
     refuse(store, *(refused(at=START + number) for number in range(50)))

@@ -35,7 +35,7 @@ def serve(loop: asyncio.AbstractEventLoop) -> Iterator[Serve]:
     def start(app: ASGIApplication | None = None, listen: str = "127.0.0.1:0", **options: Any) -> Served:
         routed, services = application(app or service.rpc, service.ready)
         options = {"ready": service.ready, "max_message_bytes": MAX_REQUEST_BYTES, **options}
-        started.append(Served(GRPCServer(routed, services, listen, max_connections=100, **options), loop))
+        started.append(Served(GRPCServer(routed, services, listen, **options), loop))
         return started[-1]
 
     yield start

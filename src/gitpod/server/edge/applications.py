@@ -72,7 +72,9 @@ def guarded_asgi(app: ASGIApplication, *, ready: Callable[[], Awaitable[bool]]) 
             await app({**scope, "headers": with_deadline(kept, request.protocol)}, receive, whole)
         finally:
             request.log()
-            if share := SHARE.get():
+            share = SHARE.get()
+            # Over gRPC an answer holds memory until its client reads it, so the front of gRPC ends the share.
+            if share and request.protocol != "grpc":
                 share.leave()
 
     return guarded
@@ -107,6 +109,8 @@ def prompt(app: ASGIApplication) -> ASGIApplication:
 def _begin(request: Request, method: str, query: str) -> None:
     """Set the context variables of a request. The query of a GET is its message, so it has no pagination."""
     REQUEST.set(request)
+    # uvicorn begins a request that was sent right behind another one in the context of that one.
+    SHARE.set(None)
     QUERY.set(query if (method, request.protocol) == ("POST", "connect") else "")
 
 

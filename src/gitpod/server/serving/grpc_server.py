@@ -23,14 +23,18 @@ from gitpod.server.edge.applications import LONGEST_REQUEST, guarded_asgi
 from gitpod.server.edge.guard import Guard
 from gitpod.server.edge.headers import LONGEST_CALL, ASGIApplication, Receive, Scope, Send
 from gitpod.server.errors import ServiceError
-from gitpod.server.serving.grpc_asgi import EOF, Context, finish, forward
+from gitpod.server.serving.grpc_asgi import EOF, LONGEST_CONNECTION, Context, finish, forward
 from gitpod.server.threads import Threads
 from gitpod_proto.gitpod.v1.secret_connect import SecretService
 
 logger = logging.getLogger("gitpod.server")
 
+CONNECTIONS = 900
+"""The most open connections, so that file descriptors are left for the HTTP port and the store."""
 CONNECTION_STREAMS = 128
 """The most calls of one connection at a time. Clients keep further calls back."""
+CONNECTION_GRACE = 40_000
+"""Milliseconds that calls have to finish before their connection is closed, which is longer than any call takes."""
 OPEN_CALLS = 256
 """The most calls of each kind that need no token: checks, watches, reflection. One more ends the oldest."""
 NATIVE_THREADS = 24
@@ -103,7 +107,7 @@ class GRPCServer:
         ready: Ready,
         tls: TLS | None = None,
         max_message_bytes: int,
-        max_connections: int,
+        max_connections: int = CONNECTIONS,
     ) -> None:
         self.port = 0
         self._calls = _Calls(app, services, ready, "https" if tls else "http")
@@ -114,13 +118,16 @@ class GRPCServer:
             "grpc.max_metadata_size": MAX_METADATA_BYTES,
             "grpc.absolute_max_metadata_size": MAX_METADATA_BYTES,
             "grpc.max_concurrent_streams": CONNECTION_STREAMS,
+            "grpc.max_allowed_incoming_connections": max_connections,
             "grpc.max_connection_idle_ms": 300_000,
+            # Clients are told to open another connection, and have time to finish the calls under way.
+            "grpc.max_connection_age_ms": LONGEST_CONNECTION * 1000 - CONNECTION_GRACE,
+            "grpc.max_connection_age_grace_ms": CONNECTION_GRACE,
             "grpc.keepalive_time_ms": 60_000,
             "grpc.keepalive_timeout_ms": 20_000,
             "grpc.server_handshake_timeout_ms": 10_000,
             # With SO_REUSEPORT another process could listen on the same port and take half of the connections.
             "grpc.so_reuseport": 0,
-            "grpc.max_allowed_incoming_connections": max_connections,
         }
 
     async def start(self) -> None:
@@ -218,9 +225,12 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # grpcio has no type
         except grpc.aio.BaseError:
             # The client has left, so there is nobody to answer. grpcio logs every other exception.
             raise asyncio.CancelledError from None
-        except TimeoutError:
-            finish(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "the call took too long, or too many others came")
         except Exception as error:  # noqa: BLE001 # the application's
+            # Of another call it would be no proof that nothing was done.
+            if isinstance(error, TimeoutError) and path.startswith("/grpc."):
+                text = "the call took too long, or too many others came"
+                finish(context, grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+                return
             frames = "".join(traceback.format_tb(error.__traceback__))
             logger.error("gRPC %s: %s\n%s", path, type(error).__name__, frames)  # noqa: TRY400 # `exception` logs the message, which may quote a value
             finish(context, grpc.StatusCode.INTERNAL, "internal error")
@@ -248,8 +258,10 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # grpcio has no type
             if path == CHECK or stopping:
                 return
             sent = state
+            # Not by asyncio.wait_for, which loses a cancellation that comes together with its own end.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.stopping.wait(), INTERVAL)
+                async with asyncio.timeout(INTERVAL):
+                    await self.stopping.wait()
 
 
 def _service(path: str) -> str:

@@ -38,8 +38,8 @@ LATEST_END = 14
 """Seconds after the signal to stop when the process ends although a commit is still waiting."""
 OTHER_FILES = 100
 """File descriptors that are not of connections."""
-FEWEST_GRPC, MOST_GRPC = 64, 100_000
-"""The fewest and the most connections of gRPC that are allowed, whatever the limit of file descriptors."""
+FEWEST_GRPC = 64
+"""The fewest connections of gRPC that are allowed, whatever the limit of file descriptors."""
 BROWSER_HEADERS = [
     "authorization",
     "connect-protocol-version",
@@ -219,13 +219,15 @@ def _grpc(service: Embedded, settings: Settings) -> "GRPCServer | None":
         return None
     if find_spec("grpc") is None or find_spec("connectrpc_grpcreflect") is None:
         raise ServiceError("gRPC needs grpcio; pip install 'gitpod-connect[grpc]'")
-    from gitpod.server.serving.grpc_server import TLS, GRPCServer, application  # loads grpcio, an extra
+    from gitpod.server.serving.grpc_server import CONNECTIONS, TLS, GRPCServer, application  # loads grpcio, an extra
 
     tls = None
     if settings.tls_cert and settings.tls_key:
         authority = settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None
         tls = TLS(certificate=settings.tls_cert.read_bytes(), key=settings.tls_key.read_bytes(), client_ca=authority)
     app, services = application(service.rpc, service.ready)
+    most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    left = max(most_files - Connection.max_connections - OTHER_FILES, FEWEST_GRPC)
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return GRPCServer(
         app,
@@ -234,15 +236,8 @@ def _grpc(service: Embedded, settings: Settings) -> "GRPCServer | None":
         ready=service.ready,
         tls=tls,
         max_message_bytes=MAX_REQUEST_BYTES,
-        max_connections=_grpc_connections(),
+        max_connections=CONNECTIONS if most_files == resource.RLIM_INFINITY else min(left, CONNECTIONS),
     )
-
-
-def _grpc_connections() -> int:
-    """Return how many connections of gRPC leave file descriptors for those of HTTP, the store and the log."""
-    most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-    left = most_files - Connection.max_connections - OTHER_FILES
-    return MOST_GRPC if most_files == resource.RLIM_INFINITY else min(max(left, FEWEST_GRPC), MOST_GRPC)
 
 
 def telemetry_interceptors() -> tuple[Any, ...]:

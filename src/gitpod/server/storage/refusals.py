@@ -87,7 +87,7 @@ class Refusals:
         timer.daemon = True
         try:
             timer.start()
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             # No thread can be started now. The next refused call tries again, and `close` writes what is left.
             return
         self._timer = timer

@@ -161,12 +161,13 @@ class Store:
         """Return at most `limit` secrets with ids after `after_id` whose values are not sealed by this data key."""
         chosen = secrets.c.organization_id == newest.organization_id, secrets.c.key_id != newest.id
         statement = select(secrets).where(*chosen, secrets.c.id > after_id)
-        return _secrets(self._read(statement.order_by(secrets.c.id).limit(limit)))
+        return _secrets(self._read(statement.order_by(secrets.c.id).limit(limit), is_operator=True))
 
     def count_not_sealed_by(self, newest: WrappedKey) -> int:
         """Return the number of secrets in the organization whose values are not sealed by this data key."""
         chosen = secrets.c.organization_id == newest.organization_id, secrets.c.key_id != newest.id
-        return int(self._read(select(func.count().label("all")).select_from(secrets).where(*chosen))[0]["all"])
+        statement = select(func.count().label("all")).select_from(secrets).where(*chosen)
+        return int(self._read(statement, is_operator=True)[0]["all"])
 
     def audit(self, *, secret_id: str | None, since: int, limit: int) -> list[AuditRecord]:
         """Return the audit records that were committed last, at most `limit`, in the order of their commits.
@@ -179,14 +180,16 @@ class Store:
         statement = newest_records(is_sqlite=self._database.engine.dialect.name == "sqlite").where(audit.c.at >= since)
         if secret_id is not None:
             statement = statement.where(audit.c.secret_id == secret_id)
-        return [AuditRecord(**row) for row in reversed(self._read(statement.limit(limit)))]
+        return [AuditRecord(**row) for row in reversed(self._read(statement.limit(limit), is_operator=True))]
 
-    def _read(self, statement: Executable, values: dict[str, object] | None = None) -> Sequence[RowMapping]:
+    def _read(
+        self, statement: Executable, values: dict[str, object] | None = None, *, is_operator: bool = False
+    ) -> Sequence[RowMapping]:
         """Return the rows of a query. Asks again when the connection turns out to be dead."""
         deadline = time.monotonic() + limits.READ_TIMEOUT
         for is_last in (False, False, False, True):
             try:
-                with self._database.reader() as connection:
+                with self._database.reader(is_operator=is_operator) as connection:
                     return connection.execute(statement, values or {}).mappings().all()
             except DBAPIError as error:
                 if not is_transient(error):
