@@ -163,7 +163,7 @@ def test_the_documented_limits_are_the_codes() -> None:
         f"{THREADS}, of them at most {shares.TOKEN_THREADS} of a token and {shares.ORGANIZATION_THREADS} of an": True,
         f"{shares.STRANGERS}, which {STRANGER_THREADS} threads look up": True,
         f"{grpc_asgi.LONGEST_CONNECTION} s, of which the last {grpc_server.CONNECTION_GRACE // 1000} are": True,
-        f"| {grpc_server.CONNECTIONS}, or what ones are closed": True,
+        f"| {grpc_server.CONNECTIONS}, or what the limit of open files": True,
         f"{grpc_server.CONNECTION_STREAMS}; clients keep": True,
         f"{grpc_server.OPEN_CALLS} checks, {grpc_server.OPEN_CALLS} watches": True,
         f"when its check takes longer than {LONGEST_CHECK:g} s": True,

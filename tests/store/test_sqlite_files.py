@@ -41,19 +41,17 @@ def cut(share: float) -> Callable[[Path], None]:
     return lambda path: os.truncate(path, int(path.stat().st_size * share))
 
 
-MISHAPS = {
-    **{f"removed {suffix}": removed(suffix) for suffix in ("", "-wal", "-shm")},
-    **{f"replaced {suffix}": replaced(suffix) for suffix in ("", "-wal", "-shm")},
-    **{f"cut to {share:.0%}": cut(share) for share in (0, 0.01, 0.5, 0.99)},
-}
-
-
 def cut_log(share: float) -> Callable[[Path], None]:
     """Leave a share of the log."""
     return lambda path: cut(share)(Path(f"{path}-wal"))
 
 
-MISHAPS |= {f"log cut to {share:.0%}": cut_log(share) for share in (0, 0.01, 0.5, 0.99)}
+MISHAPS = {
+    **{f"removed {suffix}": removed(suffix) for suffix in ("", "-wal", "-shm")},
+    **{f"replaced {suffix}": replaced(suffix) for suffix in ("", "-wal", "-shm")},
+    **{f"cut to {share:.0%}": cut(share) for share in (0, 0.01, 0.5, 0.99)},
+    **{f"log cut to {share:.0%}": cut_log(share) for share in (0, 0.01, 0.5, 0.99)},
+}
 
 
 def filled(path: Path, project: str) -> None:

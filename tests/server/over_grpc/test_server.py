@@ -21,7 +21,6 @@ from tests.support.grpc_front import (
 
 from gitpod.server.edge.headers import Receive, Scope, Send
 from gitpod.server.errors import ServiceError
-from gitpod.server.serving import grpc_server
 
 MOST = 8
 
@@ -34,10 +33,9 @@ def test_many_calls_at_once(client: Client) -> None:
     assert len(set(made)) == 64
 
 
-def test_connections_are_limited(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_connections_are_limited(serve: Serve, connect: Connect) -> None:
     """Those beyond the limit are closed at once. Nothing is sent over any of them, so nobody needs a token for that."""
-    monkeypatch.setattr(grpc_server, "CONNECTIONS", MOST)
-    port = serve().port
+    port = serve(max_connections=MOST).port
     client = connect(port)
     client("ListSecrets")
     with ExitStack() as stack:
