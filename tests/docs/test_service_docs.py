@@ -22,7 +22,7 @@ from gitpod.server.edge.applications import LONGEST_REQUEST
 from gitpod.server.edge.headers import LONGEST_CALL
 from gitpod.server.edge.readiness import LONGEST_CHECK
 from gitpod.server.serving import grpc_asgi, grpc_server, serve
-from gitpod.server.serving.http_connection import Connection
+from gitpod.server.serving.http_connection import MAX_HEAD_BYTES, MAX_PIECES, Connection
 from gitpod.server.storage import limits
 
 PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
@@ -146,6 +146,7 @@ def test_the_documented_limits_are_the_codes() -> None:
         f"{MAX_REQUEST_BYTES // 1024} KiB, decompressed": True,
         f"{LONGEST_CALL // 1000} s, or what the client grants": True,
         f"{Connection.max_connections}; cut when for {Connection.stall_timeout:g} s": True,
+        f"{MAX_HEAD_BYTES // 1024} KiB; {MAX_PIECES:,} |": True,
         f"At most {limits.CONNECTIONS} for each process": True,
         f"{limits.BUSY_TIMEOUT:g} s; {limits.QUEUE_TIMEOUT:g} s; then": True,
         f"there, for {limits.SETTLE_TIMEOUT:g} s": True,
