@@ -9,8 +9,10 @@ returns.
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
+from uuid import uuid4
 from weakref import finalize
 
 from sqlalchemy import (
@@ -59,7 +61,14 @@ class Store:
         self._database = Database(url)
         self._is_made = False
         self._writes = writes = GroupCommit(self._database, Transaction)
-        self._refusals = Refusals(lambda records: writes.run(records[0], lambda each: each.count(records)))
+
+        def count(records: Sequence[AuditRecord]) -> None:
+            # No record has this id. So after a lost commit the records are counted again: their numbers may then be
+            # too high, but none is missing.
+            marker = replace(records[0], id=uuid4().hex)
+            writes.run(marker, lambda transaction: transaction.count(records))
+
+        self._refusals = Refusals(count)
         # Closes the files of a store that was dropped without `close`.
         self._finalizer = finalize(self, _drop, self._refusals, self._database)
 
