@@ -38,6 +38,7 @@ def filled(shell: Shell) -> Shell:
     ("arguments", "message"),
     [
         (["--output", "/dev/null"], "--output: is not a regular file"),
+        (["--output", "-"], "--output: - is no file; leave out --output to print the values"),
         (["--output", "/nowhere/file"], "--output: there is no such folder"),
         (["--output", "/bin/true/file"], "--output: Not a directory"),
         (["--project", "x"], "is not a valid UUID"),

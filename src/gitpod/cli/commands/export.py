@@ -103,6 +103,8 @@ def _formatted(entries: "list[Entry]", format_: str) -> bytes:
 
 def _target(output: Path) -> Path:
     """Resolve links, and refuse whatever is not a regular file: the target will be replaced by one."""
+    if str(output) == "-":
+        raise click.UsageError("--output: - is no file; leave out --output to print the values")
     target = Path(os.path.realpath(output))
     try:
         if not stat.S_ISREG(target.stat().st_mode):
