@@ -35,10 +35,13 @@ def main(out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     stem = f"gitpod-contract-{gitpod.__version__}"
     archive = out / f"{stem}.tar.gz"
-    with archive.open("wb") as raw, gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed:
-        with tarfile.open(fileobj=packed, mode="w") as tar:
-            for name in files():
-                tar.add(ROOT / name, f"{stem}/{name}", filter=plain)
+    with (
+        archive.open("wb") as raw,
+        gzip.GzipFile("", "wb", fileobj=raw, mtime=0) as packed,
+        tarfile.open(fileobj=packed, mode="w") as tar,
+    ):
+        for name in files():
+            tar.add(ROOT / name, f"{stem}/{name}", filter=plain)
     print(archive)
     for suffix, options in ((".binpb", []), ("-without-imports.binpb", ["--exclude-imports"])):
         descriptors = out / f"{stem}{suffix}"

@@ -1,0 +1,55 @@
+"""Programs in other languages call the service: `make interop`."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from interop import KNOWN, LANGUAGES, Result
+from tests.support.service import ROOT
+
+
+def interop(asked: str, search: str) -> subprocess.CompletedProcess[str]:
+    """`make interop LANGS=…` with a search path."""
+    command = [sys.executable, str(ROOT / "tools/interop.py"), asked]
+    return subprocess.run(
+        command, env=os.environ | {"PATH": search}, capture_output=True, text=True, check=False, timeout=600
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LANGUAGES)
+def test_a_program_agrees_with_the_service(name: str) -> None:
+    """In each protocol and codec that its libraries speak, but for what is known."""
+    if not shutil.which(name):
+        pytest.skip(f"{name} is not installed")
+    if subprocess.run([name, "mod", "download"], cwd=ROOT / "interop" / name, check=False).returncode:
+        pytest.skip(f"the libraries of {name} cannot be downloaded")
+    done = interop(name, os.environ["PATH"])
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert f"8 passed, 0 failed, {len(KNOWN)} known to fail\n" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("asked", "status", "text"),
+    [
+        ("", 0, "go: left out, as this machine lacks go\n0 passed, 0 failed, 0 known to fail\n"),
+        ("go", 1, "go: left out, as this machine lacks go\n"),
+        ("go,cobol", 1, "no such language: cobol; there is go"),
+    ],
+)
+def test_what_cannot_run_is_named(tmp_path: Path, asked: str, status: int, text: str) -> None:
+    """It is an error only where it was asked for."""
+    done = interop(asked, str(tmp_path))
+    assert done.returncode == status
+    assert text in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("result", ["ok", "create: internal"])
+def test_a_known_failure_that_passes_is_an_error(result: str) -> None:
+    """So the list does not outlive its reasons."""
+    for known in KNOWN:
+        assert Result(*known, result).is_expected == (result != "ok")
+    assert Result("a library", "a protocol", "binary", result).is_expected == (result == "ok")
