@@ -13,7 +13,7 @@ import gitpod
 
 ROOT = Path(__file__).parent.parent
 PARTS = ["LICENSE", "buf.yaml", "proto", "proto-imports", "interop"]
-BUF = Path(sys.executable).with_name("buf")
+BUF = str(Path(sys.executable).with_name("buf"))
 
 
 def files() -> list[str]:
@@ -45,7 +45,7 @@ def main(out: Path) -> None:
     print(archive)
     for suffix, options in ((".binpb", []), ("-without-imports.binpb", ["--exclude-imports"])):
         descriptors = out / f"{stem}{suffix}"
-        command = [BUF, "build", "proto", "--as-file-descriptor-set", *options, "-o", descriptors.resolve()]
+        command = [BUF, "build", "proto", "--as-file-descriptor-set", *options, "-o", str(descriptors.resolve())]
         subprocess.run(command, cwd=ROOT, check=True)
         print(descriptors)
 

@@ -49,7 +49,7 @@ class Result(NamedTuple):
 @contextmanager
 def served(folder: Path) -> Generator[dict[str, str]]:
     """The service on free ports, as the environment of a program that calls it."""
-    command = [BIN / "gitpod-secrets", "serve", "--store", f"sqlite:///{folder}/secrets.db"]
+    command = [str(BIN / "gitpod-secrets"), "serve", "--store", f"sqlite:///{folder}/secrets.db"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("GITPOD_")}
     environment["GITPOD_API_KEY"] = TOKEN
     with (folder / "log").open("w") as log:
