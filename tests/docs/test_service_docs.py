@@ -21,7 +21,7 @@ from gitpod.server.app import MAX_REQUEST_BYTES, STRANGER_THREADS, THREADS
 from gitpod.server.edge.applications import LONGEST_REQUEST
 from gitpod.server.edge.headers import LONGEST_CALL
 from gitpod.server.edge.readiness import LONGEST_CHECK
-from gitpod.server.serving import grpc_server, serve
+from gitpod.server.serving import grpc_asgi, grpc_server, serve
 from gitpod.server.serving.http_connection import Connection
 from gitpod.server.storage import limits
 
@@ -161,6 +161,7 @@ def test_the_documented_limits_are_the_codes() -> None:
         f"{shares.TOKEN_CALLS} of a token; {shares.ORGANIZATION_CALLS} of an organization": True,
         f"{THREADS}, of them at most {shares.TOKEN_THREADS} of a token and {shares.ORGANIZATION_THREADS} of an": True,
         f"{shares.STRANGERS}, which {STRANGER_THREADS} threads look up": True,
+        f"{grpc_asgi.LONGEST_CONNECTION} s, of which the last {grpc_server.CONNECTION_GRACE // 1000} are": True,
         f"{grpc_server.CONNECTION_STREAMS}; clients keep": True,
         f"{grpc_server.OPEN_CALLS} checks, {grpc_server.OPEN_CALLS} watches": True,
         f"when its check takes longer than {LONGEST_CHECK:g} s": True,

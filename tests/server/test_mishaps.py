@@ -29,6 +29,7 @@ PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
 VALUE = "canary-value-77aa"
 PARAMS: Any = {"value": VALUE, "project_id": PROJECT, "api_only": True}
 COMMAND = [sys.executable, "-c", "from gitpod.cli import main; main()"]
+PATIENT = "from gitpod.server.edge import applications as a; a.LONGEST_REQUEST = 60; " + COMMAND[2]
 
 
 def meddle(path: Path, statement: str) -> None:
@@ -256,7 +257,7 @@ def test_every_answer_has_its_request_id(service: Service) -> None:
 def test_a_token_that_is_revoked_before_the_body_comes_is_refused(path: Path) -> None:
     """Whoever keeps a call open gets no more time by it."""
     token = tenant(path)
-    service = serve(path)
+    service = serve(path, main=PATIENT)
     answers: list[int] = []
     sent, revoked = threading.Event(), threading.Event()
 

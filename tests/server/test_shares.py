@@ -2,13 +2,12 @@
 
 import random
 import re
-import socket
 import sqlite3
+import time
 import uuid
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing, contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, suppress
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,78 +17,16 @@ import pytest
 from postgres import until
 from protobuf.wkt import StringValue
 from tests.support.grpc_front import LIST_SERVICES, REFLECT, Client, Silence, Status, code, secret
-from tests.support.raw_requests import CREATE, post
-from tests.support.target import Target, launched, read_answer
+from tests.support.raw_http2 import unread_calls
+from tests.support.raw_requests import CREATE, LIST, post
+from tests.support.shared import CHECK, PLACES, WATCH, Shared, serving
+from tests.support.target import read_answer
 
 import gitpod
 from gitpod import Gitpod
-from gitpod.server.auth import Role
-from gitpod.server.operate import create_token
 from gitpod.server.shares import ORGANIZATION_CALLS, TOKEN_CALLS
-from gitpod.server.storage.store import Store
-from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 
 pytestmark = pytest.mark.slow
-
-CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
-PLACES = 8
-MAIN = """
-from gitpod.cli import main
-from gitpod.server.edge import applications
-from gitpod.server.serving import grpc_server
-applications.LONGEST_REQUEST, grpc_server.LONGEST_REQUEST, grpc_server.OPEN_CALLS = {}, {}, {}
-main()
-"""
-
-
-@dataclass
-class Shared:
-    """A service on both ports, with two organizations."""
-
-    target: Target
-    grpc_port: int
-    store: Path
-    organizations: tuple[str, str]
-
-    def token(self, organization: int = 0, role: str = "admin") -> str:
-        """A new token."""
-        who = Subject(id=str(uuid.uuid4()), principal=Principal.USER)
-        with closing(Store(f"sqlite:///{self.store}")) as store:
-            return create_token(store, None, who, Role(role), frozenset(), self.organizations[organization])[0]
-
-    def client(self, token: str, protocol: Any = "connect") -> Gitpod:
-        """A client that sends nothing twice."""
-        url = f"http://127.0.0.1:{self.grpc_port}" if protocol == "grpc" else self.target.url
-        return Gitpod(bearer_token=token, base_url=url, protocol=protocol, max_retries=0)
-
-    def works_for_others(self, organization: int = 1) -> None:
-        """Calls of another token succeed, and so do probes."""
-        token = self.token(organization)
-        for protocol in ("connect", "grpc"):
-            with self.client(token, protocol) as client:
-                client.secrets.create(
-                    name=f"N{uuid.uuid4().hex}", value="v", project_id=str(uuid.uuid4()), api_only=True
-                )
-                client.secrets.list()
-        self.is_well()
-
-    def is_well(self) -> None:
-        """Probes are answered, over both ports."""
-        for path in ("/healthz", "/readyz"):
-            with self.target.connect() as connection:
-                connection.sendall(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())
-                assert read_answer(connection, "GET").status == 200
-        with closing(Client(self.grpc_port).channel) as channel:
-            assert channel.unary_unary(CHECK)(b"", timeout=20) == b"\x08\x01"
-
-
-@contextmanager
-def serving(folder: Path, longest_request: float) -> Generator[Shared]:
-    """A service whose calls may take so many seconds until their request ends."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    with launched(folder, MAIN.format(longest_request, longest_request, PLACES), "--grpc-port", str(port)) as target:
-        yield Shared(target, port, folder / "secrets.db", (str(uuid.uuid4()), str(uuid.uuid4())))
 
 
 @pytest.fixture(scope="module")
@@ -183,6 +120,22 @@ def is_refused(client: Gitpod) -> bool:
     except gitpod.RateLimitError:
         return True
     return False
+
+
+def test_answers_that_nobody_reads_stay_counted(tmp_path: Path) -> None:
+    """Over gRPC, also after their deadline, as they hold memory for as long as their connection may last."""
+    with serving(tmp_path, 600, longest_call=5000) as shared:
+        token = shared.token()
+        with shared.client(token) as client:
+            for number in range(12):
+                long, project = f"/{'x' * 8000}", str(uuid.uuid4())
+                client.secrets.create(name=f"NAME_{number}", value="v", project_id=project, file_path=long)
+            port, half = shared.grpc_port, TOKEN_CALLS // 2 + 8
+            with unread_calls(port, LIST, token, half), unread_calls(port, LIST, token, half):
+                until(lambda: is_refused(client), "the share is used up")
+                time.sleep(8)
+                assert is_refused(client)
+                shared.works_for_others()
 
 
 def test_the_tokens_of_an_organization_share_its_limit(shared: Shared, open_calls: Callable[..., list[Any]]) -> None:

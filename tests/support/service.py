@@ -29,9 +29,9 @@ class Service:
         return self.process.returncode
 
 
-def serve(path: Path, *arguments: str, port: int = 0) -> Service:
+def serve(path: Path, *arguments: str, port: int = 0, main: str = "from gitpod.cli import main; main()") -> Service:
     """Run `gitpod-secrets serve` on a file, and return once it listens."""
-    command = [sys.executable, "-c", "from gitpod.cli import main; main()", "serve", "--store", f"sqlite:///{path}"]
+    command = [sys.executable, "-c", main, "serve", "--store", f"sqlite:///{path}"]
     log = path.with_name(f"{path.name}.log")
     with log.open("a") as stderr:
         process = Process(

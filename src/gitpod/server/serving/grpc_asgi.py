@@ -9,6 +9,7 @@ from urllib.parse import unquote
 import grpc.aio  # type: ignore[import-untyped] # it is not marked as typed
 
 from gitpod.server.edge.headers import ASGIApplication, Scope
+from gitpod.server.shares import SHARE
 
 MAX_MESSAGE_BYTES, MAX_DETAILS_BYTES = 2 * 1024, 5 * 1024
 """The most bytes of an error's message, and of its details in base64. Clients refuse trailers of more than 8 KiB."""
@@ -26,6 +27,8 @@ HTTP_CODES: dict[str, grpc.StatusCode] = {
 }
 """The codes of answers that are not gRPC, by HTTP status. Any other status is INTERNAL."""
 
+LONGEST_CONNECTION = 640
+"""Seconds until a connection is closed, with all that it holds: ten minutes, and the time of a call."""
 LONGEST_TIMEOUT = 99_999_999
 """The longest deadline that grpc-timeout can say in milliseconds, which has 8 digits."""
 
@@ -42,11 +45,19 @@ async def forward(app: ASGIApplication, path: str, context: Context, *, scheme: 
     if not all(value.isascii() for _, value in context.invocation_metadata() if isinstance(value, str)):
         finish(context, grpc.StatusCode.INVALID_ARGUMENT, "metadata must be ASCII")
         return
-    answer = _Answer(context)
+    answer, is_held = _Answer(context), False
     try:
         await app(_scope(path, context, scheme), _Request(context), answer)
+        # Whoever leaves, or has a deadline of its own that passes, lets grpcio drop the message.
+        remaining = context.time_remaining()
+        is_held = answer.is_stalled and (remaining is None or remaining > 0)
     finally:
         answer.end()
+        if share := SHARE.get():
+            if is_held:
+                asyncio.get_running_loop().call_later(LONGEST_CONNECTION, share.leave)
+            else:
+                share.leave()
 
 
 def finish(context: Context, code: grpc.StatusCode, message: str, trailers: Metadata = ()) -> None:
@@ -82,6 +93,9 @@ class _Answer:
         self._status = ""
         self._body = bytearray()
         self._trailers: Headers = []
+        self.is_stalled = False
+        """Whether a message waits for the client to read it. grpcio keeps it until the connection ends, if the
+        client neither reads it nor leaves."""
 
     async def __call__(self, message: Any) -> None:  # noqa: ANN401 # any message of ASGI
         """Send what is complete of an answer."""
@@ -100,8 +114,12 @@ class _Answer:
             self._body += message.get("body", b"")
             # The body of another status is not gRPC, and its status alone says the error.
             while self._status == "200" and len(self._body) >= (end := PREFIX + int.from_bytes(self._body[1:PREFIX])):
-                await self._context.write(bytes(self._body[PREFIX:end]))
+                message_bytes = bytes(self._body[PREFIX:end])
+                # Before it is sent: it must not be sent again after a deadline that passed meanwhile.
                 del self._body[:end]
+                self.is_stalled = True
+                await self._context.write(message_bytes)
+                self.is_stalled = False
 
     def end(self) -> None:
         """Set the status of the call."""

@@ -23,7 +23,7 @@ from gitpod.server.edge.applications import LONGEST_REQUEST, guarded_asgi
 from gitpod.server.edge.guard import Guard
 from gitpod.server.edge.headers import LONGEST_CALL, ASGIApplication, Receive, Scope, Send
 from gitpod.server.errors import ServiceError
-from gitpod.server.serving.grpc_asgi import EOF, Context, finish, forward
+from gitpod.server.serving.grpc_asgi import EOF, LONGEST_CONNECTION, Context, finish, forward
 from gitpod.server.threads import Threads
 from gitpod_proto.gitpod.v1.secret_connect import SecretService
 
@@ -31,6 +31,8 @@ logger = logging.getLogger("gitpod.server")
 
 CONNECTION_STREAMS = 128
 """The most calls of one connection at a time. Clients keep further calls back."""
+CONNECTION_GRACE = 40_000
+"""Milliseconds that calls have to finish before their connection is closed, which is longer than any call takes."""
 OPEN_CALLS = 256
 """The most calls of each kind that need no token: checks, watches, reflection. One more ends the oldest."""
 NATIVE_THREADS = 24
@@ -113,6 +115,9 @@ class GRPCServer:
             "grpc.absolute_max_metadata_size": MAX_METADATA_BYTES,
             "grpc.max_concurrent_streams": CONNECTION_STREAMS,
             "grpc.max_connection_idle_ms": 300_000,
+            # Clients are told to open another connection, and have time to finish the calls under way.
+            "grpc.max_connection_age_ms": LONGEST_CONNECTION * 1000 - CONNECTION_GRACE,
+            "grpc.max_connection_age_grace_ms": CONNECTION_GRACE,
             "grpc.keepalive_time_ms": 60_000,
             "grpc.keepalive_timeout_ms": 20_000,
             "grpc.server_handshake_timeout_ms": 10_000,
@@ -245,8 +250,10 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # grpcio has no type
             if path == CHECK or stopping:
                 return
             sent = state
+            # Not by asyncio.wait_for, which loses a cancellation that comes together with its own end.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self.stopping.wait(), INTERVAL)
+                async with asyncio.timeout(INTERVAL):
+                    await self.stopping.wait()
 
 
 def _service(path: str) -> str:

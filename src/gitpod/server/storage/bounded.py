@@ -13,7 +13,7 @@ class BoundedConnection(psycopg.Connection[Any]):
     """Is closed when an answer takes longer than `answer_timeout` seconds, and raises psycopg.OperationalError.
 
     No setting of the server does this: a stopped process keeps no timeout, and the kernel goes on to acknowledge what
-    it is sent. A timeout of the server would also end a commit that waits for a standby, and report success.
+    it is sent. Nothing is cancelled: PostgreSQL reports success for a commit whose wait for a standby was cancelled.
     """
 
     answer_timeout = limits.ANSWER_TIMEOUT

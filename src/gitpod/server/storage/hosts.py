@@ -19,7 +19,7 @@ SLOW = 1.0
 """Seconds after which a failed attempt counts as silence. A server that is down, or a standby, refuses at once."""
 LEFT_OUT = 5.0
 """Seconds for which a silent server is not asked, while there are others."""
-SHORT = {"connect_timeout": 2}
+SHORT: dict[str, Any] = {"connect_timeout": 2}
 """How long one that was silent may take when it is asked again, in seconds: the least that psycopg takes. Every other
 time it has the timeout of the URL, as it may be slow rather than silent."""
 
@@ -32,7 +32,7 @@ class Hosts:
 
     def __init__(self, parameters: dict[str, Any]) -> None:
         """Take the connection parameters, in which libpq separates servers by commas."""
-        self._servers = [parameters]
+        self._servers: list[dict[str, Any]] = [parameters]
         lists = {
             name: str(parameters[name]).split(",") for name in ("host", "hostaddr", "port") if parameters.get(name)
         }
@@ -84,7 +84,7 @@ class Hosts:
             self._order.remove(number)
             self._order.append(number)
 
-    def _chosen(self) -> list[tuple[int, dict[str, int]]]:
+    def _chosen(self) -> list[tuple[int, dict[str, Any]]]:
         """Return the servers to ask, in order, with parameters of this attempt. All of them, when all are silent."""
         now = time.monotonic()
         with self._lock:

@@ -167,7 +167,6 @@ def _engine(parameters: dict[str, Any]) -> Engine:
         connection.autocommit = True
         asked = connection.execute("SELECT pg_backend_pid(), current_setting('synchronous_commit')")
         [[process, durability]] = asked.fetchall()
-        # There is no statement_timeout: when it ends a commit that waits for a standby, PostgreSQL reports success.
         settings = [f"lock_timeout = '{limits.BUSY_TIMEOUT}s'"]
         if durability == "off":
             # An answer promises durability, so the database's default may not turn it off.
