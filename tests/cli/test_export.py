@@ -1,5 +1,7 @@
 """`gitpod-secrets export`, as a process against a service on a socket."""
 
+import errno
+import os
 import signal
 import sys
 import tempfile
@@ -110,6 +112,17 @@ def test_a_file_system_without_unnamed_files_is_written_to(filled: Shell, tmp_pa
         [written] = folder.iterdir()
         assert (written.name, written.stat().st_mode & 0o777) == ("out", 0o600)
         assert VALUE in written.read_text()
+
+
+@pytest.mark.parametrize("number", [errno.EBUSY, errno.EPERM])
+def test_why_a_target_cannot_be_replaced_is_said(filled: Shell, memory: Path, number: int) -> None:
+    """As when a container has that very file as a mount point."""
+    (memory / "out").write_text("before")
+    refused = f"def refused(*_, **__): raise OSError({number}, os.strerror({number}))"
+    program = f"import os; from gitpod.cli import main\n{refused}\nos.replace = refused; main()"
+    done = filled.run("export", "--output", str(memory / "out"), command=[sys.executable, "-c", program], code=2)
+    assert done.err.splitlines()[-1] == f"gitpod-secrets: error: --output: {os.strerror(number)}"
+    assert [each.read_text() for each in memory.iterdir()] == ["before"]
 
 
 def test_a_full_disk_leaves_the_file_as_it_was(filled: Shell, tmp_path: Path) -> None:

@@ -131,6 +131,17 @@ def test_a_failure_while_writing_leaves_nothing(keyed: Shell, lent: Path) -> Non
     assert list(lent.iterdir()) == []
 
 
+@pytest.mark.parametrize("function", ["posix_spawn", "fork"])
+def test_processes_that_do_not_start_are_said(keyed: Shell, lent: Path, function: str) -> None:
+    """As under a limit of processes."""
+    fails = "def fails(*_, **__): raise BlockingIOError(11, 'Resource temporarily unavailable')"
+    program = f"import os; from gitpod.cli import main\n{fails}\nos.{function} = fails; main()"
+    done = keyed.run("run", "--files", "echo", "started", command=[sys.executable, "-c", program], code=2)
+    assert done.out == b""
+    assert done.err.splitlines()[-1].endswith("Resource temporarily unavailable")
+    until_empty(lent)
+
+
 @pytest.mark.parametrize(
     "script",
     ["chmod 500 {0}/home/me/.ssh {0}/home; chmod 0 {0}", f'cd {{0}}; "{sys.executable}" -c "{DEEP}"'],

@@ -22,7 +22,7 @@ from gitpod.server.edge.applications import LONGEST_REQUEST
 from gitpod.server.edge.headers import LONGEST_CALL
 from gitpod.server.edge.readiness import LONGEST_CHECK
 from gitpod.server.serving import grpc_asgi, grpc_server, serve
-from gitpod.server.serving.http_connection import Connection
+from gitpod.server.serving.http_connection import MAX_HEAD_BYTES, MAX_PIECES, Connection
 from gitpod.server.storage import limits
 
 PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
@@ -146,6 +146,7 @@ def test_the_documented_limits_are_the_codes() -> None:
         f"{MAX_REQUEST_BYTES // 1024} KiB, decompressed": True,
         f"{LONGEST_CALL // 1000} s, or what the client grants": True,
         f"{Connection.max_connections}; cut when for {Connection.stall_timeout:g} s": True,
+        f"{MAX_HEAD_BYTES // 1024} KiB; {MAX_PIECES:,} |": True,
         f"At most {limits.CONNECTIONS} for each process": True,
         f"{limits.BUSY_TIMEOUT:g} s; {limits.QUEUE_TIMEOUT:g} s; then": True,
         f"there, for {limits.SETTLE_TIMEOUT:g} s": True,
@@ -162,6 +163,7 @@ def test_the_documented_limits_are_the_codes() -> None:
         f"{THREADS}, of them at most {shares.TOKEN_THREADS} of a token and {shares.ORGANIZATION_THREADS} of an": True,
         f"{shares.STRANGERS}, which {STRANGER_THREADS} threads look up": True,
         f"{grpc_asgi.LONGEST_CONNECTION} s, of which the last {grpc_server.CONNECTION_GRACE // 1000} are": True,
+        f"| {grpc_server.CONNECTIONS}; further ones are closed": True,
         f"{grpc_server.CONNECTION_STREAMS}; clients keep": True,
         f"{grpc_server.OPEN_CALLS} checks, {grpc_server.OPEN_CALLS} watches": True,
         f"when its check takes longer than {LONGEST_CHECK:g} s": True,

@@ -5,6 +5,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -122,3 +123,28 @@ def test_blank_lines_alone_are_not_read_for_ever(target: Target) -> None:
         connection.sendall(b"\r\n" * 40)
         assert read_answer(connection).status == 400
         assert connection.recv(1) == b""
+
+
+def test_a_long_head_between_others_is_refused(target: Target) -> None:
+    """Also when it arrives together with the request before it."""
+    with target.connect() as connection:
+        connection.sendall(post(b"{}") + post(b"{}", b"x-y: x\r\n" * 2500))
+        received = b""
+        while b"HTTP/1.1 400" not in received and (part := connection.recv(MEBIBYTE)):
+            received += part
+    assert [received.count(b"HTTP/1.1 %d" % status) for status in (200, 400)] == [1, 1]
+
+
+@pytest.mark.parametrize("framing", ["content-length: 1000000000", "transfer-encoding: chunked"])
+def test_what_follows_an_answer_is_not_read_for_ever(target: Target, framing: str) -> None:
+    """A body that is too long is dropped for a while, so that its sender can read the answer; then it is cut."""
+    pieces = (b"8000\r\n" + b" " * 0x8000 + b"\r\n") * 32
+    sent = 0
+    with target.connect() as connection:
+        connection.sendall(post(bearer=b"").replace(b"content-length: 0", framing.encode()))
+        assert read_answer(connection).code == "unauthenticated"
+        with suppress(ConnectionError):
+            while sent < 100 * MEBIBYTE:
+                connection.sendall(pieces)
+                sent += len(pieces)
+    assert sent < 50 * MEBIBYTE

@@ -14,11 +14,12 @@ from postgres import MISSING, SUPERUSER, Cluster, binaries, until
 from psycopg import sql
 from served import TOKEN, Service
 from sqlalchemy import Connection
-from tests.support.storage import VALUE, Proxy, alter, embedded, keep, listening, write
+from tests.support.storage import VALUE, Proxy, alter, embedded, keep, listening, tables, write
 
 import gitpod
 from gitpod import Gitpod, GitpodError
 from gitpod.server.errors import StoreUnavailableError
+from gitpod.server.storage import limits
 from gitpod.server.storage.store import Store
 
 PASSWORD = "p4ss-of-the-role"
@@ -41,6 +42,23 @@ def test_racing_services_agree(database_url: str, tmp_path: Path, project: str) 
         assert made.count(type(None)) == made.count(gitpod.ConflictError) == 100
         every = [each.name for each in clients[0].secrets.list(page_size=100)]
         assert sorted(every) == sorted(f"NUM{number}" for number in range(100))
+
+
+def test_an_operator_waits_longer_for_an_answer(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The audit of a year has no index that helps, so its answer may take minutes."""
+    monkeypatch.setattr(limits, "ANSWER_TIMEOUT", 0.2)
+    with (
+        tables(database_url) as store,
+        psycopg.connect(database_url) as other,
+        psycopg.connect(database_url, autocommit=True) as watching,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        other.execute("LOCK TABLE audit")
+        shown = pool.submit(store.audit, secret_id=None, since=0, limit=10)
+        late = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'relation' AND now() > query_start + interval '1 s'"
+        until(lambda: shown.done() or watching.execute(late).fetchone() is not None, "the command waits")
+        other.rollback()
+        assert shown.result(30) == []
 
 
 def test_requests_take_no_advisory_lock(database_url: str, project: str) -> None:

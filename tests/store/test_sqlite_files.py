@@ -130,6 +130,23 @@ def test_a_vacuum_by_another_process_is_no_mishap(path: Path, project: str) -> N
         assert [each.name for each in client.secrets.list()] == ["KEPT", "AFTER"]
 
 
+def test_a_vacuum_while_the_log_has_new_pages_is_no_mishap(path: Path, project: str) -> None:
+    """As on a busy store: the database becomes smaller, and the next pages are in the log alone."""
+    with embedded(f"sqlite:///{path}") as client, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        keep(client, project)
+        other.execute("CREATE TABLE large AS SELECT zeroblob(1000000)")
+        other.execute("DROP TABLE large")
+        checkpoint(path)
+        keep(client, project, "BEFORE")
+        other.execute("VACUUM")
+        checkpoint(path)
+        other.execute("CREATE TABLE large AS SELECT zeroblob(100000)")
+        keep(client, project, "AFTER")
+        checkpoint(path)
+        keep(client, project, "LATER")
+        assert [each.name for each in client.secrets.list()] == ["KEPT", "BEFORE", "AFTER", "LATER"]
+
+
 def checkpoint(path: Path) -> None:
     """Write all of the log into the database, and empty the log."""
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

@@ -167,6 +167,25 @@ FRAMING: dict[str, Row] = {
         f"POST {LIST} HTTP/1.1\r\ncontent-type: application/json\r\n".encode() + HOST + CHUNKED + b"\r\nhunter2\r\n",
         400,
     ),
+    "chunks of one byte": Row(
+        bare(
+            f"POST {LIST} HTTP/1.1",
+            HOST + b"content-type: application/json\r\n" + CHUNKED,
+            chunks(*[b" "] * 3000, b"{}"),
+        ),
+        400,
+    ),
+    "chunks of 40 bytes": Row(
+        bare(
+            f"POST {LIST} HTTP/1.1",
+            HOST + b"content-type: application/json\r\n" + CHUNKED,
+            chunks(*[b" " * 40] * 2000, b"{}"),
+        ),
+        200,
+    ),
+    "head of 15 KiB": Row(post(b"{}", b"x-y: x\r\n" * 1900), 200),
+    "head of 20 KiB": Row(post(b"{}", b"x-y: x\r\n" * 2500), 400),
+    "head of 20 KiB after a blank line": Row(b"\r\n" + post(b"{}", b"x-y: x\r\n" * 2500), 400),
     "folded header": Row(post(b"{}", b"x-y: 1\r\n hunter2\r\n"), 200),
     "no host": Row(bare(f"POST {LIST} HTTP/1.1", b"content-length: 0\r\n"), 400),
     "two hosts": Row(post(b"{}", b"host: hunter2\r\n"), 400),

@@ -169,6 +169,9 @@ class Authenticate:
         if not self._is_served:
             return self._admit(self._owner, ctx)
         digest, caller = _digest(_bearer(ctx)), self._cached(ctx)
+        if caller is None and _organization(_bearer(ctx)) is None:
+            # No store has such a token, so nothing needs to be looked up.
+            raise _not_known()
         # The organization of a token never changes, so an old entry of the cache tells whose share the call takes.
         seen = caller or self._cache.get(digest, (0.0, None))[1]
         if seen is None:
@@ -212,7 +215,7 @@ class Authenticate:
             stored = self._store.token(organization_id, digest)
         if stored is None or stored.revoked_at is not None or not self._is_signed(stored):
             self._cache.pop(digest, None)
-            raise ConnectError(Code.UNAUTHENTICATED, "authorization: the bearer token is not known")
+            raise _not_known()
         subject = Subject(id=stored.subject_id, principal=Principal(stored.principal))
         projects = frozenset(stored.projects.split())
         caller = Caller(
@@ -260,6 +263,10 @@ def _refusal(caller: Caller, ctx: Ctx) -> AuditRecord:
 def _denied(caller: Caller, ctx: Ctx) -> ConnectError:
     text = f"a token of the role {caller.role} may not call {ctx.method.name}"
     return ConnectError(Code.PERMISSION_DENIED, text)
+
+
+def _not_known() -> ConnectError:
+    return ConnectError(Code.UNAUTHENTICATED, "authorization: the bearer token is not known")
 
 
 def _bearer(ctx: Ctx) -> str:

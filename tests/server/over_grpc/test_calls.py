@@ -144,16 +144,19 @@ def test_bytes_that_are_no_message_are_refused(client: Client) -> None:
     assert (error.code(), "hunter2" in error.details()) == (Status.INVALID_ARGUMENT, False)
 
 
-def test_a_failure_says_nothing(serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture) -> None:
-    """Of the exception's text, to the client or in the log."""
+@pytest.mark.parametrize("kind", [ValueError, TimeoutError])
+def test_a_failure_says_nothing(
+    serve: Serve, connect: Connect, caplog: pytest.LogCaptureFixture, kind: type[Exception]
+) -> None:
+    """Of the exception's text, to the client or in the log, and not that nothing was done."""
     canary = "hunter2"
 
     async def broken(_scope: Scope, _receive: Receive, _send: Send) -> None:
-        raise ValueError(canary)
+        raise kind(canary)
 
     error = connect(serve(broken).port).fails("ListSecrets")
     assert (error.code(), error.details()) == (Status.INTERNAL, "internal error")
-    assert ("ValueError" in caplog.text, canary in caplog.text) == (True, False)
+    assert (kind.__name__ in caplog.text, canary in caplog.text) == (True, False)
 
 
 @pytest.mark.parametrize(("status", "name"), [(404, "UNIMPLEMENTED"), (503, "UNAVAILABLE"), (418, "INTERNAL")])

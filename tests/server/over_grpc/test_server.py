@@ -1,8 +1,10 @@
 """The gRPC server: its deadlines, limits and stop."""
 
 import asyncio
+import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, suppress
 from functools import partial
 from typing import Any
 
@@ -19,6 +21,9 @@ from tests.support.grpc_front import (
 
 from gitpod.server.edge.headers import Receive, Scope, Send
 from gitpod.server.errors import ServiceError
+from gitpod.server.serving import grpc_server
+
+MOST = 8
 
 
 def test_many_calls_at_once(client: Client) -> None:
@@ -27,6 +32,26 @@ def test_many_calls_at_once(client: Client) -> None:
     with ThreadPoolExecutor(64) as pool:
         made = list(pool.map(partial(client, "CreateSecret"), requests))
     assert len(set(made)) == 64
+
+
+def test_connections_are_limited(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those beyond the limit are closed at once. Nothing is sent over any of them, so nobody needs a token for that."""
+    monkeypatch.setattr(grpc_server, "CONNECTIONS", MOST)
+    port = serve().port
+    client = connect(port)
+    client("ListSecrets")
+    with ExitStack() as stack:
+        strangers = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _ in range(4 * MOST)]
+        # The server speaks first, over each connection that it keeps.
+        assert len([each for each in strangers if greeting(each)]) == MOST - 1
+        client("ListSecrets")
+
+
+def greeting(connection: socket.socket) -> bytes:
+    """What comes over a connection, nothing if it is closed."""
+    with suppress(ConnectionError):
+        return connection.recv(1)
+    return b""
 
 
 class Held:

@@ -45,7 +45,11 @@ def make() -> bytes:
         os.mkdir(folder, 0o700)  # noqa: PTH102 # a Path holds no bytes
     except OSError as error:
         raise fail(f"cannot make a folder for files: {error.strerror}", USAGE) from None
-    child = os.fork()
+    try:
+        child = os.fork()
+    except OSError as error:
+        # The remover removes the folder when this process ends.
+        raise fail(f"cannot start a process for the command: {error.strerror}", USAGE) from None
     if child == 0:
         os.close(pipe)
         signal.signal(signal.SIGCHLD, action)

@@ -35,6 +35,9 @@ def _place(folder: int, temporary: str, name: str, data: bytes) -> None:
         with suppress(OSError):
             _place_unnamed(folder, temporary, name, data)
             return
+        with suppress(FileNotFoundError):
+            # The file may have got this name before the replacement failed.
+            os.unlink(temporary, dir_fd=folder)
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=folder)
     try:
         _fill(file, data)

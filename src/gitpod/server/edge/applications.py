@@ -109,6 +109,8 @@ def prompt(app: ASGIApplication) -> ASGIApplication:
 def _begin(request: Request, method: str, query: str) -> None:
     """Set the context variables of a request. The query of a GET is its message, so it has no pagination."""
     REQUEST.set(request)
+    # uvicorn begins a request that was sent right behind another one in the context of that one.
+    SHARE.set(None)
     QUERY.set(query if (method, request.protocol) == ("POST", "connect") else "")
 
 

@@ -29,6 +29,8 @@ from gitpod_proto.gitpod.v1.secret_connect import SecretService
 
 logger = logging.getLogger("gitpod.server")
 
+CONNECTIONS = 900
+"""The most open connections, so that file descriptors are left for the HTTP port and the store."""
 CONNECTION_STREAMS = 128
 """The most calls of one connection at a time. Clients keep further calls back."""
 CONNECTION_GRACE = 40_000
@@ -114,6 +116,7 @@ class GRPCServer:
             "grpc.max_metadata_size": MAX_METADATA_BYTES,
             "grpc.absolute_max_metadata_size": MAX_METADATA_BYTES,
             "grpc.max_concurrent_streams": CONNECTION_STREAMS,
+            "grpc.max_allowed_incoming_connections": CONNECTIONS,
             "grpc.max_connection_idle_ms": 300_000,
             # Clients are told to open another connection, and have time to finish the calls under way.
             "grpc.max_connection_age_ms": LONGEST_CONNECTION * 1000 - CONNECTION_GRACE,
@@ -220,9 +223,12 @@ class _Calls(grpc.GenericRpcHandler):  # type: ignore[misc] # grpcio has no type
         except grpc.aio.BaseError:
             # The client has left, so there is nobody to answer. grpcio logs every other exception.
             raise asyncio.CancelledError from None
-        except TimeoutError:
-            finish(context, grpc.StatusCode.RESOURCE_EXHAUSTED, "the call took too long, or too many others came")
         except Exception as error:  # noqa: BLE001 # the application's
+            # Of another call it would be no proof that nothing was done.
+            if isinstance(error, TimeoutError) and path.startswith("/grpc."):
+                text = "the call took too long, or too many others came"
+                finish(context, grpc.StatusCode.RESOURCE_EXHAUSTED, text)
+                return
             frames = "".join(traceback.format_tb(error.__traceback__))
             logger.error("gRPC %s: %s\n%s", path, type(error).__name__, frames)  # noqa: TRY400 # `exception` logs the message, which may quote a value
             finish(context, grpc.StatusCode.INTERNAL, "internal error")

@@ -1,15 +1,22 @@
-"""HTTP connections with a timeout and a limit, which uvicorn leaves to a proxy in front of it, and its server.
+"""HTTP connections with a timeout and limits, which uvicorn leaves to a proxy in front of it, and its server.
 
 The time for a request's body is bounded elsewhere, by `edge.applications`.
 """
 
 import asyncio
+import re
 
 import h11
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from gitpod.server.log import Request
+
+MAX_HEAD_BYTES = 16 * 1024
+"""The most bytes of a request's head, as of the metadata of gRPC. A head of short lines takes 1 ms for each KiB."""
+MAX_PIECES = 2048
+"""The most pieces of a request's body."""
+END_OF_HEAD = re.compile(rb"\n\r?\n")
 
 
 class Server(uvicorn.Server):
@@ -23,6 +30,29 @@ class Server(uvicorn.Server):
             return self.should_exit
 
 
+class _Messages(h11.Connection):
+    """Splits what a client sends into requests, and refuses a body of too many pieces.
+
+    A piece is a chunk, or what one read of the socket gets. Each takes some microseconds of the event loop, whatever
+    its size: 8 MB in chunks of one byte kept everybody else waiting for 20 s.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(h11.SERVER, MAX_HEAD_BYTES)
+        self._pieces = 0
+
+    def next_event(self) -> h11.Event | type[h11.NEED_DATA] | type[h11.PAUSED]:
+        """Return what comes next (h11.Connection)."""
+        event = super().next_event()
+        if isinstance(event, h11.Data):
+            self._pieces += 1
+            if self._pieces > MAX_PIECES:
+                raise h11.RemoteProtocolError("the body has too many pieces")
+        elif isinstance(event, h11.Request):
+            self._pieces = 0
+        return event
+
+
 class Connection(H11Protocol):
     """A connection that is cut when a client stalls."""
 
@@ -33,12 +63,16 @@ class Connection(H11Protocol):
     connection that has waited longest for a request, so that nobody can keep others out by connections alone."""
     max_blank = 64
     """Bytes of blank lines that are dropped before each request."""
+    max_late = 1024 * 1024
+    """Bytes of a body that are dropped after its request was answered. More would be read in vain."""
     _blank = 0
+    _late = 0
     _timer: asyncio.TimerHandle | None = None
     _waits_since: float = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own signature
         """Wait for the first request."""
+        self.conn = _Messages()
         super().connection_made(transport)
         self._wait()
         if len(self.connections) > self.max_connections:
@@ -55,15 +89,29 @@ class Connection(H11Protocol):
         """Return when this connection began to wait, by the clock of the event loop."""
         return self._waits_since
 
+    def data_received(self, data: bytes) -> None:
+        """Read what has arrived (asyncio.Protocol)."""
+        if self.cycle and self.cycle.response_complete and self.conn.their_state is h11.SEND_BODY:
+            self._late += len(data)
+            if self._late > self.max_late:
+                self.transport.abort()
+                return
+        super().data_received(data)
+
     def handle_events(self) -> None:
         """Read what has arrived, without the blank lines before a request (RFC 9112 section 2.2)."""
         if self.conn.their_state is h11.IDLE:
             self._drop_blank_lines()
+            # h11 takes a head of any size that arrives in one piece.
+            received, _ = self.conn.trailing_data
+            if len(received) > MAX_HEAD_BYTES and not END_OF_HEAD.search(received, 0, MAX_HEAD_BYTES):
+                self.send_400_response("the request's head is too long")
+                return
         super().handle_events()
 
     def on_response_complete(self) -> None:
         """Wait for the next request."""
-        self._blank = 0
+        self._blank = self._late = 0
         super().on_response_complete()
         self._wait()
 
@@ -102,7 +150,7 @@ class Connection(H11Protocol):
         self._blank += len(received) - len(rest)
         if len(rest) < len(received) and self._blank <= self.max_blank:
             # h11 refuses a blank line, and cannot be made to drop it. Between two requests, a new one does the same.
-            self.conn = h11.Connection(h11.SERVER)
+            self.conn = _Messages()
             if rest:  # an empty piece would mean the end of the connection
                 self.conn.receive_data(rest)
 

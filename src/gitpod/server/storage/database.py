@@ -34,6 +34,9 @@ class Backend(Protocol):
     def verify(self) -> None:
         """Raise StoreUnavailableError when no connection may be used now."""
 
+    def extend_timeout(self, connection: Connection) -> None:
+        """Give the next answers the time of an operator's command."""
+
     def begin(self, connection: Connection, *, exclusive: bool) -> None:
         """Begin a transaction."""
 
@@ -71,9 +74,15 @@ class Database:
         self._only = RLock()
 
     @contextmanager
-    def reader(self) -> Generator[Connection]:
-        """Yield a connection on which every statement is its own transaction."""
+    def reader(self, *, is_operator: bool = False) -> Generator[Connection]:
+        """Yield a connection on which every statement is its own transaction.
+
+        Args:
+            is_operator: whether answers have the time of an operator's command, which may read every row.
+        """
         with self._connect(self._readers) as connection:
+            if is_operator:
+                self._backend.extend_timeout(connection)
             yield connection
 
     @contextmanager

@@ -1,7 +1,7 @@
 """The bounds on waiting for a store, in seconds unless a name says otherwise.
 
-They are chosen so that a call ends within the 30 s that the service gives it, with an outcome that is known wherever
-it can be: 10 s for a commit, then 18 s to find out what became of it.
+They are chosen so that the outcome of a commit is known within the 30 s of a call wherever it can be: 10 s for the
+commit, then 18 s to find out what became of it.
 """
 
 CONNECTIONS = 16

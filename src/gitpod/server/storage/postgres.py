@@ -61,12 +61,17 @@ class PostgreSQL:
     def verify(self) -> None:
         """Check what can be checked without a connection: nothing."""
 
+    def extend_timeout(self, connection: Connection) -> None:
+        """Give the next answers `MAINTENANCE_TIMEOUT`, until the connection is given back."""
+        _driver(connection).answer_timeout = limits.MAINTENANCE_TIMEOUT
+
     def begin(self, connection: Connection, *, exclusive: bool) -> None:
         """Begin a transaction, as `Database.writer` describes."""
         try:
             if settings := connection.info.get(SETTINGS):
                 connection.exec_driver_sql(settings)
             if exclusive:
+                self.extend_timeout(connection)
                 _lock(connection)
             else:
                 self._check_unanswered(connection)
@@ -122,7 +127,6 @@ class PostgreSQL:
 
 def _lock(connection: Connection) -> None:
     """Wait until no other process has such a transaction."""
-    _driver(connection).answer_timeout = limits.MAINTENANCE_TIMEOUT
     # The transaction must see what the previous holder of the lock committed.
     connection.execute(text("SET TRANSACTION ISOLATION LEVEL READ COMMITTED"))
     # Another process may be creating the schema, which takes longer than a request may wait.

@@ -33,6 +33,7 @@ class Refusals:
         self._begun: set[str] = set()
         self._pending: dict[str, AuditRecord] = {}
         self._timer: threading.Timer | None = None
+        self._fails = False
         self.is_closed = False
 
     def count(self, record: AuditRecord) -> bool:
@@ -51,7 +52,7 @@ class Refusals:
         return is_first
 
     def flush(self) -> None:
-        """Write what was counted. If the store cannot do it now, the counts are kept for the next time."""
+        """Write what was counted. If the store cannot do it now, it is tried again every second."""
         with self._lock:
             taken, self._pending = self._pending, {}
         if not taken:
@@ -59,11 +60,17 @@ class Refusals:
         try:
             self._write([*taken.values()])
         except Exception as error:  # noqa: BLE001 # whatever it is, the calls were refused and stay counted
-            # The error's message is left out, as it may quote a row.
-            logger.error("refused calls cannot be written to the audit yet: %s", type(error).__name__)
+            if not self._fails:
+                # The error's message is left out, as it may quote a row.
+                logger.error("refused calls cannot be written to the audit yet: %s", type(error).__name__)
+            self._fails = True
             with self._lock:
                 for each in taken.values():
                     self._add(each)
+                if self._timer is None and not self.is_closed:
+                    self._start_timer()
+        else:
+            self._fails = False
 
     def close(self) -> None:
         """Write what was counted, for the last time."""
@@ -87,7 +94,7 @@ class Refusals:
         timer.daemon = True
         try:
             timer.start()
-        except RuntimeError:
+        except (RuntimeError, MemoryError):
             # No thread can be started now. The next refused call tries again, and `close` writes what is left.
             return
         self._timer = timer

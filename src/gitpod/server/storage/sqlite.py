@@ -22,7 +22,7 @@ class SQLite:
         # Open as long as the store is, so that SQLite does not remove the log and its shared memory in between.
         self._anchor = _open(path) if path else None
         self.engine = _engine(path)
-        self._files = Files(path, self._anchor) if path and self._anchor else None
+        self._files = Files(path) if path else None
         self._written_at = time.monotonic()
 
     @property
@@ -40,6 +40,9 @@ class SQLite:
         """Refuse to go on when a file was removed, replaced or cut short: SQLite would write into the deleted one."""
         if self._files and (fault := self._files.fault()):
             raise StoreGoneError(f"{fault}; nothing was written")
+
+    def extend_timeout(self, connection: Connection) -> None:
+        """Do nothing: SQLite's answers have no timeout."""
 
     def begin(self, connection: Connection, *, exclusive: bool) -> None:  # noqa: ARG002 # writers take turns anyway
         """Begin a transaction, as `Database.writer` describes."""

@@ -16,6 +16,9 @@ MAGIC, IN_WAL_MODE = b"SQLite format 3\0", b"\2\2"
 HEADER = 100
 LEAST_FREE = 1024 * 1024
 """The least free bytes of the disk. A log whose space is used again takes some writes when there are none."""
+TRIES, PAUSE = 50, 0.01
+"""How often to look at a database that became smaller, and seconds between two looks: whoever copies the log into it
+writes the first page, which has the size, before the others."""
 STEPS = 10_000
 """Instructions of SQLite between two looks at the clock."""
 
@@ -24,13 +27,11 @@ class Files:
     """The database, its log and the log's shared memory.
 
     Args:
-        path: the database.
-        anchor: a connection that has all three open.
+        path: the database, which a connection has open together with the two others.
     """
 
-    def __init__(self, path: Path, anchor: sqlite3.Connection) -> None:
+    def __init__(self, path: Path) -> None:
         self._path = path
-        self._anchor = anchor
         # SQLite keeps the two others beside the file that a link leads to.
         target = os.path.realpath(path)
         self._names = [str(path), f"{target}-wal", f"{target}-shm"]
@@ -53,7 +54,7 @@ class Files:
                 identity, size = [], 0
             if identity != self._identity:
                 self._fault = "a file of the store was removed or replaced"
-            elif size < self._size and not self._is_whole(size):
+            elif size < self._size and not self._is_whole():
                 self._fault = "the store's file was cut short"
             self._size = size
         return self._fault
@@ -118,15 +119,19 @@ class Files:
         status = os.fstat(descriptor)
         return (status.st_dev, status.st_ino) == self._identity[0]
 
-    def _is_whole(self, size: int) -> bool:
-        """Tell whether a database that became smaller has all of its pages, as after VACUUM."""
-        try:
-            [pages], [page_size] = (
-                self._anchor.execute(f"PRAGMA {what}").fetchone() for what in ("page_count", "page_size")
-            )
-        except sqlite3.Error:
-            return False
-        return bool(0 < pages * page_size <= size)
+    def _is_whole(self) -> bool:
+        """Tell whether a database that became smaller has all of its pages, as after VACUUM.
+
+        It has as many as its own first page says. `PRAGMA page_count` also counts those that only the log has.
+        """
+        for _ in range(TRIES):
+            header = self._header()
+            pages, page_size = int.from_bytes(header[28:32], "big"), int.from_bytes(header[16:18], "big")
+            # 1 stands for 65536 (SQLite, Database File Format, 1.3.2).
+            if 0 < pages * (65536 if page_size == 1 else page_size) <= self._path.stat().st_size:
+                return True
+            time.sleep(PAUSE)
+        return False
 
     def _check(self) -> str:
         """Return what SQLite finds wrong. A new connection reads what is on the disk, and not what others remember."""

@@ -9,8 +9,10 @@ returns.
 import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
+from uuid import uuid4
 from weakref import finalize
 
 from sqlalchemy import (
@@ -59,7 +61,14 @@ class Store:
         self._database = Database(url)
         self._is_made = False
         self._writes = writes = GroupCommit(self._database, Transaction)
-        self._refusals = Refusals(lambda records: writes.run(records[0], lambda each: each.count(records)))
+
+        def count(records: Sequence[AuditRecord]) -> None:
+            # No record has this id. So after a lost commit the records are counted again: their numbers may then be
+            # too high, but none is missing.
+            marker = replace(records[0], id=uuid4().hex)
+            writes.run(marker, lambda transaction: transaction.count(records))
+
+        self._refusals = Refusals(count)
         # Closes the files of a store that was dropped without `close`.
         self._finalizer = finalize(self, _drop, self._refusals, self._database)
 
@@ -161,12 +170,13 @@ class Store:
         """Return at most `limit` secrets with ids after `after_id` whose values are not sealed by this data key."""
         chosen = secrets.c.organization_id == newest.organization_id, secrets.c.key_id != newest.id
         statement = select(secrets).where(*chosen, secrets.c.id > after_id)
-        return _secrets(self._read(statement.order_by(secrets.c.id).limit(limit)))
+        return _secrets(self._read(statement.order_by(secrets.c.id).limit(limit), is_operator=True))
 
     def count_not_sealed_by(self, newest: WrappedKey) -> int:
         """Return the number of secrets in the organization whose values are not sealed by this data key."""
         chosen = secrets.c.organization_id == newest.organization_id, secrets.c.key_id != newest.id
-        return int(self._read(select(func.count().label("all")).select_from(secrets).where(*chosen))[0]["all"])
+        statement = select(func.count().label("all")).select_from(secrets).where(*chosen)
+        return int(self._read(statement, is_operator=True)[0]["all"])
 
     def audit(self, *, secret_id: str | None, since: int, limit: int) -> list[AuditRecord]:
         """Return the audit records that were committed last, at most `limit`, in the order of their commits.
@@ -179,14 +189,16 @@ class Store:
         statement = newest_records(is_sqlite=self._database.engine.dialect.name == "sqlite").where(audit.c.at >= since)
         if secret_id is not None:
             statement = statement.where(audit.c.secret_id == secret_id)
-        return [AuditRecord(**row) for row in reversed(self._read(statement.limit(limit)))]
+        return [AuditRecord(**row) for row in reversed(self._read(statement.limit(limit), is_operator=True))]
 
-    def _read(self, statement: Executable, values: dict[str, object] | None = None) -> Sequence[RowMapping]:
+    def _read(
+        self, statement: Executable, values: dict[str, object] | None = None, *, is_operator: bool = False
+    ) -> Sequence[RowMapping]:
         """Return the rows of a query. Asks again when the connection turns out to be dead."""
         deadline = time.monotonic() + limits.READ_TIMEOUT
         for is_last in (False, False, False, True):
             try:
-                with self._database.reader() as connection:
+                with self._database.reader(is_operator=is_operator) as connection:
                     return connection.execute(statement, values or {}).mappings().all()
             except DBAPIError as error:
                 if not is_transient(error):

@@ -18,4 +18,4 @@ def upgrade() -> None:
     op.add_column("audit", sa.Column("token_id", sa.String(36), nullable=False, server_default=""))
     if op.get_bind().dialect.name == "postgresql":
         op.alter_column("audit", "sequence", server_default=None)
-        op.alter_column("audit", "sequence", server_default=sa.Identity(), existing_nullable=False)
+        op.alter_column("audit", "sequence", server_default=sa.Identity(), existing_server_default=None)
