@@ -13,7 +13,7 @@ JOBS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := test
-.PHONY: help demo bench chaos failover lowest costs quick fix test check lint types mypy basedpyright gen drift breaking dist clean
+.PHONY: help demo bench chaos failover lowest costs quick fix test check lint types mypy basedpyright gen drift breaking contract interop dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -46,18 +46,18 @@ quick: $(VENV)/.dev ## lint, and run the quick tests that start no process: half
 fix: $(VENV)/.dev ## format, and fix what ruff can fix safely
 	$(BIN)/ruff check --fix --show-fixes .
 	$(BIN)/ruff format .
-	$(BIN)/buf format -w proto
+	$(BIN)/buf format -w
 
 test: lint types ## lint, type-check and test everything
 	$(PYTEST)
 
 check: lint types ## lint and type-check
 
-lint: $(VENV)/.dev build/proto/.stamp ## lint and check the format of Python and proto
+lint: $(VENV)/.dev ## lint and check the format of Python and proto
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/buf lint
-	$(BIN)/buf format --diff --exit-code proto
+	$(BIN)/buf format --diff --exit-code
 
 types: $(VENV)/.dev ## type-check with mypy and pyright, both of them, as each sees what the other does not
 	@$(MAKE) --no-print-directory --keep-going --jobs=2 mypy basedpyright
@@ -65,31 +65,37 @@ types: $(VENV)/.dev ## type-check with mypy and pyright, both of them, as each s
 mypy basedpyright: $(VENV)/.dev
 	$(BIN)/$@
 
-gen: $(VENV)/.dev build/proto/.stamp ## generate gen/ from proto/
+gen: $(VENV)/.dev build/google-rpc/.stamp ## generate gen/ from proto/
 	$(BIN)/buf generate
+	@$(BIN)/buf build proto --as-file-descriptor-set --exclude-source-info -o gen/gitpod_proto/contract.binpb
 
 drift: gen ## fail when gen/ is not what proto/ generates
 	@test -z "$$(git status --porcelain -- gen)" || { git status --short -- gen; echo "gen/ is stale: run make gen and commit it"; exit 1; }
 
-breaking: $(VENV)/.dev build/proto/.stamp ## fail when proto/ breaks the contract of revision AGAINST (HEAD by default)
+breaking: $(VENV)/.dev ## fail when proto/ breaks the contract of revision AGAINST (HEAD by default)
 	@git rev-parse --quiet --verify '$(AGAINST)^{commit}' >/dev/null || { echo "AGAINST=$(AGAINST) is no revision"; exit 1; }
-	@rm -rf build/against && mkdir -p build/against/build
-	@git archive $(AGAINST) proto buf.yaml | tar -x -C build/against
-	@cp -R build/proto build/against/build/proto
+	@rm -rf build/against && mkdir -p build/against
+	@git archive $(AGAINST) | tar -x -C build/against
+	@# A revision without proto-imports/ gets that of today.
+	@test -e build/against/proto-imports || cp -R buf.yaml proto-imports build/against/
 	$(BIN)/buf breaking --against build/against
+
+contract: $(VENV)/.dev ## write the .proto files, their descriptors and the templates of other languages into dist/
+	@$(BIN)/python tools/contract.py dist
+
+interop: $(VENV)/.dev ## run the programs of other languages against the service: all that can run, or LANGS=go
+	@$(BIN)/python tools/interop.py $(LANGS)
 
 dist: $(VENV)/.dev ## build the wheel and the source distribution
 	$(BIN)/hatchling build
 
 clean: ## remove everything that make made
-	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist interop/*/gen .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
-# What proto/ imports and what errors carry, as buf needs them: .proto files, from the installed packages.
-# protovalidate ships its schema only as a descriptor.
-build/proto/.stamp: $(VENV)/.dev tools/print_validate_proto.py
-	@$(BIN)/python tools/print_validate_proto.py build/proto
-	@mkdir -p build/proto/google/rpc
-	@cp "$$($(BIN)/python -c 'from google.rpc import error_details_pb2 as m; print(m.__file__[:-7])').proto" build/proto/google/rpc/
+# The details that errors carry, from the installed googleapis-common-protos.
+build/google-rpc/.stamp: $(VENV)/.dev
+	@mkdir -p build/google-rpc/google/rpc
+	@cp "$$($(BIN)/python -c 'from google.rpc import error_details_pb2 as m; print(m.__file__[:-7])').proto" build/google-rpc/google/rpc/
 	@touch $@
 
 $(VENV)/bin/python:

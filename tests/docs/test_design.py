@@ -7,7 +7,7 @@ import pytest
 from tests.support.service import ROOT
 
 DESIGN = (ROOT / "docs/design.md").read_text()
-FOLDERS = ["bench", "docs", "examples", "gen", "proto", "src", "tests", "tools"]
+FOLDERS = ["bench", "docs", "examples", "gen", "interop", "proto", "proto-imports", "src", "tests", "tools"]
 NAMES = [f"/{path.relative_to(ROOT)}/" for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 PACKAGES = [ROOT / "src/gitpod", ROOT / "src/gitpod/server", ROOT / "src/gitpod/cli"]

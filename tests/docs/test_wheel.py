@@ -8,6 +8,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from tests.support.programs import run
 from tests.support.service import ROOT
 
 PIP = ["-m", "pip", "--disable-pip-version-check", "install", "-q", "-c", str(ROOT / "constraints.txt")]
@@ -25,11 +27,24 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_it_holds_the_package_and_the_stubs_alone(wheel: Path) -> None:
-    """Both marked as typed; no tests, tools or proto files."""
+    """Both marked as typed; no tests or tools."""
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0] for name in names if ".dist-info" not in name} == {"gitpod", "gitpod_proto"}
     assert {"gitpod/py.typed", "gitpod_proto/py.typed", "gitpod_proto/gitpod/v1/secret_pb.py"} <= set(names)
     assert any(name.endswith("licenses/LICENSE") for name in names)
+
+
+def test_it_carries_the_contract(wheel: Path, tmp_path: Path) -> None:
+    """The .proto files compile as they stand, to the descriptors that it carries too."""
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path)
+    out = tmp_path / "out.binpb"
+    options = ["--as-file-descriptor-set", "--exclude-source-info", "--path", f"{tmp_path}/gitpod_proto/proto/gitpod"]
+    run("buf", "build", f"{tmp_path}/gitpod_proto/proto", *options, "-o", str(out))
+    program = "from importlib.resources import files; print(files('gitpod_proto').joinpath('contract.binpb'))"
+    carried = run(sys.executable, "-c", program, PYTHONPATH=str(tmp_path)).strip()
+    assert carried == f"{tmp_path}/gitpod_proto/contract.binpb"
+    assert FileDescriptorSet.FromString(Path(carried).read_bytes()) == FileDescriptorSet.FromString(out.read_bytes())
 
 
 def test_the_snippet_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:

@@ -50,8 +50,7 @@ def serving(stubs: Path, log: Path, *certificate: str) -> Generator[GRPCPeer]:
 
 def compile_stubs(out: Path) -> Path:
     """Compile our files by grpcio-tools into a folder."""
-    subprocess.run([sys.executable, ROOT / "tools/print_validate_proto.py", out / "proto"], check=True)
-    options = [f"-I{ROOT}/proto", f"-I{out}/proto", f"--python_out={out}", f"--grpc_python_out={out}"]
+    options = [f"-I{ROOT}/proto", f"-I{ROOT}/proto-imports", f"--python_out={out}", f"--grpc_python_out={out}"]
     files = [f"gitpod/v1/{name}.proto" for name in ("secret", "identity", "pagination")]
     protoc = [sys.executable, "-m", "grpc_tools.protoc", *options, *files, "buf/validate/validate.proto"]
     subprocess.run(protoc, check=True)

@@ -1,0 +1,153 @@
+"""What docs/languages.md says: the contract compiles from git, from an archive and from descriptors, by itself."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from tests.support.programs import run
+from tests.support.service import ROOT
+
+PAGE = (ROOT / "docs/languages.md").read_text()
+NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
+GIT = dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"), "test") | dict.fromkeys(
+    ("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "test@example.com"
+)
+pytestmark = pytest.mark.skipif(not (ROOT / ".git").exists(), reason="the files are not a git checkout")
+
+
+@pytest.fixture
+def dist(tmp_path: Path) -> Path:
+    """What `make contract` writes."""
+    run(sys.executable, str(ROOT / "tools/contract.py"), str(tmp_path / "dist"))
+    return tmp_path / "dist"
+
+
+@pytest.fixture
+def unpacked(dist: Path) -> Path:
+    """The archive's files."""
+    [archive] = dist.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        tar.extractall(dist, filter="data")
+    return dist / archive.name.removesuffix(".tar.gz")
+
+
+@pytest.fixture
+def repository(unpacked: Path) -> Path:
+    """A repository with these files on the branch `main` and at the tag `v0.1.0`."""
+    for command in (["init", "-q", "-b", "main"], ["add", "."], ["commit", "-q", "-m", "first"], ["tag", "v0.1.0"]):
+        run("git", *command, cwd=unpacked, **GIT)
+    return unpacked
+
+
+def block(first: str) -> str:
+    """The block of shell that holds a text."""
+    [found] = [each for each in re.findall(r"```sh\n(.*?)```", PAGE, re.DOTALL) if first in each]
+    return str(found)
+
+
+@pytest.mark.parametrize("command", ["build", "lint", "build proto", "format --exit-code --diff", "dep graph"])
+def test_the_archive_is_complete(unpacked: Path, command: str) -> None:
+    """Every command of buf works on it, without a network."""
+    run("buf", *command.split(), cwd=unpacked, **NO_NETWORK)
+
+
+@pytest.mark.parametrize("reference", ["", "#subdir=proto", "#tag=v0.1.0,subdir=proto", "#branch=main"])
+def test_git_is_an_input(repository: Path, tmp_path: Path, reference: str) -> None:
+    """As a whole, or the folder of the contract alone."""
+    listed = run("buf", "build", f"{repository}/.git{reference}", "-o", "-#format=json", cwd=tmp_path, **NO_NETWORK)
+    assert {'"gitpod/v1/secret.proto"', '"buf/validate/validate.proto"'} <= set(re.findall(r'"[\w/]+\.proto"', listed))
+
+
+@pytest.mark.parametrize(("before", "after", "status"), [("header = 2", "header = 3", 100), ("UUID", "uuid", 0)])
+def test_a_break_is_found_from_outside(
+    repository: Path, dist: Path, tmp_path: Path, before: str, after: str, status: int
+) -> None:
+    """By the command of the page, and against the descriptors; a comment breaks nothing."""
+    proto = repository / "proto/gitpod/v1/secret.proto"
+    proto.write_text(proto.read_text().replace(before, after))
+    run("git", "commit", "-q", "-a", "-m", "second", cwd=repository, **GIT)
+    [descriptors] = [each for each in dist.glob("*.binpb") if "without" not in each.name]
+    script = block("buf breaking")
+    for command in (script, re.sub(r'--against ".*"', f"--against {descriptors}", script)):
+        environment = os.environ | NO_NETWORK | {"REPO": f"{repository}/.git", "PATH": path()}
+        done = subprocess.run(["sh", "-ec", command], cwd=tmp_path, env=environment, capture_output=True, check=False)
+        assert (done.returncode, bool(done.stdout)) == (status, bool(status)), done.stderr
+
+
+def path() -> str:
+    """The search path, with this environment's programs first."""
+    return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+
+def test_python_stubs_are_made_from_git(repository: Path, tmp_path: Path) -> None:
+    """By the command of the page, with a template of the reader's own; not those of imports."""
+    (tmp_path / "buf.gen.yaml").write_text("version: v2\nplugins: [{local: protoc-gen-py, out: out}]\n")
+    script = re.sub("^REPO=.*$", f"REPO={repository}/.git", block("buf generate"), flags=re.MULTILINE)
+    run("sh", "-ec", script, cwd=tmp_path, **NO_NETWORK)
+    made = {file.relative_to(tmp_path / "out").parts[0] for file in (tmp_path / "out").rglob("*_pb.py")}
+    assert made == {"gitpod"}
+
+
+def test_the_descriptors_hold_what_their_names_say(dist: Path) -> None:
+    """With imports the set is complete; without, it is the contract alone."""
+    names = {
+        each.name.replace("-without-imports", " alone").split("-")[-1]: [
+            file.name for file in FileDescriptorSet.FromString(each.read_bytes()).file
+        ]
+        for each in dist.glob("*.binpb")
+    }
+    [alone], [whole] = ([names[key] for key in names if ("alone" in key) == wanted] for wanted in (True, False))
+    assert alone == [f"gitpod/v1/{name}.proto" for name in ("identity", "pagination", "secret")]
+    assert set(whole) - set(alone) == {
+        "buf/validate/validate.proto",
+        "google/protobuf/descriptor.proto",
+        "google/protobuf/timestamp.proto",
+    }
+
+
+def test_the_archive_is_reproducible(dist: Path) -> None:
+    """It has neither times nor owners, and its names are in order."""
+    [archive] = dist.glob("*.tar.gz")
+    assert archive.read_bytes()[4:8] == bytes(4)  # the time in the head of gzip
+    with tarfile.open(archive) as tar:
+        entries = tar.getmembers()
+    assert {(entry.mtime, entry.uid, entry.gid, entry.uname, entry.gname) for entry in entries} == {(0, 0, 0, "", "")}
+    assert [entry.name for entry in entries] == sorted(entry.name for entry in entries)
+
+
+def test_the_page_names_what_is_written(dist: Path) -> None:
+    """Each file."""
+    version = re.compile(r"\d+\.\d+\.\d+")
+    named = {version.sub("", name) for name in re.findall(r"^\| `(gitpod-contract[^`]+)`", PAGE, re.MULTILINE)}
+    assert named == {version.sub("", file.name) for file in dist.iterdir()}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not shutil.which("go"), reason="go is not installed")
+def test_go_stubs_compile_from_the_archive_alone(unpacked: Path) -> None:
+    """With the template, and the versions of plugins and libraries, that it holds."""
+    go = unpacked / "interop/go"
+    install, generate = re.findall(r"^    (\w.+)$", (go / "README.md").read_text(), re.MULTILINE)
+    environment = os.environ | {"PATH": path()}
+    installed = subprocess.run(
+        ["sh", "-ec", install], cwd=unpacked, env=environment, capture_output=True, text=True, check=False
+    )
+    if installed.returncode:
+        pytest.skip(f"the plugins of Go cannot be installed: {installed.stderr[-200:]}")
+    assert not (go / "gen").exists()
+    subprocess.run(["sh", "-ec", generate], cwd=unpacked, env=environment | NO_NETWORK, check=True)
+    assert {file.name for file in (go / "gen").rglob("secret*.go")} == {
+        "secret.pb.go",
+        "secret.connect.go",
+        "secret_grpc.pb.go",
+    }
+    # Vetting compiles, and needs no linker.
+    subprocess.run(["go", "vet", "./..."], cwd=go, env=environment, check=True)
+    badly_formatted = subprocess.run(["gofmt", "-l", "."], cwd=go, capture_output=True, text=True, check=True).stdout
+    assert badly_formatted == ""

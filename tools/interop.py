@@ -1,0 +1,129 @@
+"""Run the programs of `interop/` against the service, each in its language, and print what agrees.
+
+Usage: python tools/interop.py [LANGUAGE,LANGUAGE]. Without languages, it runs those whose toolchain is installed, and
+names the others.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+TOKEN = "t0ken-for-tools"  # noqa: S105 # of a service that lasts for one run
+KNOWN = {("connect-go", "grpc", "json"): "the service reads protobuf alone over gRPC"}
+"""What fails: library, protocol and codec, and why. Anything else that fails is an error, and so is one that passes."""
+
+
+class Language(NamedTuple):
+    """What a language needs, and the commands that make its stubs and run its program. They run in its folder."""
+
+    programs: list[str]
+    plugins: list[str]
+    command: list[str]
+
+
+LANGUAGES = {"go": Language(["go"], ["go", "install", "tool"], ["go", "run", "."])}
+
+
+class Result(NamedTuple):
+    """A line of the matrix."""
+
+    library: str
+    protocol: str
+    codec: str
+    result: str
+
+    @property
+    def is_expected(self) -> bool:
+        """Whether it passes, or fails as `KNOWN` has it."""
+        return (self.result == "ok") != (self[:3] in KNOWN)
+
+
+@contextmanager
+def served(folder: Path) -> Generator[dict[str, str]]:
+    """The service on free ports, as the environment of a program that calls it."""
+    command = [str(BIN / "gitpod-secrets"), "serve", "--store", f"sqlite:///{folder}/secrets.db"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GITPOD_")}
+    environment["GITPOD_API_KEY"] = TOKEN
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(
+            [*command, "--port", "0", "--grpc-port", "0"],
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+            env=environment,
+        )
+    try:
+        assert process.stdout
+        # The second line is a remark.
+        lines = [process.stdout.readline().strip() for _ in range(3)]
+        if not lines[2].startswith("# gRPC has port "):
+            raise SystemExit(f"the service did not start:\n{(folder / 'log').read_text()}")
+        environment["GITPOD_BASE_URL"] = lines[0].removeprefix("export GITPOD_BASE_URL=")
+        environment["GITPOD_GRPC_URL"] = f"http://127.0.0.1:{lines[2].removeprefix('# gRPC has port ')}"
+        yield environment
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+def stubs(name: str) -> None:
+    """Install the plugins that the language pins, and make its stubs."""
+    plugins = ROOT / "build" / name / "bin"
+    path = f"{plugins}:{BIN}:{os.environ['PATH']}"
+    environment = os.environ | {"GOBIN": str(plugins), "PATH": path}
+    subprocess.run(LANGUAGES[name].plugins, cwd=ROOT / "interop" / name, env=environment, check=True)
+    shutil.rmtree(ROOT / "interop" / name / "gen", ignore_errors=True)
+    template = f"interop/{name}/buf.gen.yaml"
+    subprocess.run([BIN / "buf", "generate", "--template", template], cwd=ROOT, env=environment, check=True)
+
+
+def results(name: str) -> Iterator[Result]:
+    """What the program of a language prints, and whether it came to its end."""
+    with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as environment:
+        command = LANGUAGES[name].command
+        done = subprocess.run(
+            command, cwd=ROOT / "interop" / name, env=environment, stdout=subprocess.PIPE, text=True, check=False
+        )
+    for line in done.stdout.splitlines():
+        yield Result(*line.split("\t"))
+    if done.returncode or not done.stdout:
+        yield Result(name, "-", "-", f"the program exited with {done.returncode}")
+
+
+def lacking(name: str) -> list[str]:
+    """The programs that a language needs and this machine has not."""
+    return [program for program in LANGUAGES[name].programs if not shutil.which(program)]
+
+
+def main(asked: str) -> int:
+    wanted = [name for name in asked.replace(",", " ").split() if name] or list(LANGUAGES)
+    if unknown := set(wanted) - set(LANGUAGES):
+        raise SystemExit(f"no such language: {', '.join(sorted(unknown))}; there is {', '.join(LANGUAGES)}")
+    found: list[Result] = []
+    for name in wanted:
+        if not lacking(name):
+            stubs(name)
+            found += results(name)
+    for each in found:
+        print(f"{each.library:14} {each.protocol:12} {each.codec:7} {each.result}")
+        if reason := KNOWN.get(each[:3]):
+            print(f"{'':14} known: {reason}")
+    left_out = [name for name in wanted if lacking(name)]
+    for name in left_out:
+        print(f"{name}: left out, as this machine lacks {', '.join(lacking(name))}")
+    wrong = [each for each in found if not each.is_expected]
+    known = sum(each.is_expected and each.result != "ok" for each in found)
+    print(f"{sum(each.result == 'ok' for each in found)} passed, {len(wrong)} failed, {known} known to fail")
+    return 1 if wrong or (asked and left_out) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(" ".join(sys.argv[1:])))
