@@ -12,15 +12,19 @@ import gitpod
 from gitpod.server.storage import limits
 
 WAITING: LiteralString = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
-END: LiteralString = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'"
+ENDS: dict[str, LiteralString] = {
+    "terminated": "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+    "cancelled": "SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'",
+}
 SHOWN: LiteralString = "SELECT 1 FROM secrets WHERE name = 'STUCK'"
 
 pytestmark = pytest.mark.skipif(binaries() is None, reason=MISSING)
 
 
+@pytest.mark.parametrize("end", ENDS)
 @pytest.mark.parametrize("returns", [False, True], ids=["no standby", "a standby returns"])
 def test_a_commit_that_stopped_waiting_is_not_taken_for_a_replicated_one(
-    *, returns: bool, tmp_path: Path, project: str, monkeypatch: pytest.MonkeyPatch
+    *, returns: bool, end: str, tmp_path: Path, project: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """PostgreSQL shows a change whose wait was broken off, though a failover would lose it."""
     monkeypatch.setenv("GITPOD_SECRETS_KEY", f"file:{tmp_path / 'key'}")
@@ -36,7 +40,7 @@ def test_a_commit_that_stopped_waiting_is_not_taken_for_a_replicated_one(
             standby.kill()
             stuck = pool.submit(keep, client, project, "STUCK")
             until(lambda: primary.execute(WAITING) != [], "its commit waits")
-            primary.execute(END)
+            primary.execute(ENDS[end])
             until(lambda: primary.execute(SHOWN, "secrets") != [], "the change is shown")
             if returns:
                 until(lambda: primary.execute(WAITING) != [], "it is asked for again")

@@ -19,6 +19,12 @@ class BoundedConnection(psycopg.Connection[Any]):
     answer_timeout = limits.ANSWER_TIMEOUT
     on_silence: Callable[[], None] | None = None
     """Is called when it was closed for this reason."""
+    has_warned = False
+    """Whether the server sent a warning since this was last set to False."""
+
+    def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401 # as psycopg has it
+        super().__init__(*args, **options)
+        self.add_notice_handler(self._note)
 
     def wait(self, gen: Generator[Any, Any, Any], *args: Any, **options: Any) -> Any:  # noqa: ANN401 # as psycopg has it
         """Run one exchange with the server (psycopg.Connection)."""
@@ -39,3 +45,6 @@ class BoundedConnection(psycopg.Connection[Any]):
                     raise psycopg.OperationalError(f"no answer within {self.answer_timeout:g} s")
         except StopIteration as end:
             return end.value
+
+    def _note(self, notice: psycopg.errors.Diagnostic) -> None:
+        self.has_warned |= notice.severity_nonlocalized == "WARNING"

@@ -80,7 +80,8 @@ class PostgreSQL:
 
     def commit(self, connection: Connection) -> None:
         """Commit a transaction, as `Database.commit` describes."""
-        process = _driver(connection).info.backend_pid
+        driver = _driver(connection)
+        process, driver.has_warned = driver.info.backend_pid, False
         try:
             connection.commit()
         except DBAPIError as error:
@@ -88,6 +89,9 @@ class PostgreSQL:
                 raise
             self._unanswered.add(process)
             raise OutcomeUnknownError(UNKNOWN) from None
+        if driver.has_warned:
+            # Someone cancelled the wait for a standby. PostgreSQL then reports success, with a warning.
+            raise OutcomeUnknownError(UNKNOWN)
         self._unanswered.clear()
         self._written_at = time.monotonic()
 
