@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from ledger import Comparison, Writer, compare
+from ledger import WRITERS, Comparison, compare, writing
 from no_threads import without_threads
 from postgres import MISSING, Cluster, binaries, until
 from psycopg import sql
@@ -23,7 +23,6 @@ from unwell import stopped_postgres, unwell_sqlite
 
 from gitpod import Gitpod
 
-WRITERS = 4
 TARGETS = ("both", "service", "postgres")
 """What is killed on PostgreSQL, in turn."""
 COLUMNS = "{:>4}  {:<8}  {:<8}  {:>12}  {:>4}  {:>5}  {:>14}  {}"
@@ -89,27 +88,18 @@ def _crash(service: Service, cluster: Cluster | None, target: str, chance: rando
     kills: list[Callable[[], None]] = [service.kill] if target != "postgres" else []
     kills += [cluster.kill] if cluster and target != "service" else []
     chance.shuffle(kills)
-    with Gitpod(bearer_token=TOKEN, base_url=service.url, timeout=20, max_retries=0) as client:
-        writers = [Writer(client, project, number, seed) for number in range(WRITERS)]
-
-        def acknowledged() -> int:
-            return sum(len(writer.acknowledged) for writer in writers)
-
-        for writer in writers:
-            writer.start()
-        try:
-            until(lambda: acknowledged() > 0, "a first write is acknowledged")
-            time.sleep(moment)
-            for kill in kills:
-                kill()
-            if cluster and target == "postgres":
-                # The service lives on, and finds its database again by itself.
-                cluster.start()
-                before = acknowledged()
-                until(lambda: acknowledged() > before + WRITERS, "writes go on after the restart of PostgreSQL")
-        finally:
-            for writer in writers:
-                writer.stop()
+    with (
+        Gitpod(bearer_token=TOKEN, base_url=service.url, timeout=20, max_retries=0) as client,
+        writing(client, project, seed) as (writers, acknowledged),
+    ):
+        time.sleep(moment)
+        for kill in kills:
+            kill()
+        if cluster and target == "postgres":
+            # The service lives on, and finds its database again by itself.
+            cluster.start()
+            before = acknowledged()
+            until(lambda: acknowledged() > before + WRITERS, "writes go on after the restart of PostgreSQL")
     if cluster and target == "both":
         cluster.start()
     if target != "postgres":

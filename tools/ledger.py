@@ -4,15 +4,21 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from hashlib import sha256
+
+from postgres import until
 
 from gitpod import APIError, Gitpod
 
 UPDATES, DELETES = 0.25, 0.15
 """How much of a writer's work they are; the rest are creates."""
+
+WRITERS = 4
+"""How many write at a time in a round of `make chaos`."""
 
 READERS = 8
 """How many values are read at a time afterwards."""
@@ -119,6 +125,24 @@ class Writer(threading.Thread):
             self._known.append(entry)
         if error.outcome == "rejected" and error.code not in PASSING:
             self.surprises.append(f"{verb} {entry.name}: {error.code}")
+
+
+@contextmanager
+def writing(client: Gitpod, project: str, seed: str) -> Generator[tuple[list[Writer], Callable[[], int]]]:
+    """A block in which clients write, begun once a first write was acknowledged; and how many were, by now."""
+    writers = [Writer(client, project, number, seed) for number in range(WRITERS)]
+
+    def acknowledged() -> int:
+        return sum(len(writer.acknowledged) for writer in writers)
+
+    for writer in writers:
+        writer.start()
+    try:
+        until(lambda: acknowledged() > 0, "a first write is acknowledged")
+        yield writers, acknowledged
+    finally:
+        for writer in writers:
+            writer.stop()
 
 
 @dataclass(slots=True)

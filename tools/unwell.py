@@ -14,14 +14,13 @@ from functools import partial
 from pathlib import Path
 
 import psycopg
-from ledger import Comparison, Writer, compare
+from ledger import WRITERS, Comparison, compare, writing
 from postgres import Cluster, until
 from processes import family, paused
 from served import TOKEN, Service
 
 from gitpod import Gitpod
 
-WRITERS = 4
 LONGEST = 60.0
 """Seconds for writes to fail or to go on again: the service gives up a silent connection after 10."""
 PAUSE = 40.0
@@ -77,21 +76,12 @@ def postmaster(cluster: Cluster) -> int:
 def _stream(service: Service, chance: random.Random, trouble: Callable[[Stream], None]) -> tuple[int, Comparison]:
     """Make trouble while clients write: how many writes were acknowledged, and what is there after a restart."""
     project, seed = str(uuid.UUID(int=chance.getrandbits(128), version=4)), str(chance.random())
-    with Gitpod(bearer_token=TOKEN, base_url=service.url, timeout=50, max_retries=0) as client:
-        writers = [Writer(client, project, number, seed) for number in range(WRITERS)]
-
-        def acknowledged() -> int:
-            return sum(len(writer.acknowledged) for writer in writers)
-
-        for writer in writers:
-            writer.start()
-        try:
-            until(lambda: acknowledged() > 0, "a first write is acknowledged")
-            time.sleep(chance.uniform(0.02, 0.8))
-            trouble(acknowledged)
-        finally:
-            for writer in writers:
-                writer.stop()
+    with (
+        Gitpod(bearer_token=TOKEN, base_url=service.url, timeout=50, max_retries=0) as client,
+        writing(client, project, seed) as (writers, acknowledged),
+    ):
+        time.sleep(chance.uniform(0.02, 0.8))
+        trouble(acknowledged)
     service.stop()
     service.start()
     with Gitpod(bearer_token=TOKEN, base_url=service.url) as client:
