@@ -70,6 +70,15 @@ def cluster() -> Iterator[Cluster]:
 
 
 @pytest.fixture
+def own() -> Iterator[Cluster]:
+    """A PostgreSQL that the test may stop."""
+    if binaries() is None:
+        pytest.skip(MISSING)
+    with Cluster() as running:
+        yield running
+
+
+@pytest.fixture
 def database_url(cluster: Cluster) -> Iterator[str]:
     """An empty PostgreSQL database of the test's own."""
     name = f"test_{uuid.uuid4().hex}"

@@ -4,7 +4,7 @@ import os
 import resource
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
@@ -12,7 +12,7 @@ from pathlib import Path
 import httpx
 import psycopg
 import pytest
-from postgres import MISSING, SUPERUSER, Cluster, binaries, until
+from postgres import SUPERUSER, Cluster, until
 from processes import family, paused
 from served import TOKEN, Service
 from tests.support.storage import alter, keep, release, slow_commits
@@ -135,15 +135,6 @@ def test_a_file_that_may_not_grow(tmp_path: Path, project: str) -> None:
         resource.prlimit(service.pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
         becomes(service, 200)
         keep(client, project, "AFTER")
-
-
-@pytest.fixture
-def own() -> Iterator[Cluster]:
-    """A PostgreSQL that the test may stop."""
-    if binaries() is None:
-        pytest.skip(MISSING)
-    with Cluster() as running:
-        yield running
 
 
 def test_a_server_that_stops_or_ends(own: Cluster, tmp_path: Path, project: str) -> None:

@@ -1,13 +1,12 @@
 """A PostgreSQL that does not go on: every call ends with a true outcome, and others go on."""
 
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import LiteralString
+from typing import TYPE_CHECKING, LiteralString
 
 import psycopg
 import pytest
-from postgres import HOST, MISSING, SUPERUSER, Cluster, binaries, until
+from postgres import HOST, SUPERUSER, Cluster, until
 from processes import family, paused
 from tests.support.storage import (
     VALUE,
@@ -24,6 +23,9 @@ import gitpod
 from gitpod import Gitpod
 from gitpod.server.storage import limits, postgres
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 PENDING = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND query = 'COMMIT' AND state = 'active'"
 
 
@@ -35,15 +37,6 @@ def short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "BUSY_TIMEOUT", 1.0)
     monkeypatch.setattr(limits, "SETTLE_TIMEOUT", 3.0)
     monkeypatch.setitem(postgres.DEFAULTS, "connect_timeout", 2)
-
-
-@pytest.fixture
-def own() -> Iterator[Cluster]:
-    """A PostgreSQL that the test may stop."""
-    if binaries() is None:
-        pytest.skip(MISSING)
-    with Cluster() as running:
-        yield running
 
 
 def backends(url: str) -> list[int]:
