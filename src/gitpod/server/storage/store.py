@@ -131,7 +131,7 @@ class Store:
         return self._refusals.count(record)
 
     def write_refusals(self) -> None:
-        """Write the counts of refused calls. If the store cannot do it now, the counts are kept for the next time."""
+        """Write the counts of refused calls. If the store cannot do it now, it is tried again every second."""
         self._refusals.flush()
 
     def own(self) -> list[Organization]:
