@@ -90,7 +90,7 @@ dist: $(VENV)/.dev ## build the wheel and the source distribution
 	$(BIN)/hatchling build
 
 clean: ## remove everything that make made
-	rm -rf $(VENV) build dist interop/*/gen .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist interop/*/gen interop/*/build interop/*/node_modules interop/*/target .mypy_cache .pytest_cache .ruff_cache .hypothesis
 
 # The details that errors carry, from the installed googleapis-common-protos.
 build/google-rpc/.stamp: $(VENV)/.dev

@@ -5,7 +5,6 @@ names the others.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -14,22 +13,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-ROOT = Path(__file__).parent.parent
-BIN = Path(sys.executable).parent
+from languages import BIN, LANGUAGES, ROOT, lacking, prepare
+
 TOKEN = "t0ken-for-tools"  # noqa: S105 # of a service that lasts for one run
 KNOWN = {("connect-go", "grpc", "json"): "the service reads protobuf alone over gRPC"}
 """What fails: library, protocol and codec, and why. Anything else that fails is an error, and so is one that passes."""
-
-
-class Language(NamedTuple):
-    """What a language needs, and the commands that make its stubs and run its program. They run in its folder."""
-
-    programs: list[str]
-    plugins: list[str]
-    command: list[str]
-
-
-LANGUAGES = {"go": Language(["go"], ["go", "install", "tool"], ["go", "run", "."])}
 
 
 class Result(NamedTuple):
@@ -74,33 +62,21 @@ def served(folder: Path) -> Generator[dict[str, str]]:
         process.communicate(timeout=60)
 
 
-def stubs(name: str) -> None:
-    """Install the plugins that the language pins, and make its stubs."""
-    plugins = ROOT / "build" / name / "bin"
-    path = f"{plugins}:{BIN}:{os.environ['PATH']}"
-    environment = os.environ | {"GOBIN": str(plugins), "PATH": path}
-    subprocess.run(LANGUAGES[name].plugins, cwd=ROOT / "interop" / name, env=environment, check=True)
-    shutil.rmtree(ROOT / "interop" / name / "gen", ignore_errors=True)
-    template = f"interop/{name}/buf.gen.yaml"
-    subprocess.run([BIN / "buf", "generate", "--template", template], cwd=ROOT, env=environment, check=True)
-
-
 def results(name: str) -> Iterator[Result]:
     """What the program of a language prints, and whether it came to its end."""
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as environment:
-        command = LANGUAGES[name].command
         done = subprocess.run(
-            command, cwd=ROOT / "interop" / name, env=environment, stdout=subprocess.PIPE, text=True, check=False
+            LANGUAGES[name].client,
+            cwd=ROOT / "interop" / name,
+            env=environment,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=False,
         )
     for line in done.stdout.splitlines():
         yield Result(*line.split("\t"))
     if done.returncode or not done.stdout:
         yield Result(name, "-", "-", f"the program exited with {done.returncode}")
-
-
-def lacking(name: str) -> list[str]:
-    """The programs that a language needs and this machine has not."""
-    return [program for program in LANGUAGES[name].programs if not shutil.which(program)]
 
 
 def main(asked: str) -> int:
@@ -110,7 +86,7 @@ def main(asked: str) -> int:
     found: list[Result] = []
     for name in wanted:
         if not lacking(name):
-            stubs(name)
+            prepare(name)
             found += results(name)
     for each in found:
         print(f"{each.library:14} {each.protocol:12} {each.codec:7} {each.result}")

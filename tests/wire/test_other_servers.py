@@ -1,34 +1,43 @@
-"""The client against services in Go, which share nothing with this one but the contract."""
+"""The client against services in other languages, which share nothing with this one but the contract."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from itertools import product
 from typing import Any, Literal
 
 import pytest
 from tests.support.caller import KINDS, Caller, Codec
-from tests.support.go_server import GoServer, built, serving
+from tests.support.other_servers import serving
 from tests.support.service import TOKEN
 
 import gitpod
 
 pytestmark = pytest.mark.slow
 Protocol = Literal["connect", "grpc-web", "grpc"]
-Way = tuple[Literal["connect", "grpc"], Protocol, Codec]
+Way = tuple[str, str, Protocol, Codec]
 
 PROTOCOLS: tuple[Protocol, ...] = ("connect", "grpc-web", "grpc")
 CODECS: tuple[Codec, ...] = ("binary", "json")
+# A language, a library, and how it is called. Libraries of gRPC have no JSON.
 WAYS: list[Way] = [
-    *(("connect", protocol, codec) for protocol, codec in product(PROTOCOLS, CODECS)),
-    ("grpc", "grpc", "binary"),  # grpc-go has no JSON
+    *(("go", "connect-go", protocol, codec) for protocol, codec in product(PROTOCOLS, CODECS)),
+    ("go", "grpc-go", "grpc", "binary"),
 ]
 
 
 @pytest.fixture(scope="session")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[GoServer]:
-    """Both servers, for all tests; they keep to projects of their own."""
-    with serving(built(tmp_path_factory.mktemp("go"))) as running:
-        yield running
+def servers() -> Iterator[Callable[[str], dict[str, str]]]:
+    """The URLs of a language's servers, by library, for all tests; these keep to projects of their own."""
+    running: dict[str, dict[str, str]] = {}
+    with ExitStack() as stack:
+
+        def started(language: str) -> dict[str, str]:
+            if language not in running:
+                running[language] = stack.enter_context(serving(language))
+            return running[language]
+
+        yield started
 
 
 @pytest.fixture(params=KINDS)
@@ -37,19 +46,17 @@ def options(request: pytest.FixtureRequest) -> dict[str, Any]:
     return {"kind": KINDS[request.param]}
 
 
-@pytest.fixture(params=WAYS, ids=lambda way: f"{way[0]}-go over {way[1]} in {way[2]}")
-def way(request: pytest.FixtureRequest) -> Way:
-    """The server, and the protocol and codec to call it by."""
-    chosen: Way = request.param
-    return chosen
+@pytest.fixture(params=WAYS, ids=lambda way: f"{way[1]} over {way[2]} in {way[3]}")
+def way(request: pytest.FixtureRequest, servers: Callable[[str], dict[str, str]]) -> dict[str, Any]:
+    """Options of a client, for a server, a protocol and a codec."""
+    language, library, protocol, codec = request.param
+    return {"base_url": servers(language)[library], "protocol": protocol, "codec": codec}
 
 
 @pytest.fixture
-def there(servers: GoServer, way: Way, options: dict[str, Any], runner: asyncio.Runner) -> Iterator[Caller]:
+def there(way: dict[str, Any], options: dict[str, Any], runner: asyncio.Runner) -> Iterator[Caller]:
     """A client of one of the servers."""
-    server, protocol, codec = way
-    url = servers.connect if server == "connect" else servers.grpc
-    caller = Caller(options["kind"](bearer_token=TOKEN, base_url=url, protocol=protocol, codec=codec), runner)
+    caller = Caller(options["kind"](bearer_token=TOKEN, **way), runner)
     yield caller
     caller.close()
 
@@ -101,11 +108,9 @@ def test_a_call_is_repeated_when_the_service_asks_for_it(there: Caller, project:
     assert there.create(**params).secret.name == params["name"]
 
 
-def test_another_token_is_refused(servers: GoServer, way: Way, options: dict[str, Any], runner: asyncio.Runner) -> None:
+def test_another_token_is_refused(way: dict[str, Any], options: dict[str, Any], runner: asyncio.Runner) -> None:
     """With the error for it."""
-    server, protocol, codec = way
-    url = servers.connect if server == "connect" else servers.grpc
-    caller = Caller(options["kind"](bearer_token="unknown", base_url=url, protocol=protocol, codec=codec), runner)
+    caller = Caller(options["kind"](bearer_token="unknown", **way), runner)
     with pytest.raises(gitpod.AuthenticationError):
         caller.list()
     caller.close()

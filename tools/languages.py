@@ -1,0 +1,98 @@
+"""What each language of `interop/` needs, and how its stubs and programs are made."""
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+ROOT = Path(__file__).parent.parent
+BIN = Path(sys.executable).parent
+
+
+class UnavailableError(Exception):
+    """What a language needs cannot be downloaded or installed."""
+
+
+class Language(NamedTuple):
+    """The commands of a language. They run in its folder; `PLUGINS` is a folder of its own for plugins, on `PATH`."""
+
+    programs: list[str]
+    """Programs that the machine must have."""
+    plugins: list[list[str]]
+    """Commands that download: the plugins of buf, and libraries."""
+    build: list[list[str]]
+    """Commands that compile the programs, once the stubs are made."""
+    client: list[str]
+    """The scenario, against the service that the environment names. It prints lines of the matrix."""
+    server: list[str]
+    """The service in this language. It prints a URL on a line for each of its servers, and ends with its input."""
+    servers: list[str]
+    """The libraries of these servers, in this order."""
+
+
+LANGUAGES = {
+    "go": Language(
+        programs=["go"],
+        plugins=[["go", "install", "tool"]],
+        build=[["go", "build", "-o", "build/", ".", "./server"]],
+        client=["build/go"],
+        server=["build/server"],
+        servers=["connect-go", "grpc-go"],
+    ),
+}
+
+
+def lacking(name: str) -> list[str]:
+    """The programs that a language needs and this machine has not."""
+    return [program for program in LANGUAGES[name].programs if not shutil.which(program)]
+
+
+def environment(name: str) -> dict[str, str]:
+    """The environment of a language's commands."""
+    plugins = ROOT / "build" / name / "bin"
+    path = f"{plugins}:{ROOT / 'interop' / name / 'node_modules/.bin'}:{BIN}:{os.environ['PATH']}"
+    return os.environ | {"PLUGINS": str(plugins), "GOBIN": str(plugins), "PATH": path}
+
+
+def sources(name: str) -> str:
+    """A digest of what the programs of a language are made of."""
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard", "--"]
+    folders = [f"interop/{name}", "proto", "proto-imports"]
+    listed = subprocess.run([*command, *folders], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    found = hashlib.sha256(repr(LANGUAGES[name]).encode())
+    for path in sorted(set(listed.split("\0"))):
+        if (ROOT / path).is_file():
+            found.update(path.encode() + b"\0" + hashlib.sha256((ROOT / path).read_bytes()).digest())
+    return found.hexdigest()
+
+
+def prepare(name: str) -> None:
+    """Make the stubs and programs of a language, unless they are made. One process at a time does it.
+
+    Raises UnavailableError when what it needs cannot be downloaded, and subprocess.CalledProcessError when something
+    does not compile.
+    """
+    language, folder, chosen = LANGUAGES[name], ROOT / "interop" / name, environment(name)
+    Path(chosen["PLUGINS"]).mkdir(parents=True, exist_ok=True)
+    with (ROOT / "build" / name / "sources").open("a+") as made:
+        fcntl.flock(made, fcntl.LOCK_EX)
+        made.seek(0)
+        digest = sources(name)
+        if made.read() == digest:
+            return
+        made.truncate(0)
+        shutil.rmtree(folder / "gen", ignore_errors=True)
+        try:
+            for command in language.plugins:
+                subprocess.run(command, cwd=folder, env=chosen, check=True, stdout=sys.stderr)
+        except subprocess.CalledProcessError as error:
+            raise UnavailableError(f"{name}: {error}") from None
+        generate = [str(BIN / "buf"), "generate", "--template", f"interop/{name}/buf.gen.yaml"]
+        subprocess.run(generate, cwd=ROOT, env=chosen, check=True, stdout=sys.stderr)
+        for command in language.build:
+            subprocess.run(command, cwd=folder, env=chosen, check=True, stdout=sys.stderr)
+        made.write(digest)
