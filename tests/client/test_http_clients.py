@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import pytest
+from pyqwest import Headers
 from tests.support.peer import Script, answer, free_port, hang_up, stall
 from tests.support.ways import HTTPX, PARAMS, STORED, UUID, VALUE, Connect, MakePeer
 
@@ -135,3 +136,15 @@ def test_an_answer_on_a_connection_that_stays_open_leaks_nothing(way: Connect, p
         connection.recv(1)
 
     assert way(peer(script).url).create(**PARAMS).secret.id == UUID
+
+
+def test_a_header_that_is_repeated_arrives_repeated_every_way(way: Connect, peer: MakePeer) -> None:
+    """In its order. An interceptor of connectrpc may add some."""
+    there = peer(answer(200, b"{}"))
+    caller = way(there.url)
+    headers = Headers([("x-trace", "one"), ("x-other", "1"), ("x-trace", "two")])
+    connections: Any = caller.client._transport
+    timeout = {"timeout": 60.0} if isinstance(caller.client, gitpod.Gitpod) else {}
+    caller.run(connections.post(f"{there.url}/path", headers, b"{}", **timeout))
+    sent = [line.split(b": ")[1] for line in there.requests[0].splitlines() if line.lower().startswith(b"x-trace: ")]
+    assert sent == [b"one", b"two"]

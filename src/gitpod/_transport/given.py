@@ -21,6 +21,8 @@ HINT = "(pip install 'gitpod-connect[httpx]')"
 SYNC_KINDS = f"an httpx.Client or httpx2.Client {HINT}, a sync transport of pyqwest, or a WSGI application"
 ASYNC_KINDS = f"an httpx.AsyncClient or httpx2.AsyncClient {HINT}, a transport of pyqwest, or an ASGI application"
 
+IDENTITY = ("accept-encoding", "identity")
+
 
 def adapt(http_client: Any, *, is_async: bool) -> Any:  # noqa: ANN401 # whatever the caller gave
     """Return the sender for the caller's `http_client`.
@@ -84,7 +86,7 @@ class _HTTPX:
         if self._client.is_closed:
             raise GitpodError("http_client: is closed")
         # httpx decompresses without a bound.
-        sent = {**dict(headers.items()), "accept-encoding": "identity"}
+        sent = [*((name, value) for name, value in headers.items() if name != "accept-encoding"), IDENTITY]
         # httpx applies the timeout to each step, not to the whole call.
         connect = CONNECT_TIMEOUT if timeout is None else min(timeout, CONNECT_TIMEOUT)
         limits = self._httpx.Timeout(timeout, connect=connect)
