@@ -11,7 +11,7 @@ from connectrpc.code import Code
 from connectrpc.errors import ConnectError, ErrorDetail
 from protobuf import Message
 
-from gitpod._transport.answers import HTTP_OK
+from gitpod._transport.answers import HTTP_OK, NO_CODE
 from gitpod._transport.failures import NotSentError
 from gitpod._transport.threads import can_import
 from gitpod.errors import GitpodError
@@ -91,13 +91,16 @@ class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of
         self.error = error
         self.headers = answer.headers
         self.attempts = answer.attempts
-        content_type = self.headers.get("content-type", "").partition(";")[0].strip().lower()
+        given_type = self.headers.get("content-type", "")
+        content_type = given_type.partition(";")[0].strip().lower()
         self.is_grpc = content_type.startswith("application/grpc") and answer.http_status == HTTP_OK
+        # An error in JSON without a code of Connect: of a gateway, or of a service that is not Connect's.
+        self.has_no_code = given_type == NO_CODE
         # An error of the service itself, not a proxy's page or a broken answer.
         self.by_service = error.__cause__ is None and (
             answer.trailers.get("grpc-status", "0") != "0"
             if self.is_grpc
-            else answer.http_status != HTTP_OK and content_type == "application/json"
+            else answer.http_status != HTTP_OK and content_type == "application/json" and not self.has_no_code
         )
         self.status = STATUS[error.code] if self.is_grpc and self.by_service else answer.http_status
         self._in_doubt = earlier is not None and earlier.outcome == "unknown"

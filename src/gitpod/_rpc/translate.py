@@ -60,7 +60,8 @@ def _kind(failure: Failure) -> tuple[type[APIError], str]:
         return APIResponseValidationError, f"HTTP {status} to {location}, and redirects are not followed; fix base_url"
     if status < 400 or cause is not None:  # noqa: PLR2004 # HTTP success
         return APIResponseValidationError, "the answer is not one that the contract allows"
-    return errors.status_error(status), f"HTTP {status}, and not from the service itself; is base_url right?"
+    said = f" The answer says: {failure.error.message}" if failure.has_no_code and failure.error.message else ""
+    return errors.status_error(status), f"HTTP {status}, and not from the service itself; is base_url right?{said}"
 
 
 def _masked(detail: Message, mask: Callable[[str], str]) -> Message | None:

@@ -4,6 +4,7 @@ This module loads with the first connection: no module can be loaded while the i
 """
 
 import json
+from base64 import b64decode
 from typing import Any
 
 from connectrpc.code import Code
@@ -12,6 +13,10 @@ from pyqwest import FullResponse, Headers, Response, SyncResponse
 from gitpod._transport.failures import IS_TLS, NotSentError
 
 HTTP_OK, BAD_REQUEST = 200, 400
+JSON, OTHER = "application/json", "application/octet-stream"
+NO_CODE = "application/json; code=none"
+"""The content type that `checked` gives to an error without a code of Connect. It is not the service's word."""
+
 PLAIN_TO_TLS = (
     b"The plain HTTP request was sent to HTTPS port",
     b"Client sent an HTTP request to an HTTPS server",
@@ -34,25 +39,48 @@ def streamed_async(whole: FullResponse) -> Response:
 
 
 def checked(answer: FullResponse) -> FullResponse:
-    """Return the answer, and remove the JSON content type if it is an error but not a Connect error.
+    """Return the answer as connectrpc may read it: an error with the members that it must have.
 
-    Gateways send such JSON. connectrpc would invent a code for it, and a gateway's 503 would look as if the service
-    itself said that it did nothing.
+    Gateways send JSON errors of their own. connectrpc would invent a code for them, and a gateway's 503 would look as
+    if the service itself said that it did nothing.
 
     Raises:
         NotSentError: the port expects TLS.
     """
-    if answer.status == HTTP_OK:
-        return answer
-    if answer.status == BAD_REQUEST and any(text in answer.content for text in PLAIN_TO_TLS):
-        raise NotSentError(IS_TLS, permanent=True)
+    content = answer.content
+    if answer.status != HTTP_OK:
+        if answer.status == BAD_REQUEST and any(text in content for text in PLAIN_TO_TLS):
+            raise NotSentError(IS_TLS, permanent=True)
+        content_type, content = _error(answer.headers.get("content-type", ""), content)
+        answer.headers["content-type"] = content_type
+    return FullResponse(answer.status, answer.headers, content, answer.trailers)
+
+
+def _error(content_type: str, content: bytes) -> tuple[str, bytes]:
+    """Return the content type and the body of an error, so that connectrpc can read both."""
+    if content_type.partition(";")[0].strip().lower() != JSON:
+        return content_type, b""
     try:
-        error: Any = json.loads(answer.content)
-        details: list[dict[str, object]] = error.get("details", [])
-        texts = [error.get("message", ""), *(detail.get(key, "") for detail in details for key in ("type", "value"))]
-        is_connect = bool(Code(error["code"])) and all(isinstance(text, str) for text in texts)
-    except (AttributeError, ValueError, LookupError, TypeError, RecursionError):
-        is_connect = False
-    if not is_connect:
-        answer.headers["content-type"] = "application/octet-stream"
-    return answer
+        given: Any = json.loads(content)
+        message: Any = given.get("message") or ""
+        details: Any = given.get("details") or []
+        if not (isinstance(message, str) and isinstance(details, list)):
+            return OTHER, b""
+        error = {"message": message, "details": [detail for detail in details if _is_detail(detail)]}
+    except (AttributeError, ValueError, TypeError, RecursionError):
+        return OTHER, b""
+    try:
+        error["code"] = Code(given["code"]).value
+    except (ValueError, LookupError):
+        # Without one, connectrpc takes it from the status.
+        content_type = NO_CODE
+    return content_type, json.dumps(error).encode()
+
+
+def _is_detail(given: Any) -> bool:  # noqa: ANN401 # JSON
+    """Whether connectrpc can read a detail: it has a type, and a value in base64 with or without padding."""
+    try:
+        b64decode(given.get("value") + "===")
+    except (ValueError, TypeError):
+        return False
+    return isinstance(given.get("type"), str)
