@@ -9,7 +9,7 @@ from connectrpc.codec import Codec, proto_binary_codec
 from connectrpc.compression import Compression
 from connectrpc.compression.gzip import GzipCompression
 from connectrpc.protocol import ProtocolType
-from protobuf import Message, message_from_json_value
+from protobuf import Message, Registry, message_from_json_value
 
 from gitpod._options import Options, headers, seconds
 from gitpod._rpc.failure import forget_frames
@@ -35,7 +35,13 @@ class JSONCodec(Codec[Message, Any]):
     """Replaces `connectrpc.codec.proto_json_codec`, whose parser recurses without a bound.
 
     There, an answer of 200 KB of brackets ends the process.
+
+    Args:
+        registry: the messages that `google.protobuf.Any` may hold. Default: none, as the contract has no such field.
     """
+
+    def __init__(self, registry: Registry | None = None) -> None:
+        self._registry = registry
 
     def name(self) -> str:
         """Return the codec's part of the content type."""
@@ -43,7 +49,7 @@ class JSONCodec(Codec[Message, Any]):
 
     def encode(self, message: Message) -> bytes:
         """Return the message as JSON."""
-        return message.to_json().encode()
+        return message.to_json(registry=self._registry).encode()
 
     def decode(self, data: bytes | bytearray, message_class: type[M]) -> M:
         """Return the message. Fields that are newer than this package are ignored."""
@@ -51,7 +57,7 @@ class JSONCodec(Codec[Message, Any]):
         if b"\\ud" in data.lower():
             # A string of protobuf is UTF-8, which has no lone surrogates.
             json.dumps(value, ensure_ascii=False).encode()
-        return message_from_json_value(message_class, value, ignore_unknown_fields=True)
+        return message_from_json_value(message_class, value, ignore_unknown_fields=True, registry=self._registry)
 
 
 class Call:
@@ -90,6 +96,7 @@ class Calls(Generic[S]):
         self, options: Options, transport: "SyncConnections | AsyncConnections", stub: Callable[..., S]
     ) -> None:
         self._options = options
+        zstd = _zstd() if options.compression == "zstd" else None
         make = partial(
             stub,
             address=transport.endpoint.address,
@@ -98,7 +105,9 @@ class Calls(Generic[S]):
             protocol=PROTOCOLS[options.protocol],
             codec=JSONCodec() if options.codec == "json" else proto_binary_codec(),
             # None by default: gzip does not make a request of this size smaller.
-            send_compression=_compression(options.compression),
+            send_compression=zstd or (GzipCompression() if options.compression == "gzip" else None),
+            # gRPC services may answer in what the request is sent in. None stands for gzip.
+            accept_compression=[zstd, GzipCompression()] if zstd else None,
             # For gRPC, which connectrpc decompresses itself. For Connect, `_transport` keeps this bound.
             read_max_bytes=MAX_RESPONSE_BYTES,
         )
@@ -114,9 +123,7 @@ class Calls(Generic[S]):
         return failure
 
 
-def _compression(name: str | None) -> Compression | None:
-    if name == "zstd":
-        from connectrpc.compression.zstd import ZstdCompression  # needs the extra
+def _zstd() -> Compression:
+    from gitpod._rpc.zstd import Zstd  # needs the extra
 
-        return ZstdCompression()
-    return GzipCompression() if name == "gzip" else None
+    return Zstd()

@@ -10,6 +10,8 @@ from typing import Any
 from connectrpc.code import Code
 from pyqwest import FullResponse, Headers, Response, SyncResponse
 
+from gitpod._endpoint import is_installed
+from gitpod._transport.body import unzstd
 from gitpod._transport.failures import IS_TLS, NotSentError
 
 HTTP_OK, BAD_REQUEST = 200, 400
@@ -39,15 +41,21 @@ def streamed_async(whole: FullResponse) -> Response:
 
 
 def checked(answer: FullResponse) -> FullResponse:
-    """Return the answer as connectrpc may read it: an error with the members that it must have.
+    """Return the answer as connectrpc may read it: without zstd, and an error with the members that it must have.
 
     Gateways send JSON errors of their own. connectrpc would invent a code for them, and a gateway's 503 would look as
     if the service itself said that it did nothing.
 
     Raises:
         NotSentError: the port expects TLS.
+        ValueError: the compressed answer is broken.
+        APIResponseValidationError: the answer is too large.
     """
     content = answer.content
+    # Gzip is undone before. Many services compress an answer like its request, whatever the client accepts.
+    if answer.headers.get("content-encoding", "") == "zstd" and is_installed("zstandard"):
+        content = unzstd(content)
+        del answer.headers["content-encoding"]
     if answer.status != HTTP_OK:
         if answer.status == BAD_REQUEST and any(text in content for text in PLAIN_TO_TLS):
             raise NotSentError(IS_TLS, permanent=True)

@@ -54,6 +54,7 @@ class SyncNative(_Native):
     def send(self, method: str, url: str, headers: Headers, content: bytes, timeout: float) -> FullResponse:
         """Send a request and read the answer, within `timeout` seconds."""
         refuse_at_the_end()
+        _decline_compression(headers)
         is_answered = False
         try:
             with held(), self._client.stream(method, url, headers, content, timeout=timeout) as response:
@@ -76,6 +77,7 @@ class AsyncNative(_Native):
     async def send(self, method: str, url: str, headers: Headers, content: bytes) -> FullResponse:
         """Send a request and read the answer."""
         refuse_at_the_end()
+        _decline_compression(headers)
         is_answered = False
         try:
             with held():
@@ -137,6 +139,11 @@ def native_transport(endpoint: "Endpoint", proxy: "Proxy | None", *, is_async: b
     except (RuntimeError, ValueError) as error:
         text = failures.NO_AUTHORITIES if "certificates" in str(error) else str(error)
         raise NotSentError(text, permanent=True) from None
+
+
+def _decline_compression(headers: Headers) -> None:
+    """Ask for no compression of the whole body unless connectrpc does. pyqwest would ask for all that it knows."""
+    headers.setdefault("accept-encoding", "identity")
 
 
 def translated(error: Exception, hint: str | None) -> Exception:
