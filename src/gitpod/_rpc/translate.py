@@ -5,8 +5,10 @@ from asyncio import CancelledError
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from connectrpc.code import Code
 from protobuf import Message, message_from_json_value, message_to_json_value
 from protovalidate import ViolationsPb
+from pyqwest import StreamError
 
 from gitpod import errors
 from gitpod._messages.results import UntrustedResponseError
@@ -48,10 +50,12 @@ def translate(error: Exception, mask: Callable[[str], str]) -> BaseException:
 def _kind(failure: Failure) -> tuple[type[APIError], str]:
     """Return the class of the error, and its text."""
     cause, status = failure.error.__cause__, failure.status
-    if isinstance(cause, TimeoutError) or (status is None and cause is None):
+    is_reset = isinstance(cause, StreamError)
+    is_late = isinstance(cause, TimeoutError) or (is_reset and failure.error.code is Code.DEADLINE_EXCEEDED)
+    if is_late or (status is None and cause is None):
         text = str(cause) if isinstance(cause, NotSentTimeoutError) else "no answer before the deadline"
         return errors.APITimeoutError, text
-    if status is None or isinstance(cause, OSError):
+    if status is None or is_reset or isinstance(cause, OSError):
         return errors.APIConnectionError, f"the connection failed: {failure.error.message}"
     if failure.by_service:
         return errors.status_error(status), failure.error.message or "the service gave no reason"

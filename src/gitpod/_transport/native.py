@@ -154,8 +154,8 @@ def translated(error: Exception, hint: str | None) -> Exception:
         return unsent
     if isinstance(error, TimeoutError):
         return TimeoutError()
-    if hint is not None and isinstance(error, pyqwest.StreamError):
-        # connectrpc has a code for each kind of them.
+    if isinstance(error, pyqwest.StreamError):
+        # connectrpc has a code for each kind of them. At the deadline, many services reset the stream.
         return error
     is_wire = isinstance(error, pyqwest.WriteError | pyqwest.RemoteProtocolError)
     return BrokenExchangeError(f"{str(error).removeprefix('Request failed: ')}{hint if hint and is_wire else ''}")

@@ -4,12 +4,17 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import pyqwest
 import pytest
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError
 from tests.support.grpc_calls import PREFACE, params
 from tests.support.peer import Peer, answer
 from tests.support.ways import STORED, UUID, Connect
 
 import gitpod
+from gitpod._rpc.failure import Answer, Failure
+from gitpod._rpc.translate import translate
 from gitpod_proto.gitpod.v1.secret_pb import CreateSecretResponse, Secret
 
 
@@ -39,6 +44,11 @@ def without_trailers(stream: int) -> bytes:
 def reset(code: int) -> Callable[[int], bytes]:
     """An answer that gives the request up (RFC 9113 section 7 lists the codes)."""
     return lambda stream: frame(3, 0, stream, code.to_bytes(4))
+
+
+def reset_later(code: int) -> Callable[[int], bytes]:
+    """An answer of gRPC that is given up after its head."""
+    return lambda stream: begin(stream, b"application/grpc+proto") + reset(code)(stream)
 
 
 @dataclass
@@ -86,6 +96,25 @@ def test_a_stream_that_was_reset(
     # The HTTP library repeats each refused request twice by itself, which does no harm.
     repeated = 3 if code == 7 else 1
     assert (caught.value.outcome, caught.value.attempts, len(script.asked)) == (outcome, sent, sent * repeated)
+
+
+@pytest.mark.parametrize("code", [2, 7, 8, 11])
+def test_a_stream_that_was_reset_after_its_head(connect: Connect, project: str, code: int) -> None:
+    """Leaves doubt, whatever the code is. It is a broken connection, and not a broken answer."""
+    peer = Peer(HTTP2(reset_later(code)))
+    with pytest.raises(gitpod.APIConnectionError) as caught:
+        connect(peer.url).create(**params(project))
+    peer.close()
+    assert (caught.value.outcome, caught.value.attempts) == ("unknown", 1)
+
+
+def test_a_stream_that_was_reset_at_the_deadline() -> None:
+    """Many services do that, and their reset may arrive before the client's own clock has ended the call."""
+    late = ConnectError(Code.DEADLINE_EXCEEDED, "stream no longer needed")
+    late.__cause__ = pyqwest.StreamError("stream no longer needed", pyqwest.StreamErrorCode.CANCEL)
+    error = translate(Failure(late, Answer(1), None), str)
+    assert isinstance(error, gitpod.APITimeoutError)
+    assert error.outcome == "unknown"
 
 
 def test_an_answer_without_a_status_is_not_success(connect: Connect, project: str) -> None:
