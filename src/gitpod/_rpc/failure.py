@@ -61,6 +61,9 @@ STATUS = {
 }
 """The HTTP status of each code (the Connect protocol's table), for gRPC, whose errors are all 200."""
 
+UNKNOWN_ENCODING = "Error parsing 'grpc-encoding' metadata"
+"""What services on grpc-core answer, with INTERNAL, to a compression that they do not know. It reaches no handler."""
+
 
 class Answer(ResponseMetadata):
     """The answer to the last attempt of a call, and the number of attempts."""
@@ -88,6 +91,9 @@ class Failure(Exception):  # noqa: N818 # internal; errors.py makes the error of
 
     def __init__(self, error: ConnectError, answer: Answer, earlier: "Failure | None") -> None:
         super().__init__()
+        if error.code is Code.INTERNAL and error.message == UNKNOWN_ENCODING:
+            # The code that gRPC has for it.
+            error = ConnectError(Code.UNIMPLEMENTED, "the service does not know this compression; use gzip, or none")
         self.error = error
         self.headers = answer.headers
         self.attempts = answer.attempts

@@ -6,7 +6,7 @@ from google.rpc import error_details_pb2  # type: ignore[import-untyped] # it is
 from tests.support.caller import Caller
 from tests.support.grpc import GRPCPeer
 from tests.support.grpc_calls import params, shed, told
-from tests.support.ways import UUID
+from tests.support.ways import UUID, Connect
 
 import gitpod
 from gitpod_proto.google.rpc import error_details_pb as ours
@@ -122,3 +122,15 @@ def test_an_endless_answer_is_cut_off(client: Caller, there: GRPCPeer, project: 
     with pytest.raises(gitpod.APIResponseValidationError, match="larger than 4194304 bytes") as caught:
         client.get_value(secret_id=UUID, extra_headers=told(project, fill="5000000"))
     assert (caught.value.attempts, len(there.calls(project))) == (1, 1)
+
+
+def test_a_compression_that_the_service_does_not_know(connect: Connect, there: GRPCPeer, project: str) -> None:
+    """Grpcio answers INTERNAL to zstd, and nothing has reached the service: the error says so, and what to do."""
+    client = connect(there.url, compression="zstd")
+    for _ in range(2):
+        with pytest.raises(gitpod.InternalServerError, match="does not know this compression; use gzip, or") as caught:
+            client.create(**params(project), extra_headers=told(project))
+        assert (caught.value.code, caught.value.status_code) == ("unimplemented", 501)
+        assert (caught.value.outcome, caught.value.attempts) == ("rejected", 1)
+    connect(there.url, compression="gzip").create(**params(project), extra_headers=told(project))
+    assert len(there.calls(project)) == 1
