@@ -18,12 +18,13 @@ from typing import Any, NamedTuple
 import httpx
 import httpx2
 import pyqwest
+from connectrpc.codec import Codec
 from connectrpc.request import Headers, RequestContext
-from protobuf import Oneof
+from protobuf import Oneof, Registry
 from protobuf.wkt import Any as AnyMessage
 
 from gitpod import AsyncGitpod, Gitpod
-from gitpod._rpc.call import Call, Calls
+from gitpod._rpc.call import Call, Calls, JSONCodec
 from gitpod._rpc.failure import LAST_ANSWER, Failure
 from stubs import client_compat, config, connect, read_message, service, write_message
 
@@ -33,6 +34,9 @@ PARALLEL = 16
 PROTOCOLS = {"CONNECT": "connect", "GRPC": "grpc", "GRPC_WEB": "grpc-web"}
 CODECS = {"PROTO": "binary", "JSON": "json"}
 COMPRESSIONS = {"IDENTITY": None, "GZIP": "gzip", "ZSTD": "zstd"}
+REGISTRY = Registry(service.desc())
+"""What the suite puts into `google.protobuf.Any`, which the contract does not use."""
+
 METHODS = {
     "Unary": ("unary", service.UnaryRequest),
     "IdempotentUnary": ("idempotent_unary", service.IdempotentUnaryRequest),
@@ -84,8 +88,9 @@ class Conformance(Calls[Any]):
         is_async = isinstance(client, AsyncGitpod)
         kind = connect.ConformanceServiceClient if is_async else connect.ConformanceServiceClientSync
 
-        def stub(*, interceptors: list[object], **options: object) -> object:
-            return kind(interceptors=[*interceptors, NoDeadline()], **options)
+        def stub(*, interceptors: list[object], codec: Codec[Any, Any], **options: object) -> object:
+            suited = JSONCodec(REGISTRY) if isinstance(codec, JSONCodec) else codec
+            return kind(interceptors=[*interceptors, NoDeadline()], codec=suited, **options)
 
         super().__init__(client._options, client._transport, stub)  # noqa: SLF001 # what its `.secrets` is made of
 
@@ -151,6 +156,7 @@ def by_pyqwest(kind: Callable[..., object]) -> Callable[[Target], dict[str, Any]
     return make
 
 
+MAKING = Lock()
 Maker = Callable[[Target], dict[str, Any]]
 MAKERS: dict[str, tuple[type[Gitpod | AsyncGitpod], Maker]] = {
     "sync": (Gitpod, own),
@@ -167,7 +173,7 @@ MAKERS: dict[str, tuple[type[Gitpod | AsyncGitpod], Maker]] = {
 
 
 @cache
-def conformance(way: str, target: Target) -> Conformance:
+def made(way: str, target: Target) -> Conformance:
     """The client for a target."""
     kind, options = MAKERS[way]
     client = kind(
@@ -195,7 +201,8 @@ def prepared(way: str, case: Any) -> Callable[[], Any]:  # noqa: ANN401 # a mess
         client_cert=case.client_tls_creds.cert if case.client_tls_creds else b"",
         client_key=case.client_tls_creds.key if case.client_tls_creds else b"",
     )
-    return conformance(way, target).prepare(case)
+    with MAKING:
+        return made(way, target).prepare(case)
 
 
 def answered(message: Any, error: Failure | None) -> Any:  # noqa: ANN401 # messages
@@ -271,20 +278,24 @@ def run(way: str, output: Output) -> None:
 
 
 async def run_async(way: str, output: Output) -> None:
-    """`run`, in tasks."""
+    """`run`, in tasks. Those of some cases are cancelled."""
     free = asyncio.Semaphore(PARALLEL)
+
+    async def call(case: Any) -> Any:  # noqa: ANN401 # messages
+        try:
+            return answered(await prepared(way, case)(), None)
+        except Failure as error:
+            return answered(None, error)
+        except Exception as error:  # noqa: BLE001 # the suite prints it
+            return broken(error)
 
     async def take(case: Any) -> None:  # noqa: ANN401 # a message
         async with free:
-            try:
-                call = prepared(way, case)
-                try:
-                    result = answered(await call(), None)
-                except Failure as error:
-                    result = answered(None, error)
-            except Exception as error:  # noqa: BLE001 # the suite prints it
-                result = broken(error)
-        output.write(case, result)
+            task = asyncio.create_task(call(case))
+            if case.cancel:
+                await asyncio.sleep(case.cancel.cancel_timing.value / 1000)
+                task.cancel()
+            output.write(case, await task)
 
     async with asyncio.TaskGroup() as tasks:
         while case := await asyncio.to_thread(next_case):
