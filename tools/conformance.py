@@ -5,6 +5,7 @@ installed. Options are those of connectconformance.
 """
 
 import os
+import shutil
 import subprocess
 import sys
 from time import monotonic
@@ -64,12 +65,20 @@ def run(side: str, way: str, options: list[str]) -> bool:
     details, total, counts = done.stdout.rpartition("Total cases: ")
     if done.returncode:
         print(details)
-    print(f"{side:7} {way:14} {' '.join((total + counts).split())}, in {monotonic() - began:.0f} s", flush=True)
+    summary = "; ".join((total + counts).splitlines())
+    print(f"{side:7} {way:14} {summary}; {monotonic() - began:.0f} s", flush=True)
     return done.returncode == 0
 
 
 def main(asked: list[str], options: list[str]) -> int:
     sides, ways = asked[:1] or list(WAYS), asked[1:]
+    if unknown := [each for each in sides if each not in WAYS]:
+        raise SystemExit(f"no such side: {unknown[0]}; there is {' and '.join(WAYS)}")
+    if unknown := [each for each in ways if each not in WAYS[sides[0]]]:
+        raise SystemExit(f"no such way: {unknown[0]}; there is {', '.join(WAYS[sides[0]])}")
+    if not shutil.which("go"):
+        print("conformance: left out, as this machine lacks go")
+        return 1 if asked else 0
     prepare()
     agreed = [run(side, way, options) for side in sides for way in WAYS[side] if not ways or way in ways]
     return 0 if all(agreed) else 1

@@ -26,7 +26,7 @@ from protobuf.wkt import Any as AnyMessage
 from gitpod import AsyncGitpod, Gitpod
 from gitpod._rpc.call import Call, Calls, JSONCodec
 from gitpod._rpc.failure import LAST_ANSWER, Failure
-from stubs import client_compat, config, connect, read_message, service, write_message
+from stubs import client_compat, config, connect, header, read_message, service, write_message
 
 PARALLEL = 16
 """Calls at a time: many cases wait for a deadline."""
@@ -98,7 +98,7 @@ class Conformance(Calls[Any]):
         """Return what makes the call of a case: its answer, or an awaitable of it."""
         timeout = case.timeout_ms / 1000 if case.timeout_ms else NoDeadline.timeout
         call = Call(self._options, timeout, None)
-        given = [(header.name, value) for header in case.request_headers for value in header.value]
+        given = [(each.name, value) for each in case.request_headers for value in each.value]
         name, kind = METHODS[case.method]
         request = case.request_messages[0].unpack(kind)
         headers = Headers([*call.headers.items(), *given])
@@ -229,7 +229,7 @@ def answered(message: Any, error: Failure | None) -> Any:  # noqa: ANN401 # mess
 def listed(headers: Headers) -> list[Any]:
     """Return headers as the suite has them: each name with all of its values."""
     return [
-        service.Header(name=name, value=[value for _, value in items])
+        header(name, [value for _, value in items])
         for name, items in groupby(headers.allitems(), key=lambda item: item[0])
     ]
 

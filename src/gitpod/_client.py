@@ -121,8 +121,8 @@ class Gitpod(_Client):
         max_retries: how often a request may be sent again, where that is safe; default 2.
         protocol: `"connect"` (default), `"grpc"` or `"grpc-web"`.
         codec: `"binary"` protobuf (default) or `"json"`.
-        compression: of requests: None (default), `"gzip"`, or `"zstd"` with `gitpod-connect[zstd]`. It does not
-            affect answers.
+        compression: of requests: None (default), `"gzip"`, or `"zstd"` with `gitpod-connect[zstd]`. Many services
+            answer in the compression of the request.
         default_headers: headers to send with every call. Default: none.
         http2: whether to speak HTTP/2 and nothing else; default False. Over `https://` it is then negotiated by ALPN,
             over `http://` it begins with the first byte. gRPC always uses HTTP/2.
