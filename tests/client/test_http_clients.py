@@ -142,9 +142,9 @@ def test_a_header_that_is_repeated_arrives_repeated_every_way(way: Connect, peer
     """In its order. An interceptor of connectrpc may add some."""
     there = peer(answer(200, b"{}"))
     caller = way(there.url)
+    client: Any = caller.client
     headers = Headers([("x-trace", "one"), ("x-other", "1"), ("x-trace", "two")])
-    connections: Any = caller.client._transport
     timeout = {"timeout": 60.0} if isinstance(caller.client, gitpod.Gitpod) else {}
-    caller.run(connections.post(f"{there.url}/path", headers, b"{}", **timeout))
+    caller.run(client._transport.post(f"{there.url}/path", headers, b"{}", **timeout))
     sent = [line.split(b": ")[1] for line in there.requests[0].splitlines() if line.lower().startswith(b"x-trace: ")]
     assert sent == [b"one", b"two"]

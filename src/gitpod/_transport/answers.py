@@ -71,10 +71,10 @@ def _error(content_type: str, content: bytes) -> tuple[str, bytes]:
     try:
         given: Any = json.loads(content)
         message: Any = given.get("message") or ""
-        details: Any = given.get("details") or []
+        details: list[Any] = given.get("details") or []
         if not (isinstance(message, str) and isinstance(details, list)):
             return OTHER, b""
-        error = {"message": message, "details": [detail for detail in details if _is_detail(detail)]}
+        error: dict[str, Any] = {"message": message, "details": [detail for detail in details if _is_detail(detail)]}
     except (AttributeError, ValueError, TypeError, RecursionError):
         return OTHER, b""
     try:
