@@ -43,6 +43,14 @@ LANGUAGES = {
         server=["build/server"],
         servers=["connect-go", "grpc-go"],
     ),
+    "typescript": Language(
+        programs=["node", "npm"],
+        plugins=[["npm", "ci", "--no-audit", "--no-fund"]],
+        build=[["tsc"]],
+        client=["node", "build/main.js"],
+        server=["node", "build/server/main.js"],
+        servers=["connect-node over HTTP/1.1", "connect-node over HTTP/2"],
+    ),
 }
 
 
