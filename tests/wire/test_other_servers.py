@@ -17,12 +17,15 @@ pytestmark = pytest.mark.slow
 Protocol = Literal["connect", "grpc-web", "grpc"]
 Way = tuple[str, str, Protocol, Codec]
 
-PROTOCOLS: tuple[Protocol, ...] = ("connect", "grpc-web", "grpc")
+WEB: tuple[Protocol, ...] = ("connect", "grpc-web")
+PROTOCOLS: tuple[Protocol, ...] = (*WEB, "grpc")
 CODECS: tuple[Codec, ...] = ("binary", "json")
 # A language, a library, and how it is called. Libraries of gRPC have no JSON.
 WAYS: list[Way] = [
     *(("go", "connect-go", protocol, codec) for protocol, codec in product(PROTOCOLS, CODECS)),
     ("go", "grpc-go", "grpc", "binary"),
+    *(("typescript", "connect-node over HTTP/1.1", protocol, codec) for protocol, codec in product(WEB, CODECS)),
+    *(("typescript", "connect-node over HTTP/2", "grpc", codec) for codec in CODECS),
 ]
 
 
