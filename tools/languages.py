@@ -54,6 +54,7 @@ LANGUAGES = {
         client=["node", "build/main.js"],
         server=["node", "build/server/main.js"],
         servers=["connect-node over HTTP/1.1", "connect-node over HTTP/2"],
+        golden=["node", "build/golden/main.js"],
     ),
 }
 

@@ -15,7 +15,7 @@ export async function inBrowser(origin: string | undefined, serviceUrl: string, 
   const missing = executablePath ? "no web origin is allowed" : "chromium is not installed";
   if (!executablePath || !origin) return [["connect-web", "-", "-", `left out: ${missing}`]];
 
-  const pages = await context({ entryPoints: ["web/page.ts"], bundle: true, outdir: "web" });
+  const pages = await context({ entryPoints: ["web/page.ts"], bundle: true, outdir: "web", write: false });
   const { hostname: host, port } = new URL(origin);
   await pages.serve({ servedir: "web", host, port: Number(port) });
   const browser = await chromium.launch({ executablePath, args: OFFLINE });
