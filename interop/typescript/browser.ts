@@ -21,11 +21,12 @@ export async function inBrowser(origin: string | undefined, serviceUrl: string, 
   const browser = await chromium.launch({ executablePath, args: OFFLINE });
   try {
     const page = await browser.newPage();
+    page.setDefaultTimeout(300_000);
     await page.goto(origin);
     await page.fill("[name=url]", serviceUrl);
     await page.fill("[name=token]", token);
     await page.click("button");
-    await page.waitForSelector("table[data-done]", { timeout: 120_000 });
+    await page.waitForSelector("table[data-done]");
     return await page.$$eval("tbody tr", (rows) =>
       rows.map((row) => Array.from(row.children, (cell) => cell.textContent ?? "")),
     );

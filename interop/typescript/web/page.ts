@@ -22,9 +22,11 @@ form.addEventListener("submit", async (event) => {
   event.preventDefault();
   const entered = new FormData(form);
   const table = document.querySelector("table")!;
+  const rows = table.tBodies[0]!;
+  rows.replaceChildren();
   for (const flavour of flavours(String(entered.get("url")))) {
     const result = await run(flavour, String(entered.get("token")));
-    const row = table.tBodies[0]!.insertRow();
+    const row = rows.insertRow();
     for (const text of [flavour.library, flavour.protocol, flavour.codec, result]) {
       row.insertCell().textContent = text;
     }
