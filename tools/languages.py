@@ -53,7 +53,7 @@ LANGUAGES = {
         build=[["tsc"]],
         client=["node", "build/main.js"],
         server=["node", "build/server/main.js"],
-        servers=["connect-node over HTTP/1.1", "connect-node over HTTP/2"],
+        servers=["connect-node", "connect-node over HTTP/2"],
         golden=["node", "build/golden/main.js"],
     ),
 }
