@@ -34,6 +34,9 @@ class Language(NamedTuple):
     """The libraries of these servers, in this order."""
 
 
+MAVEN = ["mvn", "--batch-mode", "--quiet"]
+JAVA = ["java", "-cp", "target/classes:target/dependency/*"]
+
 LANGUAGES = {
     "go": Language(
         programs=["go"],
@@ -42,6 +45,18 @@ LANGUAGES = {
         client=["build/go"],
         server=["build/server"],
         servers=["connect-go", "grpc-go"],
+    ),
+    "java": Language(
+        programs=["java", "javac", "mvn"],
+        plugins=[
+            ["rm", "-rf", "target"],  # It may hold libraries of other versions.
+            [*MAVEN, "dependency:copy", "dependency:copy-dependencies", "compiler:help"],
+            ["sh", "-c", 'chmod +x "$PLUGINS"/*'],
+        ],
+        build=[[*MAVEN, "--offline", "compiler:compile"]],
+        client=[*JAVA, "interop.Client"],
+        server=[*JAVA, "interop.Server"],
+        servers=["grpc-java"],
     ),
 }
 

@@ -23,6 +23,7 @@ CODECS: tuple[Codec, ...] = ("binary", "json")
 WAYS: list[Way] = [
     *(("go", "connect-go", protocol, codec) for protocol, codec in product(PROTOCOLS, CODECS)),
     ("go", "grpc-go", "grpc", "binary"),
+    ("java", "grpc-java", "grpc", "binary"),
 ]
 
 
