@@ -16,7 +16,10 @@ from typing import NamedTuple
 from languages import BIN, LANGUAGES, ROOT, lacking, prepare
 
 TOKEN = "t0ken-for-tools"  # noqa: S105 # of a service that lasts for one run
-KNOWN = {("connect-go", "grpc", "json"): "the service reads protobuf alone over gRPC"}
+KNOWN = {
+    ("connect-go", "grpc", "json"): "the service reads protobuf alone over gRPC",
+    ("connect-kotlin", "grpc", "json"): "the service reads protobuf alone over gRPC",
+}
 """What fails: library, protocol and codec, and why. Anything else that fails is an error, and so is one that passes."""
 
 

@@ -62,6 +62,18 @@ LANGUAGES = {
         server=[*JAVA, "interop.Server"],
         servers=["grpc-java"],
     ),
+    "kotlin": Language(
+        programs=["java", "javac", "mvn"],
+        plugins=[
+            ["rm", "-rf", "target"],  # It may hold libraries of other versions.
+            [*MAVEN, "dependency:copy", "dependency:copy-dependencies"],
+            ["sh", "-c", 'chmod +x "$PLUGINS"/*'],
+        ],
+        build=[[*MAVEN, "kotlin:compile", "compiler:compile"]],
+        client=[*JAVA, "interop.ClientKt"],
+        server=[],
+        servers=[],
+    ),
 }
 
 
