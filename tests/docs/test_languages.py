@@ -2,7 +2,6 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from languages import lacking
 from tests.support.programs import run
 from tests.support.service import ROOT
 
@@ -128,26 +128,51 @@ def test_the_page_names_what_is_written(dist: Path) -> None:
     assert named == {version.sub("", file.name) for file in dist.iterdir()}
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("go"), reason="go is not installed")
-def test_go_stubs_compile_from_the_archive_alone(unpacked: Path) -> None:
-    """With the template, and the versions of plugins and libraries, that it holds."""
-    go = unpacked / "interop/go"
-    install, generate = re.findall(r"^    (\w.+)$", (go / "README.md").read_text(), re.MULTILINE)
+def stubs(unpacked: Path, language: str) -> Path:
+    """The folder of a language in the archive, after the commands of its README that make stubs.
+
+    Skips the test where the plugins cannot be had.
+    """
+    if missing := lacking(language):
+        pytest.skip(f"{', '.join(missing)} is not installed")
+    folder = unpacked / "interop" / language
+    install, generate = re.findall(r"^    (\w.+)$", (folder / "README.md").read_text(), re.MULTILINE)
     environment = os.environ | {"PATH": path()}
     installed = subprocess.run(
         ["sh", "-ec", install], cwd=unpacked, env=environment, capture_output=True, text=True, check=False
     )
     if installed.returncode:
-        pytest.skip(f"the plugins of Go cannot be installed: {installed.stderr[-200:]}")
-    assert not (go / "gen").exists()
+        pytest.skip(f"the plugins of {language} cannot be installed: {installed.stderr[-200:]}")
+    assert not (folder / "gen").exists()
     subprocess.run(["sh", "-ec", generate], cwd=unpacked, env=environment | NO_NETWORK, check=True)
+    return folder
+
+
+@pytest.mark.slow
+def test_go_stubs_compile_from_the_archive_alone(unpacked: Path) -> None:
+    """With the template, and the versions of plugins and libraries, that it holds."""
+    go = stubs(unpacked, "go")
     assert {file.name for file in (go / "gen").rglob("secret*.go")} == {
         "secret.pb.go",
         "secret.connect.go",
         "secret_grpc.pb.go",
     }
     # Vetting compiles, and needs no linker.
-    subprocess.run(["go", "vet", "./..."], cwd=go, env=environment, check=True)
+    subprocess.run(["go", "vet", "./..."], cwd=go, check=True)
     badly_formatted = subprocess.run(["gofmt", "-l", "."], cwd=go, capture_output=True, text=True, check=True).stdout
     assert badly_formatted == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("language", "files"),
+    [
+        ("java", {"Secret.java", "SecretServiceGrpc.java"}),
+        ("kotlin", {"Secret.java", "SecretKt.kt", "SecretServiceClient.kt"}),
+    ],
+)
+def test_stubs_of_the_jvm_are_made_from_the_archive_alone(unpacked: Path, language: str, files: set[str]) -> None:
+    """With the template, and the versions of plugins, that it holds; and none of buf/validate."""
+    made = stubs(unpacked, language) / "gen"
+    assert files <= {file.name for file in made.rglob("Secret*")}
+    assert {file.parent for file in made.rglob("*.*")} == {made / "com/gitpod/v1"}

@@ -1,13 +1,14 @@
 """Programs in other languages call the service: `make interop`."""
 
 import os
-import shutil
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from interop import KNOWN, Result
+from tests.support.other_servers import made
 from tests.support.service import ROOT
 
 
@@ -20,21 +21,22 @@ def interop(asked: str, search: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("go"), reason="go is not installed")
-@pytest.mark.skipif(not os.access(ROOT, os.W_OK), reason="the checkout, where stubs are made, cannot be written to")
-def test_go_agrees_with_the_service() -> None:
-    """In each protocol and codec that connect-go and grpc-go speak, but for what is known; and on the vectors."""
-    if subprocess.run(["go", "mod", "download"], cwd=ROOT / "interop/go", check=False).returncode:
-        pytest.skip("the libraries of Go cannot be downloaded")
-    done = interop("go", os.environ["PATH"])
+@pytest.mark.parametrize(("language", "lines"), [("go", 11), ("java", 3)])
+def test_a_language_agrees_with_the_service(language: str, lines: int) -> None:
+    """In each protocol and codec that its libraries speak, but for what is known; and on the vectors."""
+    made(language)
+    done = interop(language, os.environ["PATH"])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"10 passed, 0 failed, {len(KNOWN)} known to fail\n" in done.stdout
+    [counts] = re.findall(r"^(\d+) passed, 0 failed, (\d+) known to fail$", done.stdout, re.MULTILINE)
+    assert sum(map(int, counts)) == lines, done.stdout
 
 
 @pytest.mark.parametrize(
     ("asked", "status", "text"),
     [
-        ("", 0, "go: left out, as this machine lacks go\n0 passed, 0 failed, 0 known to fail\n"),
+        ("", 0, "go: left out, as this machine lacks go\n"),
+        ("", 0, "java: left out, as this machine lacks java, javac, mvn\n"),
+        ("", 0, "\n0 passed, 0 failed, 0 known to fail\n"),
         ("go", 1, "go: left out, as this machine lacks go\n"),
         ("go,cobol", 1, "no such language: cobol; there is go"),
     ],

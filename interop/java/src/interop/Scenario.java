@@ -4,8 +4,6 @@ import build.buf.protovalidate.ValidationResult;
 import build.buf.protovalidate.Validator;
 import build.buf.protovalidate.ValidatorFactory;
 import build.buf.protovalidate.exceptions.ValidationException;
-import build.buf.validate.FieldPathElement;
-import build.buf.validate.Violation;
 import build.buf.validate.Violations;
 import com.gitpod.v1.CreateSecretRequest;
 import com.gitpod.v1.DeleteSecretRequest;
@@ -28,7 +26,6 @@ import java.util.UUID;
 import java.util.concurrent.Callable;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Function;
-import java.util.stream.Collectors;
 
 /** What a client does, in a project of its own, and what must come back. */
 final class Scenario {
@@ -147,8 +144,8 @@ final class Scenario {
         .setFilePath("relative")
         .build();
     StatusRuntimeException error = refused(Status.Code.INVALID_ARGUMENT, () -> api.createSecret(request));
-    List<String> want = rules(validator.validate(request).toProto());
-    List<String> got = rules(violations(error));
+    List<String> want = Rules.broken(validator.validate(request).toProto());
+    List<String> got = Rules.broken(violations(error));
     check(got.equals(want) && got.size() == 3, "the service names " + got + ", protovalidate " + want);
   }
 
@@ -160,17 +157,6 @@ final class Scenario {
       }
     }
     return Violations.getDefaultInstance();
-  }
-
-  /** Returns the fields and the rules that they break. */
-  private static List<String> rules(Violations violations) {
-    return violations.getViolationsList().stream().map(Scenario::rule).sorted().toList();
-  }
-
-  private static String rule(Violation violation) {
-    return violation.getField().getElementsList().stream()
-        .map(FieldPathElement::getFieldName)
-        .collect(Collectors.joining(".", "", " " + violation.getRuleId()));
   }
 
   /** Stores the longest value, in characters of four bytes, and reads it. One more is too long. */
