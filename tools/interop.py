@@ -94,9 +94,9 @@ def main(asked: str) -> int:
             prepare(name)
             found += results(name)
     for each in found:
-        print(f"{each.library:16} {each.protocol:15} {each.codec:11} {each.result}")
+        print(f"{each.library:18} {each.protocol:15} {each.codec:11} {each.result}")
         if reason := KNOWN.get(each[:3]):
-            print(f"{'':16} known: {reason}")
+            print(f"{'':18} known: {reason}")
     left_out = [name for name in wanted if lacking(name)]
     for name in left_out:
         print(f"{name}: left out, as this machine lacks {', '.join(lacking(name))}")

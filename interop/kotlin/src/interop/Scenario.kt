@@ -112,7 +112,11 @@ class Scenario(private val open: (Options) -> SecretServiceClientInterface) {
     private suspend fun change(api: SecretServiceClientInterface, id: String) {
         val read = getSecretValueRequest { secretId = id }
         check(api.getSecretValue(read).getOrThrow().value == environmentVariable.value) { "another value came back" }
-        api.updateSecretValue(updateSecretValueRequest { secretId = id; value = "changed" }).getOrThrow()
+        val update = updateSecretValueRequest {
+            secretId = id
+            value = "changed"
+        }
+        api.updateSecretValue(update).getOrThrow()
         check(api.getSecretValue(read).getOrThrow().value == "changed") { "the value is not replaced" }
         api.deleteSecret(deleteSecretRequest { secretId = id }).getOrThrow()
         refused(Code.NOT_FOUND, api.getSecretValue(read))
