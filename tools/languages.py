@@ -43,6 +43,15 @@ LANGUAGES = {
         server=["build/server"],
         servers=["connect-go", "grpc-go"],
     ),
+    "rust": Language(
+        # Some libraries of Rust compile C.
+        programs=["cargo", "cc"],
+        plugins=[["cargo", "plugins"], ["cargo", "protoc"], ["cargo", "fetch"]],
+        build=[["cargo", "build"]],
+        client=["target/debug/interop"],
+        server=[],
+        servers=[],
+    ),
 }
 
 
