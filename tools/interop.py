@@ -63,20 +63,22 @@ def served(folder: Path) -> Generator[dict[str, str]]:
 
 
 def results(name: str) -> Iterator[Result]:
-    """What the program of a language prints, and whether it came to its end."""
+    """What the programs of a language print: the scenario, and the check of the vectors."""
+    language = LANGUAGES[name]
     with tempfile.TemporaryDirectory() as folder, served(Path(folder)) as environment:
-        done = subprocess.run(
-            LANGUAGES[name].client,
-            cwd=ROOT / "interop" / name,
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=False,
-        )
+        yield from printed(name, language.client, environment)
+    if language.golden:
+        yield from printed(name, [*language.golden, str(ROOT / "interop/golden")])
+
+
+def printed(name: str, command: list[str], environment: dict[str, str] | None = None) -> Iterator[Result]:
+    """What a program prints, and whether it came to its end. Without an environment, it gets that of this process."""
+    folder = ROOT / "interop" / name
+    done = subprocess.run(command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, check=False)
     for line in done.stdout.splitlines():
         yield Result(*line.split("\t"))
     if done.returncode or not done.stdout:
-        yield Result(name, "-", "-", f"the program exited with {done.returncode}")
+        yield Result(name, "-", "-", f"{command[0]} exited with {done.returncode}")
 
 
 def main(asked: str) -> int:
@@ -89,9 +91,9 @@ def main(asked: str) -> int:
             prepare(name)
             found += results(name)
     for each in found:
-        print(f"{each.library:14} {each.protocol:12} {each.codec:7} {each.result}")
+        print(f"{each.library:16} {each.protocol:15} {each.codec:11} {each.result}")
         if reason := KNOWN.get(each[:3]):
-            print(f"{'':14} known: {reason}")
+            print(f"{'':16} known: {reason}")
     left_out = [name for name in wanted if lacking(name)]
     for name in left_out:
         print(f"{name}: left out, as this machine lacks {', '.join(lacking(name))}")
