@@ -16,7 +16,10 @@ from typing import NamedTuple
 from languages import BIN, LANGUAGES, ROOT, lacking, prepare
 
 TOKEN = "t0ken-for-tools"  # noqa: S105 # of a service that lasts for one run
-KNOWN = {("connect-go", "grpc", "json"): "the service reads protobuf alone over gRPC"}
+KNOWN = {
+    ("connect-go", "grpc", "json"): "the service reads protobuf alone over gRPC",
+    ("connect-rust", "grpc", "json"): "the service reads protobuf alone over gRPC",
+}
 """What fails: library, protocol and codec, and why. Anything else that fails is an error, and so is one that passes."""
 
 
@@ -91,9 +94,9 @@ def main(asked: str) -> int:
             prepare(name)
             found += results(name)
     for each in found:
-        print(f"{each.library:16} {each.protocol:15} {each.codec:11} {each.result}")
+        print(f"{each.library:19} {each.protocol:15} {each.codec:11} {each.result}")
         if reason := KNOWN.get(each[:3]):
-            print(f"{'':16} known: {reason}")
+            print(f"{'':19} known: {reason}")
     left_out = [name for name in wanted if lacking(name)]
     for name in left_out:
         print(f"{name}: left out, as this machine lacks {', '.join(lacking(name))}")

@@ -128,6 +128,21 @@ def test_the_page_names_what_is_written(dist: Path) -> None:
     assert named == {version.sub("", file.name) for file in dist.iterdir()}
 
 
+def test_messages_of_rust_do_not_print_values(dist: Path) -> None:
+    """prost knows nothing of `debug_redact`, so the template names each message that holds such a field."""
+    [descriptors] = dist.glob("*-without-imports.binpb")
+    files = FileDescriptorSet.FromString(descriptors.read_bytes()).file
+    redacted = {
+        f"{file.package}.{message.name}"
+        for file in files
+        for message in file.message_type
+        for field in message.field
+        if field.options.debug_redact
+    }
+    template = (ROOT / "interop/rust/buf.gen.yaml").read_text()
+    assert set(re.findall(r"skip_debug=(\S+)", template)) == redacted
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(not shutil.which("go"), reason="go is not installed")
 def test_go_stubs_compile_from_the_archive_alone(unpacked: Path) -> None:

@@ -12,12 +12,12 @@ use prost_protovalidate::types::Violations;
 use tonic::Code;
 use uuid::Uuid;
 
+use crate::scenario::{Client, Failure, Mount, NewSecret, Page, Secrets};
 use interop::messages::gitpod::v1::{
-    CreateSecretRequest, DeleteSecretRequest, GetSecretValueRequest, ListSecretsRequest, PaginationRequest, SecretScope,
-    UpdateSecretValueRequest, create_secret_request, list_secrets_request, secret_scope,
+    CreateSecretRequest, DeleteSecretRequest, GetSecretValueRequest, ListSecretsRequest, PaginationRequest,
+    SecretScope, UpdateSecretValueRequest, create_secret_request, list_secrets_request, secret_scope,
 };
 use interop::rules;
-use crate::scenario::{Client, Failure, Mount, NewSecret, Page, Secrets};
 use interop::services::gitpod::v1::{
     SECRET_SERVICE_GET_SECRET_VALUE_SPEC, SECRET_SERVICE_LIST_SECRETS_SPEC, SecretServiceClient,
 };
@@ -85,7 +85,8 @@ impl Secrets for ConnectSecrets {
 
     async fn list(&self, project: Uuid, page: &Page) -> Result<(Vec<String>, String), Failure> {
         let request = ListSecretsRequest {
-            pagination: PaginationRequest { page_size: page.size, token: page.token.clone(), ..Default::default() }.into(),
+            pagination: PaginationRequest { page_size: page.size, token: page.token.clone(), ..Default::default() }
+                .into(),
             filter: list_secrets_request::Filter { scope: scope(project).into(), ..Default::default() }.into(),
             ..Default::default()
         };
@@ -116,8 +117,7 @@ impl Secrets for ConnectSecrets {
     }
 
     async fn update(&self, id: &str, value: &str) -> Result<(), Failure> {
-        let request =
-            UpdateSecretValueRequest { secret_id: id.into(), value: value.into(), ..Default::default() };
+        let request = UpdateSecretValueRequest { secret_id: id.into(), value: value.into(), ..Default::default() };
         self.stub.update_secret_value(request).await.map_err(failure)?;
         Ok(())
     }

@@ -12,13 +12,13 @@ use tonic::transport::{Channel, ClientTlsConfig};
 use tonic::{Code, Request, Status};
 use uuid::Uuid;
 
+use crate::scenario::{Client, Failure, Mount, NewSecret, Page, Secrets};
 use interop::gitpod_v1::secret_service_client::SecretServiceClient;
 use interop::gitpod_v1::{
-    CreateSecretRequest, DeleteSecretRequest, GetSecretValueRequest, ListSecretsRequest, PaginationRequest, SecretScope,
-    UpdateSecretValueRequest, create_secret_request, list_secrets_request, secret_scope,
+    CreateSecretRequest, DeleteSecretRequest, GetSecretValueRequest, ListSecretsRequest, PaginationRequest,
+    SecretScope, UpdateSecretValueRequest, create_secret_request, list_secrets_request, secret_scope,
 };
 use interop::rules;
-use crate::scenario::{Client, Failure, Mount, NewSecret, Page, Secrets};
 
 /// One connection.
 pub struct Tonic(Channel);
@@ -39,8 +39,8 @@ impl Client for Tonic {
 
     fn open(&self, token: &str, compress: bool) -> TonicSecrets {
         let bearer = Bearer(format!("Bearer {token}").parse().expect("a token is ASCII"));
-        let stub = SecretServiceClient::with_interceptor(self.0.clone(), bearer)
-            .accept_compressed(CompressionEncoding::Gzip);
+        let stub =
+            SecretServiceClient::with_interceptor(self.0.clone(), bearer).accept_compressed(CompressionEncoding::Gzip);
         TonicSecrets(if compress { stub.send_compressed(CompressionEncoding::Gzip) } else { stub })
     }
 }

@@ -23,11 +23,15 @@ async fn main() {
     let [url, grpc_url, token] =
         ["GITPOD_BASE_URL", "GITPOD_GRPC_URL", "GITPOD_API_KEY"].map(|name| env::var(name).expect(name));
     for (codec, format) in [("binary", CodecFormat::Proto), ("json", CodecFormat::Json)] {
-        for (name, protocol) in [("connect", Protocol::Connect), ("grpc-web", Protocol::GrpcWeb)] {
-            report("connectrpc", name, codec, &Connect::new(&url, protocol, format), &token).await;
+        let clients = [
+            ("connect", Connect::new(&url, Protocol::Connect, format)),
+            ("connect GET", Connect::new(&url, Protocol::Connect, format).with_get()),
+            ("grpc-web", Connect::new(&url, Protocol::GrpcWeb, format)),
+            ("grpc", Connect::new(&grpc_url, Protocol::Grpc, format)),
+        ];
+        for (protocol, client) in clients {
+            report("connect-rust", protocol, codec, &client, &token).await;
         }
-        report("connectrpc", "connect GET", codec, &Connect::new(&url, Protocol::Connect, format).with_get(), &token).await;
-        report("connectrpc", "grpc", codec, &Connect::new(&grpc_url, Protocol::Grpc, format), &token).await;
     }
     let tonic = Tonic::new(grpc_url).expect("the machine has root certificates");
     report("tonic", "grpc", "binary", &tonic, &token).await;

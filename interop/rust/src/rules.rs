@@ -36,11 +36,8 @@ pub fn descriptor(message: &str) -> MessageDescriptor {
 
 /// Returns each field and the rule that it breaks, in the order of the alphabet.
 pub fn names(violations: &Violations) -> Vec<String> {
-    let mut names: Vec<String> = violations
-        .violations
-        .iter()
-        .map(|each| format!("{} {}", path(each.field.as_ref()), each.rule_id()))
-        .collect();
+    let mut names: Vec<String> =
+        violations.violations.iter().map(|each| format!("{} {}", path(each.field.as_ref()), each.rule_id())).collect();
     names.sort();
     names
 }

@@ -179,12 +179,8 @@ async fn value_is(api: &impl Secrets, id: &str, want: &str) -> Outcome {
 
 /// Sends a request that breaks three rules. The service names the same rules as prost-protovalidate does here.
 async fn broken_rules(api: &impl Secrets, project: Uuid) -> Outcome {
-    let secret = NewSecret {
-        name: "a-b".into(),
-        value: "x".repeat(10_241),
-        project,
-        mount: Mount::FilePath("relative".into()),
-    };
+    let secret =
+        NewSecret { name: "a-b".into(), value: "x".repeat(10_241), project, mount: Mount::FilePath("relative".into()) };
     let Err(failure) = api.create(&secret).await else {
         return Err("the call succeeds".into());
     };
@@ -198,8 +194,7 @@ async fn broken_rules(api: &impl Secrets, project: Uuid) -> Outcome {
 
 /// Stores the longest value, in characters of four bytes, and reads it. One more is too long.
 async fn longest_value(api: &impl Secrets, project: Uuid, name: &str) -> Outcome {
-    let mut secret =
-        NewSecret { name: name.into(), value: "😀".repeat(10_240), project, mount: Mount::ApiOnly };
+    let mut secret = NewSecret { name: name.into(), value: "😀".repeat(10_240), project, mount: Mount::ApiOnly };
     let id = api.create(&secret).await?;
     value_is(api, &id, &secret.value).await?;
     secret.value.push('😀');
