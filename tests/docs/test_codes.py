@@ -135,7 +135,7 @@ def there(service: Service) -> There:
     return There(service, project, made.secret.id)
 
 
-BROKEN = {
+BROKEN: dict[str, dict[str, Any]] = {
     "CreateSecret": {"name": "-"},
     "UpdateSecretValue": {"value": ""},
     "ListSecrets": {"pagination": {"pageSize": 101}},

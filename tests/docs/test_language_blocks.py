@@ -86,10 +86,11 @@ def test_an_error_looks_as_shown(service: Service) -> None:
     """Code and message, and the type and value of a detail."""
     [shown] = re.findall(r"`(\{\"code\".*?\})`", PAGE)
     url = f"{service.url}/gitpod.v1.SecretService/DeleteSecret"
-    options = {"headers": {"authorization": f"Bearer {TOKEN}"}, "trust_env": False}
-    missing = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
-    assert httpx.post(url, json={"secretId": missing}, **options).json() == json.loads(shown)
-    [detail] = httpx.post(url, json={"secretId": "x"}, **options).json()["details"]
+    with httpx.Client(headers={"authorization": f"Bearer {TOKEN}"}, trust_env=False) as client:
+        missing = client.post(url, json={"secretId": "b0e12f6c-4c67-429d-a4a6-d9838b5da047"})
+        broken = client.post(url, json={"secretId": "x"})
+    assert missing.json() == json.loads(shown)
+    [detail] = broken.json()["details"]
     assert {"type", "value"} <= detail.keys()
 
 
