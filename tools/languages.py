@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,16 +33,28 @@ class Language(NamedTuple):
     """The service in this language. It prints a URL on a line for each of its servers, and ends with its input."""
     servers: list[str]
     """The libraries of these servers, in this order."""
+    golden: Sequence[str] = ()
+    """What checks the vectors of the folder that follows. It prints lines of the matrix."""
 
 
 LANGUAGES = {
     "go": Language(
         programs=["go"],
         plugins=[["go", "install", "tool"]],
-        build=[["go", "build", "-o", "build/", ".", "./server"]],
+        build=[["go", "build", "-o", "build/", ".", "./server", "./golden"]],
         client=["build/go"],
         server=["build/server"],
         servers=["connect-go", "grpc-go"],
+        golden=["build/golden"],
+    ),
+    "typescript": Language(
+        programs=["node", "npm"],
+        plugins=[["npm", "ci", "--no-audit", "--no-fund"]],
+        build=[["tsc"]],
+        client=["node", "build/main.js"],
+        server=["node", "build/server/main.js"],
+        servers=["connect-node", "connect-node over HTTP/2"],
+        golden=["node", "build/golden/main.js"],
     ),
 }
 
