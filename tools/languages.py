@@ -37,6 +37,11 @@ class Language(NamedTuple):
     """What checks the vectors of the folder that follows. It prints lines of the matrix."""
 
 
+MAVEN = ["mvn", "--batch-mode", "--quiet"]
+BRIEF = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+"""Options of Java for programs that run for seconds: half the work."""
+JAVA = ["java", *BRIEF, "-cp", "target/classes:target/dependency/*"]
+
 LANGUAGES = {
     "go": Language(
         programs=["go"],
@@ -56,6 +61,31 @@ LANGUAGES = {
         servers=["connect-node", "connect-node over HTTP/2"],
         golden=["node", "build/golden/main.js"],
     ),
+    "java": Language(
+        programs=["java", "javac", "mvn"],
+        plugins=[
+            ["rm", "-rf", "target"],  # It may hold libraries of other versions.
+            [*MAVEN, "dependency:copy", "dependency:copy-dependencies", "compiler:help"],
+            ["sh", "-c", 'chmod +x "$PLUGINS"/*'],
+        ],
+        build=[[*MAVEN, "--offline", "compiler:compile"]],
+        client=[*JAVA, "interop.Client"],
+        server=[*JAVA, "interop.Server"],
+        servers=["grpc-java"],
+        golden=[*JAVA, "interop.Golden"],
+    ),
+    "kotlin": Language(
+        programs=["java", "javac", "mvn"],
+        plugins=[
+            ["rm", "-rf", "target"],  # It may hold libraries of other versions.
+            [*MAVEN, "dependency:copy", "dependency:copy-dependencies"],
+            ["sh", "-c", 'chmod +x "$PLUGINS"/*'],
+        ],
+        build=[[*MAVEN, "kotlin:compile", "compiler:compile"]],
+        client=[*JAVA, "interop.ClientKt"],
+        server=[],
+        servers=[],
+    ),
 }
 
 
@@ -68,7 +98,8 @@ def environment(name: str) -> dict[str, str]:
     """The environment of a language's commands."""
     plugins = ROOT / "build" / name / "bin"
     path = f"{plugins}:{ROOT / 'interop' / name / 'node_modules/.bin'}:{BIN}:{os.environ['PATH']}"
-    return os.environ | {"PLUGINS": str(plugins), "GOBIN": str(plugins), "PATH": path}
+    ours = {"PLUGINS": str(plugins), "GOBIN": str(plugins), "PATH": path}
+    return {"MAVEN_OPTS": " ".join(BRIEF)} | os.environ | ours
 
 
 def sources(name: str) -> str:

@@ -182,3 +182,18 @@ def test_typescript_stubs_compile_from_the_archive_alone(unpacked: Path) -> None
         script = httpx.get(f"http://127.0.0.1:{port}/page.js", trust_env=False, timeout=60).raise_for_status().text
         assert "gen/gitpod/v1/secret_pb.ts" in script
         process.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("language", "files"),
+    [
+        ("java", {"Secret.java", "SecretServiceGrpc.java"}),
+        ("kotlin", {"Secret.java", "SecretKt.kt", "SecretServiceClient.kt"}),
+    ],
+)
+def test_stubs_of_the_jvm_are_made_from_the_archive_alone(unpacked: Path, language: str, files: set[str]) -> None:
+    """With the template, and the versions of plugins, that it holds; and none of buf/validate."""
+    made = compiled(unpacked, language) / "gen"
+    assert files <= {file.name for file in made.rglob("Secret*")}
+    assert {file.parent for file in made.rglob("*.*")} == {made / "com/gitpod/v1"}

@@ -22,7 +22,7 @@ def interop(asked: str, search: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("language", "lines"), [("go", 11), ("typescript", 16)])
+@pytest.mark.parametrize(("language", "lines"), [("go", 11), ("typescript", 16), ("java", 3)])
 def test_a_language_agrees_with_the_service(language: str, lines: int) -> None:
     """In each protocol and codec that its libraries speak, but for what is known; and on the vectors."""
     made(language)
@@ -49,6 +49,7 @@ def test_node_is_enough_for_typescript(tmp_path: Path) -> None:
     ("asked", "status", "text"),
     [
         ("", 0, "go: left out, as this machine lacks go\n"),
+        ("", 0, "java: left out, as this machine lacks java, javac, mvn\n"),
         ("", 0, "\n0 passed, 0 failed, 0 known to fail\n"),
         ("go", 1, "go: left out, as this machine lacks go\n"),
         ("go,cobol", 1, "no such language: cobol; there is go"),

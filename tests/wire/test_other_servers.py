@@ -27,6 +27,7 @@ WAYS: list[Way] = [
     ("go", "grpc-go", "grpc", "binary"),
     *(("typescript", "connect-node", protocol, codec) for protocol, codec in product(WEB, CODECS)),
     *(("typescript", HTTP2, protocol, codec) for protocol, codec in product(PROTOCOLS, CODECS)),
+    ("java", "grpc-java", "grpc", "binary"),
 ]
 
 
