@@ -21,6 +21,7 @@ KNOWN = {
     ("connect-go", "grpc", "json"): "the service reads protobuf alone over gRPC",
     ("connect-node", "grpc", "json"): "the service reads protobuf alone over gRPC",
     ("connect-kotlin", "grpc", "json"): "the service reads protobuf alone over gRPC",
+    ("connect-rust", "grpc", "json"): "the service reads protobuf alone over gRPC",
 }
 """What fails: library, protocol and codec, and why. Anything else that fails is an error, and so is one that passes."""
 
@@ -103,9 +104,9 @@ def main(asked: str) -> int:
             prepare(name)
             found += results(name)
     for each in found:
-        print(f"{each.library:18} {each.protocol:15} {each.codec:11} {each.result}")
+        print(f"{each.library:19} {each.protocol:15} {each.codec:11} {each.result}")
         if reason := KNOWN.get(each[:3]):
-            print(f"{'':18} known: {reason}")
+            print(f"{'':19} known: {reason}")
     left_out = [name for name in wanted if lacking(name)]
     for name in left_out:
         print(f"{name}: left out, as this machine lacks {', '.join(lacking(name))}")

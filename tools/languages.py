@@ -35,6 +35,8 @@ class Language(NamedTuple):
     """The libraries of these servers, in this order."""
     golden: Sequence[str] = ()
     """What checks the vectors of the folder that follows. It prints lines of the matrix."""
+    takes_long: bool = False
+    """It compiles for many minutes, so tests wait for `make interop` to make it."""
 
 
 MAVEN = ["mvn", "--batch-mode", "--quiet"]
@@ -86,6 +88,17 @@ LANGUAGES = {
         server=[],
         servers=[],
     ),
+    "rust": Language(
+        # Some libraries of Rust compile C.
+        programs=["cargo", "cc"],
+        plugins=[["cargo", "plugins"], ["cargo", "protoc"], ["cargo", "fetch"]],
+        build=[["cargo", "build"]],
+        client=["target/debug/interop"],
+        server=[],
+        servers=[],
+        golden=["target/debug/golden"],
+        takes_long=True,
+    ),
 }
 
 
@@ -112,6 +125,12 @@ def sources(name: str) -> str:
         if (ROOT / path).is_file():
             found.update(path.encode() + b"\0" + hashlib.sha256((ROOT / path).read_bytes()).digest())
     return found.hexdigest()
+
+
+def is_made(name: str) -> bool:
+    """Whether the programs of a language are made from what the checkout holds now."""
+    made = ROOT / "build" / name / "sources"
+    return made.exists() and made.read_text() == sources(name)
 
 
 def prepare(name: str) -> None:

@@ -130,6 +130,21 @@ def test_the_page_names_what_is_written(dist: Path) -> None:
     assert named == {version.sub("", file.name) for file in dist.iterdir()}
 
 
+def test_messages_of_rust_do_not_print_values(dist: Path) -> None:
+    """The template names each message with a field of `debug_redact`, of which prost knows nothing."""
+    [descriptors] = dist.glob("*-without-imports.binpb")
+    files = FileDescriptorSet.FromString(descriptors.read_bytes()).file
+    redacted = {
+        f"{file.package}.{message.name}"
+        for file in files
+        for message in file.message_type
+        for field in message.field
+        if field.options.debug_redact
+    }
+    template = (ROOT / "interop/rust/buf.gen.yaml").read_text()
+    assert set(re.findall(r"skip_debug=(\S+)", template)) == redacted
+
+
 def compiled(unpacked: Path, language: str, *commands: list[str]) -> Path:
     """The folder of a language in the archive, after the commands of its README that make stubs, and these commands.
 
