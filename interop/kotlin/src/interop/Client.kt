@@ -38,9 +38,10 @@ private class Spoken(
 
 fun main() {
     val url = System.getenv("GITPOD_BASE_URL")
-    val http = OkHttpClient()
+    // By default, OkHttp sends a request again when a connection breaks that it has used before.
+    val http = OkHttpClient.Builder().retryOnConnectionFailure(false).build()
     // HTTP/2 without TLS, which gRPC needs. An https URL needs none of this.
-    val http2 = OkHttpClient.Builder().protocols(listOf(Protocol.H2_PRIOR_KNOWLEDGE)).build()
+    val http2 = http.newBuilder().protocols(listOf(Protocol.H2_PRIOR_KNOWLEDGE)).build()
     val protocols = listOf(
         Spoken("connect", url, NetworkProtocol.CONNECT, http),
         Spoken("connect GET", url, NetworkProtocol.CONNECT, http, GETConfiguration.Enabled),
