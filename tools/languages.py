@@ -40,6 +40,11 @@ class Language(NamedTuple):
 
 
 MAVEN = ["mvn", "--batch-mode", "--quiet"]
+DOWNLOAD = [
+    ["rm", "-rf", "target"],  # It may hold libraries of other versions.
+    [*MAVEN, "dependency:copy", "dependency:copy-dependencies"],
+    ["sh", "-c", 'chmod +x "$PLUGINS"/*'],
+]
 BRIEF = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
 """Options of Java for programs that run for seconds: half the work."""
 JAVA = ["java", *BRIEF, "-cp", "target/classes:target/dependency/*"]
@@ -65,11 +70,7 @@ LANGUAGES = {
     ),
     "java": Language(
         programs=["java", "javac", "mvn"],
-        plugins=[
-            ["rm", "-rf", "target"],  # It may hold libraries of other versions.
-            [*MAVEN, "dependency:copy", "dependency:copy-dependencies", "compiler:help"],
-            ["sh", "-c", 'chmod +x "$PLUGINS"/*'],
-        ],
+        plugins=[*DOWNLOAD, [*MAVEN, "compiler:help"]],
         build=[[*MAVEN, "--offline", "compiler:compile"]],
         client=[*JAVA, "interop.Client"],
         server=[*JAVA, "interop.Server"],
@@ -78,11 +79,7 @@ LANGUAGES = {
     ),
     "kotlin": Language(
         programs=["java", "javac", "mvn"],
-        plugins=[
-            ["rm", "-rf", "target"],  # It may hold libraries of other versions.
-            [*MAVEN, "dependency:copy", "dependency:copy-dependencies"],
-            ["sh", "-c", 'chmod +x "$PLUGINS"/*'],
-        ],
+        plugins=DOWNLOAD,
         build=[[*MAVEN, "kotlin:compile", "compiler:compile"]],
         client=[*JAVA, "interop.ClientKt"],
         server=[],
