@@ -46,7 +46,9 @@ class Scenario(private val open: (Options) -> SecretServiceClientInterface) {
         step("list") { list(api) }
         step("get, update, delete") { change(api, made.first()) }
         step("broken rules") { brokenRules(api) }
-        step("unauthenticated") { refused(Code.UNAUTHENTICATED, open(Options("unknown")).listSecrets(listSecretsRequest {})) }
+        step("unauthenticated") {
+            refused(Code.UNAUTHENTICATED, open(Options("unknown")).listSecrets(listSecretsRequest {}))
+        }
         step("deadline") { deadline(open(Options(token, timeout = 1.microseconds))) }
         step("longest value") { longestValue(api, "LONGEST") }
         step("gzip") { longestValue(open(Options(token, compress = true)), "COMPRESSED") }
@@ -136,8 +138,8 @@ class Scenario(private val open: (Options) -> SecretServiceClientInterface) {
         .sorted()
 
     /**
-     * Calls with a deadline that has passed. It is no GET, with which connect-kotlin 0.7.4 sends no deadline. The error is
-     * CANCELED when the call ends before connect-kotlin has noted its own timer.
+     * Calls with a deadline that has passed. It is no GET, with which connect-kotlin 0.7.4 sends no deadline. The error
+     * is CANCELED when the call ends before connect-kotlin has noted its own timer.
      */
     private suspend fun deadline(hasty: SecretServiceClientInterface) {
         val response = hasty.deleteSecret(deleteSecretRequest { secretId = made.first() })
