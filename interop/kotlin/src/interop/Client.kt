@@ -2,8 +2,8 @@
  * Runs one scenario against gitpod.v1.SecretService by connect-kotlin with OkHttp, in each protocol and codec that it
  * speaks. It prints a line for each: client, protocol, codec and result, with tabs between them.
  *
- * GITPOD_BASE_URL is where the service speaks Connect and gRPC-Web, GITPOD_GRPC_URL where it speaks gRPC. GITPOD_API_KEY
- * is the token.
+ * GITPOD_BASE_URL is where the service speaks Connect and gRPC-Web, GITPOD_GRPC_URL where it speaks gRPC.
+ * GITPOD_API_KEY is the token.
  */
 package interop
 
