@@ -129,7 +129,7 @@ def test_the_page_names_what_is_written(dist: Path) -> None:
 
 
 def test_messages_of_rust_do_not_print_values(dist: Path) -> None:
-    """prost knows nothing of `debug_redact`, so the template names each message that holds such a field."""
+    """The plugin of prost knows nothing of `debug_redact`, so the template names each message with such a field."""
     [descriptors] = dist.glob("*-without-imports.binpb")
     files = FileDescriptorSet.FromString(descriptors.read_bytes()).file
     redacted = {
