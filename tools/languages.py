@@ -39,6 +39,16 @@ class Language(NamedTuple):
     """It compiles for many minutes, so tests wait for `make interop` to make it."""
 
 
+MAVEN = ["mvn", "--batch-mode", "--quiet"]
+DOWNLOAD = [
+    ["rm", "-rf", "target"],  # It may hold libraries of other versions.
+    [*MAVEN, "dependency:copy", "dependency:copy-dependencies"],
+    ["sh", "-c", 'chmod +x "$PLUGINS"/*'],
+]
+BRIEF = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+"""Options of Java for programs that run for seconds: half the work."""
+JAVA = ["java", *BRIEF, "-cp", "target/classes:target/dependency/*"]
+
 LANGUAGES = {
     "go": Language(
         programs=["go"],
@@ -48,6 +58,32 @@ LANGUAGES = {
         server=["build/server"],
         servers=["connect-go", "grpc-go"],
         golden=["build/golden"],
+    ),
+    "typescript": Language(
+        programs=["node", "npm"],
+        plugins=[["npm", "ci", "--no-audit", "--no-fund"]],
+        build=[["tsc"]],
+        client=["node", "build/main.js"],
+        server=["node", "build/server/main.js"],
+        servers=["connect-node", "connect-node over HTTP/2"],
+        golden=["node", "build/golden/main.js"],
+    ),
+    "java": Language(
+        programs=["java", "javac", "mvn"],
+        plugins=[*DOWNLOAD, [*MAVEN, "compiler:help"]],
+        build=[[*MAVEN, "--offline", "compiler:compile"]],
+        client=[*JAVA, "interop.Client"],
+        server=[*JAVA, "interop.Server"],
+        servers=["grpc-java"],
+        golden=[*JAVA, "interop.Golden"],
+    ),
+    "kotlin": Language(
+        programs=["java", "javac", "mvn"],
+        plugins=DOWNLOAD,
+        build=[[*MAVEN, "kotlin:compile", "compiler:compile"]],
+        client=[*JAVA, "interop.ClientKt"],
+        server=[],
+        servers=[],
     ),
     "rust": Language(
         # Some libraries of Rust compile C.
@@ -72,7 +108,8 @@ def environment(name: str) -> dict[str, str]:
     """The environment of a language's commands."""
     plugins = ROOT / "build" / name / "bin"
     path = f"{plugins}:{ROOT / 'interop' / name / 'node_modules/.bin'}:{BIN}:{os.environ['PATH']}"
-    return os.environ | {"PLUGINS": str(plugins), "GOBIN": str(plugins), "PATH": path}
+    ours = {"PLUGINS": str(plugins), "GOBIN": str(plugins), "PATH": path}
+    return {"MAVEN_OPTS": " ".join(BRIEF)} | os.environ | ours
 
 
 def sources(name: str) -> str:
