@@ -1,8 +1,8 @@
-//! Runs one scenario against gitpod.v1.SecretService by connectrpc and tonic, in each protocol and codec that they speak.
-//! It prints a line for each: library, protocol, codec and result, with tabs between them.
+//! Runs one scenario against gitpod.v1.SecretService by connectrpc and tonic, in each protocol and codec that they
+//! speak. It prints a line for each: library, protocol, codec and result, with tabs between them.
 //!
-//! GITPOD_BASE_URL is where the service speaks Connect and gRPC-Web, GITPOD_GRPC_URL where it speaks gRPC. GITPOD_API_KEY
-//! is the token.
+//! GITPOD_BASE_URL is where the service speaks Connect and gRPC-Web, GITPOD_GRPC_URL where it speaks gRPC.
+//! GITPOD_API_KEY is the token.
 
 mod connect;
 mod grpc;

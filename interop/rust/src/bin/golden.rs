@@ -1,5 +1,5 @@
-//! Checks the vectors of a folder, ../golden if none is given, with buffa, prost and prost-protovalidate. It prints a line
-//! for each: library, what was checked, codecs and result, with tabs between them.
+//! Checks the vectors of a folder, ../golden if none is given, with buffa, prost and prost-protovalidate. It prints a
+//! line for each: library, what was checked, codecs and result, with tabs between them.
 
 use std::path::{Path, PathBuf};
 use std::{env, error, fs};
