@@ -17,9 +17,10 @@ from tests.support.service_guide import BLOCKS, GUIDE, ON_POSTGRESQL, ON_SQLITE,
 from gitpod import Gitpod, InternalServerError
 from gitpod.cli.commands.root import cli
 from gitpod.server import shares
-from gitpod.server.app import MAX_REQUEST_BYTES, STRANGER_THREADS, THREADS
+from gitpod.server.app import STRANGER_THREADS, THREADS
 from gitpod.server.edge.applications import LONGEST_REQUEST
 from gitpod.server.edge.headers import LONGEST_CALL
+from gitpod.server.edge.options import MAX_REQUEST_BYTES
 from gitpod.server.edge.readiness import LONGEST_CHECK
 from gitpod.server.serving import grpc_asgi, grpc_server, serve
 from gitpod.server.serving.http_connection import MAX_HEAD_BYTES, MAX_PIECES, Connection

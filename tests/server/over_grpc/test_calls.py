@@ -27,8 +27,8 @@ from tests.support.service import TOKEN
 
 import gitpod
 from gitpod import Gitpod
-from gitpod.server.app import MAX_REQUEST_BYTES
 from gitpod.server.edge.headers import Receive, Scope, Send
+from gitpod.server.edge.options import MAX_REQUEST_BYTES
 from gitpod_proto.gitpod.v1.pagination_pb import PaginationResponse
 from gitpod_proto.gitpod.v1.secret_pb import ListSecretsRequest, ListSecretsResponse
 

@@ -72,9 +72,7 @@ def guarded_asgi(app: ASGIApplication, *, ready: Callable[[], Awaitable[bool]]) 
             await app({**scope, "headers": with_deadline(kept, request.protocol)}, receive, whole)
         finally:
             request.log()
-            share = SHARE.get()
-            # Over gRPC an answer holds memory until its client reads it, so the front of gRPC ends the share.
-            if share and request.protocol != "grpc":
+            if share := SHARE.get():
                 share.leave()
 
     return guarded

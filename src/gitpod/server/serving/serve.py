@@ -22,11 +22,12 @@ import uvicorn
 from starlette.middleware.cors import CORSMiddleware
 
 from gitpod.server import log
-from gitpod.server.app import MAX_REQUEST_BYTES, Embedded
+from gitpod.server.app import Embedded
 from gitpod.server.errors import ServiceError
 from gitpod.server.serving.http_connection import Connection, Server
 from gitpod.server.serving.tls import server_context
 from gitpod.server.threads import NO_MORE, start_thread
+from gitpod_proto.gitpod.v1.secret_connect import SecretService
 
 if TYPE_CHECKING:
     from gitpod.server.serving.grpc_server import GRPCServer
@@ -217,25 +218,18 @@ def _config(service: Embedded, settings: Settings, context: ssl.SSLContext | Non
 def _grpc(service: Embedded, settings: Settings) -> "GRPCServer | None":
     if settings.grpc_port is None:
         return None
-    if find_spec("grpc") is None or find_spec("connectrpc_grpcreflect") is None:
-        raise ServiceError("gRPC needs grpcio; pip install 'gitpod-connect[grpc]'")
-    from gitpod.server.serving.grpc_server import CONNECTIONS, TLS, GRPCServer, application  # loads grpcio, an extra
+    if find_spec("h2") is None or find_spec("connectrpc_grpcreflect") is None:
+        raise ServiceError("gRPC needs h2; pip install 'gitpod-connect[grpc]'")
+    from gitpod.server.serving.grpc_server import CONNECTIONS, GRPCServer  # loads h2, an extra
 
-    tls = None
-    if settings.tls_cert and settings.tls_key:
-        authority = settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None
-        tls = TLS(certificate=settings.tls_cert.read_bytes(), key=settings.tls_key.read_bytes(), client_ca=authority)
-    app, services = application(service.rpc, service.ready)
     most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     left = max(most_files - Connection.max_connections - OTHER_FILES, FEWEST_GRPC)
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return GRPCServer(
-        app,
-        services,
-        f"{host}:{settings.grpc_port}",
+        service.rpc,
+        SecretService.desc(),
+        _listen(settings.host, settings.grpc_port),
         ready=service.ready,
-        tls=tls,
-        max_message_bytes=MAX_REQUEST_BYTES,
+        tls=server_context(settings.tls_cert, settings.tls_key, settings.tls_client_ca),
         max_connections=CONNECTIONS if most_files == resource.RLIM_INFINITY else min(left, CONNECTIONS),
     )
 

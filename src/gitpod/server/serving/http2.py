@@ -1,0 +1,332 @@
+"""A connection of HTTP/2 with timeouts and limits. h2 reads and writes the frames, and says which of them are wrong.
+
+Each request runs an ASGI application, as a request does under uvicorn. What is bounded: the connections, the requests
+of a connection at a time, the size of a head, frames that ask for nothing, the time of a frame, of an idle connection
+and of any connection, and the time that an answer waits for its reader.
+"""
+
+import asyncio
+import logging
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+from h2.config import H2Configuration
+from h2.connection import H2Connection
+from h2.errors import ErrorCodes
+from h2.events import (
+    DataReceived,
+    Event,
+    RemoteSettingsChanged,
+    RequestReceived,
+    WindowUpdated,
+)
+from h2.exceptions import H2Error, ProtocolError
+from h2.settings import SettingCodes, Settings
+from hyperframe.frame import GoAwayFrame
+
+from gitpod.server.edge.headers import ASGIApplication, Scope
+from gitpod.server.serving.http2_stream import STALL, Headers, Stream
+
+logger = logging.getLogger("gitpod.server")
+
+PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+FRAME_HEAD = 9
+"""Bytes in front of each frame: its length, type, flags and stream (RFC 9113 section 4.1)."""
+MAX_FRAME_BYTES = 16 * 1024
+MAX_HEAD_BYTES = 16 * 1024
+"""The most bytes of a request's head, as they count in HTTP/2: 32 more for each header."""
+MAX_BLOCK_BYTES = 32 * 1024
+"""The most bytes of the frames of a head. h2 decodes them when the last one has come."""
+STREAMS = 128
+"""The most calls of one connection at a time. Clients keep further calls back."""
+WINDOW = 256 * 1024
+"""The most bytes of a request's body. The application takes fewer."""
+CREDIT = 1000
+"""Frames that a connection may send beside those of its requests: pings, settings, resets. Each call that is answered
+allows for `CALL_CREDIT` more, up to this number. A reset costs `RESET_COST`, because it ends a call that cost more."""
+CALL_CREDIT, RESET_COST = 16, 4
+IDLE, AGE, LONGEST_CALL = 300.0, 600.0, 40.0
+"""Seconds until a connection without calls is closed; until one is told to open another; and the time that its calls
+have then, which is longer than any call takes."""
+LINGER = 1.0
+"""Seconds in which calls may arrive that a client sent before it was told to open another connection."""
+DATA, HEADERS, RST_STREAM, GOAWAY, CONTINUATION = 0, 1, 3, 7, 9
+END_HEADERS = 4
+
+
+class HTTP2(asyncio.Protocol):
+    """A connection.
+
+    Args:
+        app: answers the requests.
+        connections: all open ones, to which this one is added.
+        most: the most of them. This one is closed at once if it is one more.
+    """
+
+    def __init__(self, app: ASGIApplication, connections: "set[HTTP2]", most: int) -> None:
+        self._app = app
+        self._connections = connections
+        self._most = most
+        self._loop = asyncio.get_running_loop()
+        self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None))
+        settings = {
+            SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS,
+            SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEAD_BYTES,
+            SettingCodes.INITIAL_WINDOW_SIZE: WINDOW,
+            SettingCodes.ENABLE_CONNECT_PROTOCOL: 0,
+        }
+        self._h2.local_settings = Settings(client=False, initial_values=settings)
+        self._h2.decoder.max_header_list_size = MAX_HEAD_BYTES
+        self._streams: dict[int, Stream] = {}
+        self._received = bytearray()
+        self._is_greeted = self._is_full = self._is_leaving = self._is_refusing = False
+        self._block = self._owed = self._last = 0
+        self._credit = CREDIT
+        self._age = self._idle = self._slow = None
+
+    _transport: asyncio.Transport
+    _age: asyncio.TimerHandle | None
+    _idle: asyncio.TimerHandle | None
+    _slow: asyncio.TimerHandle | None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # of a stream's protocol
+        """Greet the client (asyncio.Protocol)."""
+        self._transport = transport
+        if len(self._connections) >= self._most:
+            transport.abort()
+            return
+        self._connections.add(self)
+        self._age = self._loop.call_later(AGE, self.leave)
+        self._idle = self._loop.call_later(IDLE, self.leave)
+        self._slow = self._loop.call_later(STALL, transport.abort)
+        self._h2.initiate_connection()
+        self._flush()
+
+    def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 # asyncio's signature
+        """End the calls under way (asyncio.Protocol)."""
+        self._connections.discard(self)
+        for timer in (self._age, self._idle, self._slow):
+            if timer:
+                timer.cancel()
+        for stream in [*self._streams.values()]:
+            stream.leave()
+
+    def data_received(self, data: bytes) -> None:
+        """Read what has arrived (asyncio.Protocol)."""
+        self._received += data
+        count = 0
+        try:
+            for count, frame in enumerate(self._frames(), 1):  # used after the loop
+                if frame[3] == GOAWAY and count:
+                    # h2 would end the calls under way. The client waits for them.
+                    self._is_leaving = True
+                    continue
+                for event in self._h2.receive_data(frame):
+                    self._take(event)
+        except H2Error:
+            # The last frame says what was wrong.
+            self._flush()
+            self._transport.close()
+            for stream in [*self._streams.values()]:
+                stream.leave()
+            return
+        self._flush()
+        if self._slow and (count or not self._received):
+            self._slow.cancel()
+            self._slow = None
+        if self._received and not self._slow:
+            self._slow = self._loop.call_later(STALL, self._transport.abort)
+        if self._is_leaving:
+            self._rest()
+
+    def pause_writing(self) -> None:
+        """Keep answers back until the client reads (asyncio.Protocol)."""
+        self._is_full = True
+
+    def resume_writing(self) -> None:
+        """Go on sending answers (asyncio.Protocol)."""
+        self._is_full = False
+        self._wake()
+
+    def leave(self, *, refuse: bool = False) -> None:
+        """Tell the client to open another connection, and close this one when its calls have ended.
+
+        `refuse` refuses the calls that the client sent before it was told.
+        """
+        self._is_refusing |= refuse
+        if not self._is_leaving and not self._transport.is_closing():
+            self._is_leaving = True
+            # h2 would end the calls under way.
+            self._transport.write(GoAwayFrame(0, last_stream_id=2**31 - 1).serialize())
+            if self._age:
+                self._age.cancel()
+            self._age = self._loop.call_later(LONGEST_CALL, self._transport.abort)
+        if refuse:
+            self._rest()
+        else:
+            self._loop.call_later(LINGER, self._rest)
+
+    def abort(self) -> None:
+        """Close the connection, and end its calls."""
+        self._transport.abort()
+        for stream in [*self._streams.values()]:
+            stream.leave()
+
+    def tasks(self) -> "list[asyncio.Task[None]]":
+        """Return the calls under way."""
+        return [stream.task for stream in self._streams.values() if stream.task]
+
+    def room(self, stream: Stream) -> int:
+        """Return how many bytes of an answer may be sent now."""
+        if self._is_full:
+            return 0
+        return min(self._h2.local_flow_control_window(stream.id), self._h2.max_outbound_frame_size)
+
+    def send_headers(self, stream: Stream, headers: Headers, *, is_last: bool) -> None:
+        """Send the head of an answer, or its trailers."""
+        self._h2.send_headers(stream.id, headers, end_stream=is_last)
+        self._flush()
+
+    def send_data(self, stream: Stream, data: bytes, *, is_last: bool) -> None:
+        """Send a part of the body of an answer, for which there is room."""
+        self._h2.send_data(stream.id, data, end_stream=is_last)
+        self._flush()
+
+    def reset(self, stream: Stream, code: ErrorCodes) -> None:
+        """End a call without an answer, or before the end of its request."""
+        if not self._transport.is_closing():
+            self._h2.reset_stream(stream.id, code)
+            self._flush()
+        stream.leave()
+
+    def _flush(self) -> None:
+        data = self._h2.data_to_send()
+        if data and not self._transport.is_closing():
+            self._transport.write(data)
+
+    def _wake(self) -> None:
+        for stream in self._streams.values():
+            stream.wake()
+
+    def _frames(self) -> Iterator[bytes]:
+        """Yield each whole frame of what has arrived."""
+        received = self._received
+        if not self._is_greeted:
+            if not PREFACE.startswith(received[: len(PREFACE)]):
+                raise ProtocolError
+            if len(received) < len(PREFACE):
+                return
+            self._is_greeted = True
+            del received[: len(PREFACE)]
+            yield PREFACE
+        while len(received) >= FRAME_HEAD:
+            size = FRAME_HEAD + int.from_bytes(received[:3])
+            if size > FRAME_HEAD + MAX_FRAME_BYTES:
+                raise ProtocolError
+            if len(received) < size:
+                return
+            frame = bytes(received[:size])
+            del received[:size]
+            self._charge(frame)
+            yield frame
+
+    def _charge(self, frame: bytes) -> None:
+        """Count a frame that is no part of a request. Raises when a client sends too many of them."""
+        kind, stream = frame[3], int.from_bytes(frame[5:9]) & 0x7FFF_FFFF
+        if kind in (HEADERS, CONTINUATION):
+            self._block = 0 if frame[4] & END_HEADERS else self._block + len(frame)
+        is_new = kind == HEADERS and stream > self._last
+        is_free = is_new or (kind in (HEADERS, DATA) and stream in self._streams)
+        if not is_free:
+            self._pay(RESET_COST if kind == RST_STREAM else 1)
+        if self._block > MAX_BLOCK_BYTES:
+            raise ProtocolError
+
+    def _pay(self, cost: int) -> None:
+        self._credit -= cost
+        if self._credit < 0:
+            raise ProtocolError
+
+    def _take(self, event: Event) -> None:
+        if isinstance(event, RequestReceived):
+            self._begin(event)
+        elif isinstance(event, RemoteSettingsChanged) or (isinstance(event, WindowUpdated) and not event.stream_id):
+            self._wake()
+        elif isinstance(event, DataReceived):
+            self._owed += event.flow_controlled_length or 0
+            if self._owed >= MAX_FRAME_BYTES:
+                self._h2.increment_flow_control_window(self._owed)
+                self._owed = 0
+        stream = self._streams.get(getattr(event, "stream_id", None) or 0)
+        if stream:
+            stream.take(event)
+
+    def _begin(self, event: RequestReceived) -> None:
+        number = event.stream_id or 0
+        if self._is_refusing:
+            self._h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
+            self._pay(RESET_COST)
+            return
+        if self._idle:
+            self._idle.cancel()
+            self._idle = None
+        self._last = number
+        stream = self._streams[number] = Stream(self, number)
+        stream.task = self._loop.create_task(self._run(self._scope(event), stream))
+
+    async def _run(self, scope: Scope, stream: Stream) -> None:
+        """Answer a request. Nothing is said of an exception, whose message may quote a value."""
+        try:
+            await self._app(scope, stream.receive, stream.send)
+        except Exception as error:  # noqa: BLE001 # the application's
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            logger.error("HTTP/2 %s: %s\n%s", scope["path"], type(error).__name__, frames)  # noqa: TRY400 # `exception` logs the message
+        finally:
+            self._end(stream)
+
+    def _end(self, stream: Stream) -> None:
+        del self._streams[stream.id]
+        if stream.is_answered and stream.is_ended:
+            self._credit = min(self._credit + CALL_CREDIT, CREDIT)
+        elif not stream.is_gone and not self._transport.is_closing():
+            # The client need not send the rest of a request that was answered.
+            self._h2.reset_stream(stream.id, ErrorCodes.NO_ERROR if stream.is_answered else ErrorCodes.INTERNAL_ERROR)
+            self._flush()
+        self._rest()
+
+    def _rest(self) -> None:
+        """Close the connection, now or later, if it has no calls."""
+        if self._streams or self._transport.is_closing():
+            return
+        if self._is_leaving:
+            # Later calls, if there are any, were not processed.
+            self._h2.close_connection(last_stream_id=self._last)
+            self._flush()
+            self._transport.close()
+        elif not self._idle:
+            self._idle = self._loop.call_later(IDLE, self.leave)
+
+    def _scope(self, event: RequestReceived) -> Scope:
+        headers: Any = event.headers
+        pseudo = {name: value for name, value in headers if name.startswith(b":")}
+        given = [(name, value) for name, value in headers if not name.startswith(b":")]
+        if b":authority" in pseudo:
+            given = [(b"host", pseudo[b":authority"]), *(each for each in given if each[0] != b"host")]
+        path, _, query = pseudo.get(b":path", b"").partition(b"?")
+        return {
+            "type": "http",
+            "asgi": {"version": "3.0", "spec_version": "2.4"},
+            "http_version": "2",
+            "method": pseudo[b":method"].decode("latin-1"),
+            # Of the connection, whatever the client says.
+            "scheme": "https" if self._transport.get_extra_info("ssl_object") else "http",
+            # As it was sent: the application knows no path with an escape.
+            "path": path.decode("latin-1"),
+            "raw_path": path,
+            "query_string": query,
+            "root_path": "",
+            "headers": given,
+            "client": (self._transport.get_extra_info("peername") or (None,))[:2],
+            "extensions": {"http.response.trailers": {}},
+        }
