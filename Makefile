@@ -13,10 +13,10 @@ JOBS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := test
-.PHONY: help demo bench chaos failover lowest costs quick fix test check lint types mypy basedpyright gen drift breaking contract interop dist clean
+.PHONY: help demo bench chaos failover lowest costs quick fix test check lint types mypy basedpyright gen drift breaking contract interop conformance dist clean
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime ## start the service, create the three documented secrets, show what went over the wire
 	@$(BIN)/python tools/demo.py
@@ -85,6 +85,9 @@ contract: $(VENV)/.dev ## write the .proto files, their descriptors and the temp
 
 interop: $(VENV)/.dev ## run the programs of other languages against the service: all that can run, or LANGS=go
 	@$(BIN)/python tools/interop.py $(LANGS)
+
+conformance: $(VENV)/.dev ## run Connect's conformance suite against the SDK and the service, or SIDE=client
+	@$(BIN)/python tools/conformance.py $(SIDE)
 
 dist: $(VENV)/.dev ## build the wheel and the source distribution
 	$(BIN)/hatchling build
