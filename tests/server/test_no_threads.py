@@ -31,7 +31,7 @@ CALLS = 160
 STRANGER = ["setpriv", "--reuid=61234", "--regid=61234", "--clear-groups"]
 READING = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]
 """Another user than root, whose limit of processes counts, who can read where Python is installed."""
-THREADS = 95
+THREADS = 71
 """The threads that `serve` starts on both ports. Some of them end at once."""
 REAL = f"""
 import resource, signal

@@ -120,7 +120,7 @@ def run(settings: Settings, *, announce: Callable[[str, int | None, str | None],
             def started() -> None:
                 announce(url, grpc_server.port if grpc_server else None, made_up)
 
-            server = _Server(_config(service, settings, context), grpc_server, started, stopping)
+            server = _Server(http_config(service.asgi, settings, context), grpc_server, started, stopping)
             # uvicorn installs its own handlers only while it runs, and then passes the signal on to these.
             signal.signal(signal.SIGINT, server.handle_exit)
             signal.signal(signal.SIGTERM, server.handle_exit)
@@ -186,8 +186,8 @@ class _Server(Server):
         await asyncio.gather(super().shutdown(sockets), stopping)
 
 
-def _config(service: Embedded, settings: Settings, context: ssl.SSLContext | None) -> uvicorn.Config:
-    app: Any = service.asgi
+def http_config(app: Any, settings: Settings, context: ssl.SSLContext | None) -> uvicorn.Config:  # noqa: ANN401 # each library has its own type of an application
+    """Return how uvicorn serves an application."""
     if settings.origins:
         app = CORSMiddleware(
             app,
