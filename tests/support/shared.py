@@ -24,7 +24,7 @@ MAIN = """
 from gitpod.cli import main
 from gitpod.server.edge import applications, headers
 from gitpod.server.serving import grpc_server
-applications.LONGEST_REQUEST, grpc_server.LONGEST_REQUEST, grpc_server.OPEN_CALLS = {}, {}, {}
+applications.LONGEST_REQUEST, grpc_server.OPEN_CALLS = {}, {}
 headers.LONGEST_CALL = {}
 main()
 """
@@ -76,6 +76,6 @@ def serving(folder: Path, longest_request: float, longest_call: int = LONGEST_CA
     """A service with other limits: in seconds until the end of a request, and in milliseconds of a call."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
-    main = MAIN.format(longest_request, longest_request, PLACES, longest_call)
+    main = MAIN.format(longest_request, PLACES, longest_call)
     with launched(folder, main, "--grpc-port", str(port)) as target:
         yield Shared(target, port, folder / "secrets.db", (str(uuid.uuid4()), str(uuid.uuid4())))

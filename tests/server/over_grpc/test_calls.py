@@ -2,12 +2,15 @@
 
 import subprocess
 import sys
+from base64 import b64encode
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
+from urllib.parse import quote
 
 import grpc  # type: ignore[import-untyped] # it is not marked as typed
 import pytest
 from google.rpc import status_pb2  # type: ignore[import-untyped] # neither is this
+from protobuf import Oneof
 from protovalidate import ViolationsPb
 from tests.support.grpc_front import (
     AUTHORIZED,
@@ -29,8 +32,8 @@ import gitpod
 from gitpod import Gitpod
 from gitpod.server.edge.headers import Receive, Scope, Send
 from gitpod.server.edge.options import MAX_REQUEST_BYTES
-from gitpod_proto.gitpod.v1.pagination_pb import PaginationResponse
-from gitpod_proto.gitpod.v1.secret_pb import ListSecretsRequest, ListSecretsResponse
+from gitpod_proto.gitpod.v1.pagination_pb import PaginationRequest, PaginationResponse
+from gitpod_proto.gitpod.v1.secret_pb import ListSecretsRequest, ListSecretsResponse, SecretScope
 
 
 def test_a_plain_client_makes_every_call(port: int, stubs: Path) -> None:  # the fixture
@@ -72,7 +75,10 @@ def test_violations_come_as_details(client: Client) -> None:
 
 def test_an_error_of_many_violations_fits_in_trailers(client: Client) -> None:
     """As clients refuse trailers of more than 8 KiB, with an error that says nothing. It has as many as fit."""
-    filters: Any = {"project_ids": ["\U0001f511" * 1000] * 25, "scope": SecretScope(scope=Oneof("user_id", "x"))}
+    filters: Any = {
+        "project_ids": ["\U0001f511" * 1000] * 25,
+        "scope": SecretScope(scope=Oneof[Literal["user_id"], str]("user_id", "x")),
+    }
     chosen: Any = {"filter": ListSecretsRequest.Filter(**filters), "pagination": PaginationRequest(page_size=-1)}
     error = client.fails("ListSecrets", ListSecretsRequest(**chosen))
     assert error.code() is Status.INVALID_ARGUMENT
@@ -83,47 +89,6 @@ def test_an_error_of_many_violations_fits_in_trailers(client: Client) -> None:
     assert kept > 15
     assert error.details().endswith(f"; the details have {kept} of 20 violations") or kept == 20
     assert len(quote(error.details(), safe="")) + len(b64encode(details)) < 7.5 * 1024
-
-
-@pytest.mark.parametrize("subtype", ["", "+proto", "+json"])
-def test_the_content_type_says_how_messages_are_written(port: int, subtype: str) -> None:
-    """The answer is written as the request, and says so."""
-    body = b"{}" if subtype == "+json" else b""
-    answer = post(port, f"application/grpc{subtype}", framed(body))
-    assert answer.status == 200
-    assert answer.headers["content-type"] == f"application/grpc{subtype or '+proto'}"
-    assert answer.trailers["grpc-status"] == "0"
-    message = ListSecretsResponse.from_json if subtype == "+json" else ListSecretsResponse.from_binary
-    assert message(answer.content[5:]).pagination == PaginationResponse()
-
-
-@pytest.mark.parametrize("content_type", ["application/grpc+thrift", "application/grpc+PROTO", "application/grpcx"])
-def test_another_content_type_is_unimplemented(port: int, content_type: str) -> None:
-    """It is not taken for protobuf, although its bytes would be a valid message."""
-    answer = post(port, content_type, framed(b""))
-    assert answer.headers["grpc-status"] == "12"
-    assert "application/grpc+json" in answer.headers["grpc-message"]
-
-
-@pytest.mark.parametrize("encoding", ["br", "snappy", "x"])
-def test_an_unknown_encoding_is_unimplemented(port: int, encoding: str) -> None:
-    """Each time, over the same connection, and calls without one go on."""
-    with pyqwest.SyncHTTPTransport(http_version=pyqwest.HTTPVersion.HTTP2) as transport:
-        for _ in range(3):
-            refused = post(port, "application/grpc", framed(b"", compressed=True), encoding, transport=transport)
-            assert refused.trailers["grpc-status"] == "12"
-            assert refused.trailers["grpc-message"] == "compression: send gzip, or none"
-            assert post(port, "application/grpc", framed(b""), transport=transport).trailers["grpc-status"] == "0"
-
-
-@pytest.mark.parametrize("codec", ["binary", "json"])
-@pytest.mark.parametrize("protocol", ["grpc", "grpc-web", "connect"])
-def test_each_protocol_and_codec_is_served(port: int, protocol: Any, codec: Any) -> None:
-    """Over HTTP/2, on the one port."""
-    url = f"http://127.0.0.1:{port}"
-    with Gitpod(bearer_token=TOKEN, base_url=url, protocol=protocol, codec=codec, http2=True) as client:
-        made = client.secrets.create(name="NAME", value="\U0001f511", project_id=UUID, api_only=True)
-        assert client.secrets.get_value(secret_id=made.secret.id).reveal() == "\U0001f511"
 
 
 @pytest.mark.parametrize("headers", [(), (("authorization", "Bearer wrong"),)])
@@ -232,5 +197,5 @@ def test_an_answer_is_a_response(serve: Serve, connect: Connect) -> None:
     """Whose messages are whole however the body is cut, with metadata before and after them."""
     call = connect(serve(answer([])).port).stream("Any", iter([b""]))
     assert list(call) == [b"a", b""]
-    assert dict(call.initial_metadata()) == {"x-bin": b"\0\xff"}
+    assert ("x-bin", b"\0\xff") in call.initial_metadata()
     assert dict(call.trailing_metadata()) == {"x-t": "1", "y-bin": b"\0\xff"}

@@ -63,10 +63,11 @@ def test_a_health_check_that_is_no_message_is_refused(client: Client) -> None:
     assert client.fails(CHECK, b"\xff").code() is Status.INVALID_ARGUMENT
 
 
-def test_buf_calls_without_a_schema(port: int) -> None:
-    """As it asks the service for it by reflection, without a token."""
+@pytest.mark.parametrize("protocol", ["grpc", "grpcweb", "connect"])
+def test_buf_calls_without_a_schema(port: int, protocol: str) -> None:
+    """As it asks the service for it by reflection, without a token, by the protocol of the call."""
     buf = str(Path(sys.executable).with_name("buf"))
-    command = [buf, "curl", "--protocol", "grpc", "--http2-prior-knowledge"]
+    command = [buf, "curl", "--protocol", protocol, "--http2-prior-knowledge"]
     url = f"http://127.0.0.1:{port}/{NAME}/ListSecrets"
     headers = ["--header", f"Authorization: Bearer {TOKEN}"]
     environment = os.environ | {"NO_PROXY": "127.0.0.1"}

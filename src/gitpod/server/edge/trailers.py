@@ -1,4 +1,4 @@
-"""Cuts an error so that it fits into the trailers of gRPC: many clients refuse more than 8 KiB, and say nothing else."""
+"""Cuts an error so that it fits into the trailers of gRPC. Many clients refuse more than 8 KiB, and say only that."""
 
 from urllib.parse import quote
 

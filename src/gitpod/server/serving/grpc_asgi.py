@@ -75,7 +75,7 @@ class _Answer:
         if self._is_ended:
             return
         self._is_ended = True
-        status = [(b"grpc-status", str(code).encode()), (b"grpc-message", quote(message, safe=" ").encode())]
+        status = [(b"grpc-status", str(code).encode()), (b"grpc-message", quote(message, safe=" /+:,").encode())]
         if self._has_trailers and self._status == 200:  # noqa: PLR2004 # the one status that gRPC has
             await self._send({"type": "http.response.body", "body": b""})
             await self._send({"type": "http.response.trailers", "headers": status})
