@@ -18,9 +18,9 @@ from gitpod import Gitpod, InternalServerError
 from gitpod.cli.commands.root import cli
 from gitpod.server import shares
 from gitpod.server.app import STRANGER_THREADS, THREADS
+from gitpod.server.edge import trailers
 from gitpod.server.edge.applications import LONGEST_REQUEST
 from gitpod.server.edge.headers import LONGEST_CALL
-from gitpod.server.edge import trailers
 from gitpod.server.edge.options import MAX_REQUEST_BYTES
 from gitpod.server.edge.readiness import LONGEST_CHECK
 from gitpod.server.serving import grpc_server, http2, http2_stream, serve

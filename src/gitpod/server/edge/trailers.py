@@ -3,7 +3,7 @@
 from urllib.parse import quote
 
 from connectrpc.errors import ConnectError, ErrorDetail
-from protovalidate import ViolationsPb
+from protovalidate import ViolationPb, ViolationsPb
 
 MAX_MESSAGE_BYTES = 2 * 1024
 """The most bytes of an error's message, percent-encoded. Beside the text there is room for what is left out."""
@@ -50,7 +50,7 @@ def _size(detail: ErrorDetail) -> int:
     return len(detail.message_bytes) + len(detail.type_name) + 32
 
 
-def _violations(detail: ErrorDetail) -> list[object]:
+def _violations(detail: ErrorDetail) -> list[ViolationPb]:
     found = detail.value(ViolationsPb) if detail.type_name == ViolationsPb.desc().type_name else None
     return [*found.violations] if isinstance(found, ViolationsPb) else []
 

@@ -1,12 +1,12 @@
-"""gRPC on a port of its own: HTTP/2 in front of the service's ASGI application, on the event loop of the HTTP port.
+"""gRPC: HTTP/2 in front of the service's ASGI application, on the HTTP port and on a port of its own.
 
-Connect and gRPC-Web are spoken there too. Health checks and reflection are applications beside the service's.
+Connect and gRPC-Web are spoken in HTTP/2 too. Health checks and reflection are applications beside the service's.
 """
 
 import asyncio
 import socket
 import ssl
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -66,8 +66,9 @@ class GRPCServer:
     Args:
         app: the application of the service.
         service: describes the service, for reflection. Calls of other services are UNIMPLEMENTED.
-        listener: accepts the connections. It is closed by `stop`.
+        listener: accepts the connections. It is closed by `stop`. None: they come by `protocol` alone.
         ready: returns what health checks answer.
+        wrap: wraps the application of all services.
         tls: the certificate. None: no TLS.
         max_connections: the most open connections. Further ones are closed at once.
     """
@@ -76,13 +77,14 @@ class GRPCServer:
         self,
         app: ASGIApplication,
         service: DescService,
-        listener: socket.socket,
+        listener: socket.socket | None,
         *,
         ready: Ready,
+        wrap: Callable[[ASGIApplication], ASGIApplication] | None = None,
         tls: ssl.SSLContext | None = None,
         max_connections: int = CONNECTIONS,
     ) -> None:
-        self.port: int = listener.getsockname()[1]
+        self.port: int = listener.getsockname()[1] if listener else 0
         apps = {service.type_name: app, **reflection(service)}
         self._health = Health([*apps, health.NAME], ready)
         checks = HealthApplication(self._health)
@@ -91,22 +93,26 @@ class GRPCServer:
         by_path = {CHECK: check.placed(prompt(checks), LONGEST_CALL / 1000), WATCH: watch.placed(checks, None)}
 
         async def called(scope: Scope, receive: Receive, send: Send) -> None:
-            known = _service(scope["path"]) in apps
+            known = _service(scope["path"]) in apps or scope["path"] in ("/healthz", "/readyz")
             app = by_path.get(scope["path"], calls if known else _nothing)
             await app(scope, receive, send)
 
-        self._app = answering_grpc(called)
+        answering = answering_grpc(called)
+        self._app = wrap(answering) if wrap else answering
         self._listener = listener
         self._tls = tls
         self._most = max_connections
         self._connections: set[HTTP2] = set()
+        self._server: asyncio.Server | None = None
         if tls:
             tls.set_alpn_protocols(["h2"])
 
     async def start(self) -> None:
         """Accept connections, on the running event loop."""
+        if self._listener is None:
+            return
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: HTTP2(self._app, self._connections, self._most),
+            self.protocol,
             sock=self._listener,
             backlog=BACKLOG,
             ssl=self._tls,
@@ -114,10 +120,15 @@ class GRPCServer:
             ssl_handshake_timeout=STALL if self._tls else None,
         )
 
+    def protocol(self) -> HTTP2:
+        """Return what goes on with a new connection."""
+        return HTTP2(self._app, self._connections, self._most)
+
     async def stop(self, grace: float) -> None:
         """Refuse new calls, cancel those under way after `grace` seconds, and return when all have ended."""
         self._health.stopping.set()
-        self._server.close()
+        if self._server:
+            self._server.close()
         tasks = [task for connection in self._connections for task in connection.tasks()]
         for connection in [*self._connections]:
             connection.leave(refuse=True)
