@@ -209,45 +209,6 @@ class HTTP2(asyncio.Protocol):
         for stream in self._streams.values():
             stream.wake()
 
-    def _frames(self) -> Iterator[bytes]:
-        """Yield each whole frame of what has arrived."""
-        received = self._received
-        if not self._is_greeted:
-            if not PREFACE.startswith(received[: len(PREFACE)]):
-                raise ProtocolError
-            if len(received) < len(PREFACE):
-                return
-            self._is_greeted = True
-            del received[: len(PREFACE)]
-            yield PREFACE
-        while len(received) >= FRAME_HEAD:
-            size = FRAME_HEAD + int.from_bytes(received[:3])
-            if size > FRAME_HEAD + MAX_FRAME_BYTES:
-                raise ProtocolError
-            if len(received) < size:
-                return
-            frame = bytes(received[:size])
-            del received[:size]
-            self._charge(frame)
-            yield frame
-
-    def _charge(self, frame: bytes) -> None:
-        """Count a frame that is no part of a request. Raises when a client sends too many of them."""
-        kind, stream = frame[3], int.from_bytes(frame[5:9]) & 0x7FFF_FFFF
-        if kind in (HEADERS, CONTINUATION):
-            self._block = 0 if frame[4] & END_HEADERS else self._block + len(frame)
-        is_new = kind == HEADERS and stream > self._last
-        is_free = is_new or (kind in (HEADERS, DATA) and stream in self._streams)
-        if not is_free:
-            self._pay(RESET_COST if kind == RST_STREAM else 1)
-        if self._block > MAX_BLOCK_BYTES:
-            raise ProtocolError
-
-    def _pay(self, cost: int) -> None:
-        self._credit -= cost
-        if self._credit < 0:
-            raise ProtocolError
-
     def _take(self, event: Event) -> None:
         if isinstance(event, RequestReceived):
             self._begin(event)
