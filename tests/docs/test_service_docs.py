@@ -23,7 +23,7 @@ from gitpod.server.edge.applications import LONGEST_REQUEST
 from gitpod.server.edge.headers import LONGEST_CALL
 from gitpod.server.edge.options import MAX_REQUEST_BYTES
 from gitpod.server.edge.readiness import LONGEST_CHECK
-from gitpod.server.serving import grpc_server, http2, http2_stream, serve
+from gitpod.server.serving import grpc_server, http2, http2_frames, http2_stream, serve
 from gitpod.server.serving.http_connection import MAX_HEAD_BYTES, MAX_PIECES, Connection
 from gitpod.server.storage import limits
 
@@ -166,8 +166,8 @@ def test_the_documented_limits_are_the_codes() -> None:
         f"{shares.STRANGERS}, which {STRANGER_THREADS} threads look up": True,
         f"{http2.AGE + http2.LONGEST_CALL:g} s, of which the last {http2.LONGEST_CALL:g} are": True,
         f"Without a call, {http2.IDLE:g} s. Cut when for {http2_stream.STALL:g} s": True,
-        f"{http2.CREDIT:,}, and {http2.CALL_CREDIT} more for each call that was answered; a reset": True,
-        f"a reset counts as {http2.RESET_COST}": True,
+        f"{http2_frames.CREDIT:,}, and {http2_frames.CALL_CREDIT} more for each call that was answered; a reset": True,
+        f"a reset counts as {http2_frames.RESET_COST}": True,
         f"{(trailers.MAX_MESSAGE_BYTES + trailers.MAX_DETAILS_BYTES) // 1024} KiB, as many clients refuse": True,
         f"| {grpc_server.CONNECTIONS}, or what the limit of open files": True,
         f"{http2.STREAMS}; clients keep": True,

@@ -20,7 +20,7 @@ from tests.support.raw_http2 import (
 )
 from tests.support.service import TOKEN
 
-from gitpod.server.serving import http2, http2_stream
+from gitpod.server.serving import http2, http2_frames, http2_stream
 
 PRIORITY, RST_STREAM, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 2, 3, 6, 7, 8, 9
 FLOOD = 20_000
@@ -87,7 +87,7 @@ def test_a_flood_of_frames_that_ask_for_nothing_ends_its_connection(
     with suppress(ConnectionError):
         raw.sendall(FLOODS[kind] * FLOOD)
     acknowledged = sum(seen[0] in (PING, SETTINGS) for seen in frames(raw))
-    assert acknowledged <= http2.CREDIT + 3
+    assert acknowledged <= http2_frames.CREDIT + 3
     client("ListSecrets")
 
 
@@ -95,11 +95,11 @@ def test_calls_that_are_given_up_at_once_end_their_connection(raw: socket.socket
     """As each costs the service more than the client (CVE-2023-44487)."""
     given_up = [
         frame(HEADERS, END_HEADERS, stream, head()) + frame(RST_STREAM, 0, stream, struct.pack(">I", 8))
-        for stream in range(1, 2 * http2.CREDIT, 2)
+        for stream in range(1, 2 * http2_frames.CREDIT, 2)
     ]
     with suppress(ConnectionError):
         raw.sendall(b"".join(given_up))
-    assert len(answered(raw)) < http2.CREDIT
+    assert len(answered(raw)) < http2_frames.CREDIT
     client("ListSecrets")
 
 

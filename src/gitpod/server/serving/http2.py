@@ -8,7 +8,6 @@ and of any connection, and the time that an answer waits for its reader.
 import asyncio
 import logging
 import traceback
-from collections.abc import Iterator
 from typing import Any
 
 from h2.config import H2Configuration
@@ -21,38 +20,27 @@ from h2.events import (
     RequestReceived,
     WindowUpdated,
 )
-from h2.exceptions import H2Error, ProtocolError
+from h2.exceptions import H2Error
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame
 
 from gitpod.server.edge.headers import ASGIApplication, Scope
+from gitpod.server.serving.http2_frames import GOAWAY, MAX_FRAME_BYTES, RESET_COST, Frames
 from gitpod.server.serving.http2_stream import STALL, Headers, Stream
 
 logger = logging.getLogger("gitpod.server")
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-FRAME_HEAD = 9
-"""Bytes in front of each frame: its length, type, flags and stream (RFC 9113 section 4.1)."""
-MAX_FRAME_BYTES = 16 * 1024
 MAX_HEAD_BYTES = 16 * 1024
 """The most bytes of a request's head, as they count in HTTP/2: 32 more for each header."""
-MAX_BLOCK_BYTES = 32 * 1024
-"""The most bytes of the frames of a head. h2 decodes them when the last one has come."""
 STREAMS = 128
 """The most calls of one connection at a time. Clients keep further calls back."""
 WINDOW = 256 * 1024
 """The most bytes of a request's body. The application takes fewer."""
-CREDIT = 1000
-"""Frames that a connection may send beside those of its requests: pings, settings, resets. Each call that is answered
-allows for `CALL_CREDIT` more, up to this number. A reset costs `RESET_COST`, because it ends a call that cost more."""
-CALL_CREDIT, RESET_COST = 16, 4
 IDLE, AGE, LONGEST_CALL = 300.0, 600.0, 40.0
 """Seconds until a connection without calls is closed; until one is told to open another; and the time that its calls
 have then, which is longer than any call takes."""
 LINGER = 1.0
 """Seconds in which calls may arrive that a client sent before it was told to open another connection."""
-DATA, HEADERS, RST_STREAM, GOAWAY, CONTINUATION = 0, 1, 3, 7, 9
-END_HEADERS = 4
 
 
 class HTTP2(asyncio.Protocol):
@@ -79,10 +67,9 @@ class HTTP2(asyncio.Protocol):
         self._h2.local_settings = Settings(client=False, initial_values=settings)
         self._h2.decoder.max_header_list_size = MAX_HEAD_BYTES
         self._streams: dict[int, Stream] = {}
-        self._received = bytearray()
-        self._is_greeted = self._is_full = self._is_leaving = self._is_refusing = False
-        self._block = self._owed = self._last = 0
-        self._credit = CREDIT
+        self._frames = Frames(self._streams)
+        self._is_full = self._is_leaving = self._is_refusing = False
+        self._owed = self._last = 0
         self._age = self._idle = self._slow = None
 
     _transport: asyncio.Transport
@@ -114,10 +101,12 @@ class HTTP2(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read what has arrived (asyncio.Protocol)."""
-        self._received += data
+        if self._transport.is_closing():
+            return
+        self._frames.received += data
         count = 0
         try:
-            for count, frame in enumerate(self._frames(), 1):  # used after the loop
+            for count, frame in enumerate(self._frames.split(), 1):  # used after the loop
                 if frame[3] == GOAWAY and count:
                     # h2 would end the calls under way. The client waits for them.
                     self._is_leaving = True
@@ -132,10 +121,10 @@ class HTTP2(asyncio.Protocol):
                 stream.leave()
             return
         self._flush()
-        if self._slow and (count or not self._received):
+        if self._slow and (count or not self._frames.received):
             self._slow.cancel()
             self._slow = None
-        if self._received and not self._slow:
+        if self._frames.received and not self._slow:
             self._slow = self._loop.call_later(STALL, self._transport.abort)
         if self._is_leaving:
             self._rest()
@@ -227,7 +216,7 @@ class HTTP2(asyncio.Protocol):
         number = event.stream_id or 0
         if self._is_refusing:
             self._h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
-            self._pay(RESET_COST)
+            self._frames.pay(RESET_COST)
             return
         if self._idle:
             self._idle.cancel()
@@ -249,7 +238,7 @@ class HTTP2(asyncio.Protocol):
     def _end(self, stream: Stream) -> None:
         del self._streams[stream.id]
         if stream.is_answered and stream.is_ended:
-            self._credit = min(self._credit + CALL_CREDIT, CREDIT)
+            self._frames.earn()
         elif not stream.is_gone and not self._transport.is_closing():
             # The client need not send the rest of a request that was answered.
             self._h2.reset_stream(stream.id, ErrorCodes.NO_ERROR if stream.is_answered else ErrorCodes.INTERNAL_ERROR)
