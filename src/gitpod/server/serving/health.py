@@ -70,7 +70,7 @@ class HealthApplication(ConnectASGIApplication[Health]):
     """
 
     def __init__(self, health: Health) -> None:
-        super().__init__(
+        super().__init__(  # pyright: ignore[reportUnknownMemberType] # endpoints of any messages
             service=health,
             endpoints=lambda service: {
                 CHECK: Endpoint.unary(_method("Check", StreamType.UNARY), service.check),

@@ -117,7 +117,10 @@ class Stream:
 
     async def _wait_for_room(self) -> int:
         """Return how many bytes may be sent now. Ends the call if its client reads nothing for `STALL` seconds."""
-        while not self.is_gone and not (room := self._connection.room(self)):
+        while not self.is_gone:
+            room = self._connection.room(self)
+            if room:
+                return room
             self._room.clear()
             try:
                 async with asyncio.timeout(STALL):
@@ -125,7 +128,7 @@ class Stream:
             except TimeoutError:
                 self.is_gone = True
                 self._connection.reset(self, ErrorCodes.CANCEL)
-        return 0 if self.is_gone else room
+        return 0
 
 
 def _allowed(headers: Headers) -> Headers:
