@@ -33,15 +33,9 @@ def route(apps: Mapping[str, ASGIApplication]) -> ASGIApplication:
     """Return one application for several services. `apps` maps the full name of each service to its application."""
 
     async def routed(scope: Scope, receive: Receive, send: Send) -> None:
-        app = apps.get(_service(scope["path"]), _nothing)
-        await app(scope, receive, send)
+        await apps[_service(scope["path"])](scope, receive, send)
 
     return routed
-
-
-async def _nothing(_scope: Scope, _receive: Receive, send: Send) -> None:
-    await send({"type": "http.response.start", "status": 404, "headers": []})
-    await send({"type": "http.response.body", "body": b""})
 
 
 def reflection(*services: DescService) -> dict[str, ASGIApplication]:
@@ -94,11 +88,12 @@ class GRPCServer:
 
         async def called(scope: Scope, receive: Receive, send: Send) -> None:
             known = _service(scope["path"]) in apps or scope["path"] in ("/healthz", "/readyz")
-            app = by_path.get(scope["path"], calls if known else _nothing)
-            await app(scope, receive, send)
+            # What is unknown is answered by the service, as over HTTP/1.1.
+            answering = by_path.get(scope["path"], calls if known else app)
+            await answering(scope, receive, send)
 
-        answering = answering_grpc(called)
-        self._app = wrap(answering) if wrap else answering
+        over_grpc = answering_grpc(called)
+        self._app = wrap(over_grpc) if wrap else over_grpc
         self._listener = listener
         self._tls = tls
         self._most = max_connections
