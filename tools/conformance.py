@@ -26,7 +26,7 @@ WAYS: dict[str, dict[str, str]] = {
         "sync-httpx2": "client-http1",
         "async-httpx2": "client-http1",
     },
-    "server": {},
+    "server": {"http": "server-http1", "grpc": "server-http2"},
 }
 """By side, the names that a program of `interop/conformance/` is started with, and the file of features for each."""
 
@@ -53,6 +53,8 @@ def run(side: str, way: str, options: list[str]) -> bool:
         "--conf",
         f"{FOLDER}/{WAYS[side][way]}.yaml",
         *(f"--known-failing=@{file}" for file in known if file.exists()),
+        # The suite waits 10 s for a server to start, which several at a time may take.
+        *(["--max-servers", "1"] if side == "server" else []),
         *options,
         "--",
         sys.executable,

@@ -22,7 +22,8 @@ from protobuf import DescFieldValueList as ListValue
 from protobuf import DescFieldValueMessage as MessageValue
 from protobuf import DescFieldValueScalar as ScalarValue
 
-from gitpod.server.app import MAX_REQUEST_BYTES, Embedded
+from gitpod.server.app import Embedded
+from gitpod.server.edge.options import MAX_REQUEST_BYTES
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceSync
 from gitpod_proto.gitpod.v1.secret_pb import CreateSecretRequest, Secret, SecretScope
 

@@ -93,13 +93,10 @@ def clients(folder: Path) -> None:
         protocols = ("connect", "grpc-web", "grpc")
         ways: Any = itertools.product(protocols, ("binary", "json"), (None, "gzip", "zstd"))
         for protocol, codec, compression in ways:
-            # grpcio knows neither JSON nor zstd.
-            if protocol != "grpc" or (codec == "binary" and compression != "zstd"):
-                url = service.grpc_url if protocol == "grpc" else service.url
-                given: Any = {"protocol": protocol, "codec": codec, "compression": compression, "base_url": url}
-                uses(Gitpod(bearer_token=TOKEN, ca_cert=service.certificate, **given))
-                asyncio.run(uses_async(AsyncGitpod(bearer_token=TOKEN, ca_cert=service.certificate, **given)))
-        uses(Gitpod(bearer_token=TOKEN, ca_cert=service.certificate, base_url=service.grpc_url, protocol="grpc"))
+            url = service.grpc_url if protocol == "grpc" else service.url
+            given: Any = {"protocol": protocol, "codec": codec, "compression": compression, "base_url": url}
+            uses(Gitpod(bearer_token=TOKEN, ca_cert=service.certificate, **given))
+            asyncio.run(uses_async(AsyncGitpod(bearer_token=TOKEN, ca_cert=service.certificate, **given)))
         context = ssl.create_default_context(cafile=str(service.certificate))
         for library, protocol in itertools.product((httpx, httpx2), ("connect", "grpc-web")):
             given = {"bearer_token": TOKEN, "base_url": service.url, "protocol": protocol}

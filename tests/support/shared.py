@@ -13,7 +13,6 @@ from tests.support.target import Target, launched, read_answer
 
 from gitpod import Gitpod
 from gitpod.server.auth import Role
-from gitpod.server.edge.headers import LONGEST_CALL
 from gitpod.server.operate import create_token
 from gitpod.server.storage.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
@@ -22,10 +21,9 @@ CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 PLACES = 8
 MAIN = """
 from gitpod.cli import main
-from gitpod.server.edge import applications, headers
+from gitpod.server.edge import applications
 from gitpod.server.serving import grpc_server
-applications.LONGEST_REQUEST, grpc_server.LONGEST_REQUEST, grpc_server.OPEN_CALLS = {}, {}, {}
-headers.LONGEST_CALL = {}
+applications.LONGEST_REQUEST, grpc_server.OPEN_CALLS = {}, {}
 main()
 """
 
@@ -72,10 +70,10 @@ class Shared:
 
 
 @contextmanager
-def serving(folder: Path, longest_request: float, longest_call: int = LONGEST_CALL) -> Generator[Shared]:
-    """A service with other limits: in seconds until the end of a request, and in milliseconds of a call."""
+def serving(folder: Path, longest_request: float) -> Generator[Shared]:
+    """A service with other limits: in seconds until the end of a request."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
-    main = MAIN.format(longest_request, longest_request, PLACES, longest_call)
+    main = MAIN.format(longest_request, PLACES)
     with launched(folder, main, "--grpc-port", str(port)) as target:
         yield Shared(target, port, folder / "secrets.db", (str(uuid.uuid4()), str(uuid.uuid4())))

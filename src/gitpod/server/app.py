@@ -4,18 +4,14 @@ Both speak Connect, gRPC-Web and gRPC, binary and JSON. Every request passes `ed
 `Authenticate` before its body is read.
 """
 
-from importlib.util import find_spec
 from typing import Any
 
-from connectrpc.compression import Compression
-from connectrpc.compression.gzip import GzipCompression
 from sqlalchemy.exc import DBAPIError
 
 from gitpod.server.async_service import AsyncSecretService
 from gitpod.server.auth import Authenticate, Caller, Role
 from gitpod.server.edge.applications import guarded_asgi, guarded_wsgi, prompt
-from gitpod.server.edge.codecs import KnownBinaryCodec, StrictJSONCodec
-from gitpod.server.edge.guard import Guard
+from gitpod.server.edge.options import application_options
 from gitpod.server.edge.pagination import QueryPagination
 from gitpod.server.edge.readiness import Readiness
 from gitpod.server.errors import ServiceError
@@ -29,21 +25,10 @@ from gitpod.server.threads import Threads
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceASGIApplication, SecretServiceWSGIApplication
 
-MAX_REQUEST_BYTES = 128 * 1024
-"""The largest body to read, decompressed. A value of 10240 characters takes up to 120 KiB of escaped JSON."""
 THREADS = 64
 """Calls that wait for the store at the same time. They share its commits."""
 STRANGER_THREADS = 4
 """Look-ups, at the same time, of tokens that this process does not know yet."""
-
-
-def _compressions() -> list[Compression]:
-    """Return the compressions of requests: gzip, and zstd if its package is installed."""
-    if find_spec("zstandard") is None:
-        return [GzipCompression()]
-    from connectrpc.compression.zstd import ZstdCompression  # which imports that package
-
-    return [GzipCompression(), ZstdCompression()]
 
 
 class Embedded:
@@ -106,12 +91,7 @@ class Embedded:
         self.authenticate = Authenticate(
             self._store, self._keyring, owner, token, is_served=served, shares=Shares(self.executor, strangers)
         )
-        options: dict[str, Any] = {
-            "interceptors": [*telemetry, Guard(), self.authenticate, QueryPagination()],
-            "read_max_bytes": MAX_REQUEST_BYTES,
-            "codecs": [KnownBinaryCodec(), StrictJSONCodec()],
-            "compressions": _compressions(),
-        }
+        options = application_options(self.authenticate, QueryPagination(), telemetry=telemetry)
         self.wsgi = guarded_wsgi(SecretServiceWSGIApplication(service, **options))
         self.rpc = prompt(SecretServiceASGIApplication(AsyncSecretService(service, self.executor), **options))
         self.ready = Readiness(self.is_ready, checks)

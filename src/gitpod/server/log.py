@@ -71,8 +71,6 @@ def to(stream: TextIO) -> None:
     levels = {
         "gitpod.server": logging.INFO,
         "uvicorn": logging.WARNING,
-        # It calls it an error when a client leaves in the last moment of a call. `grpc_server` logs all others.
-        "grpc": logging.CRITICAL,
         "opentelemetry": logging.WARNING,
     }
     for name, level in levels.items():

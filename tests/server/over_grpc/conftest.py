@@ -1,6 +1,7 @@
 """The gRPC server in this process, and clients of it."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -9,14 +10,15 @@ import pytest
 from tests.support.grpc_front import Client, Connect, Serve, Served, Silence
 from tests.support.service import TOKEN
 
-from gitpod.server.app import MAX_REQUEST_BYTES, Embedded
+from gitpod.server.app import Embedded
 from gitpod.server.edge.headers import ASGIApplication
-from gitpod.server.serving.grpc_server import GRPCServer, application
+from gitpod.server.serving.grpc_server import GRPCServer
+from gitpod_proto.gitpod.v1.secret_connect import SecretService
 
 
 @pytest.fixture(scope="session")
 def loop() -> Iterator[asyncio.AbstractEventLoop]:
-    """The event loop of the servers, in a thread. grpcio wants one for the whole process."""
+    """The event loop of the servers, in a thread."""
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
@@ -32,10 +34,11 @@ def serve(loop: asyncio.AbstractEventLoop) -> Iterator[Serve]:
     service = Embedded("sqlite://", TOKEN)
     started: list[Served] = []
 
-    def start(app: ASGIApplication | None = None, listen: str = "127.0.0.1:0", **options: Any) -> Served:
-        routed, services = application(app or service.rpc, service.ready)
-        options = {"ready": service.ready, "max_message_bytes": MAX_REQUEST_BYTES, **options}
-        started.append(Served(GRPCServer(routed, services, listen, **options), loop))
+    def start(app: ASGIApplication | None = None, port: int = 0, **options: Any) -> Served:
+        options = {"ready": service.ready, **options}
+        listener = socket.create_server(("127.0.0.1", port))
+        server = GRPCServer(app or service.rpc, SecretService.desc(), listener, **options)
+        started.append(Served(server, loop))
         return started[-1]
 
     yield start

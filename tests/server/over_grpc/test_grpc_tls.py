@@ -1,5 +1,6 @@
 """TLS on the gRPC port."""
 
+from pathlib import Path
 from typing import Any
 
 import grpc  # type: ignore[import-untyped] # it is not marked as typed
@@ -7,8 +8,7 @@ import pytest
 import trustme
 from tests.support.grpc_front import Connect, Serve, Status
 
-from gitpod.server.errors import ServiceError
-from gitpod.server.serving.grpc_server import TLS
+from gitpod.server.serving.tls import server_context
 
 
 @pytest.fixture(scope="session")
@@ -23,34 +23,30 @@ def pem(authority: trustme.CA) -> dict[str, Any]:
     return {"private_key": leaf.private_key_pem.bytes(), "certificate_chain": leaf.cert_chain_pems[0].bytes()}
 
 
-def tls(authority: trustme.CA, client_ca: bytes | None = None) -> TLS:
+def tls(folder: Path, authority: trustme.CA, *, client_ca: Path | None = None) -> Any:
     """What a server needs of an authority."""
     leaf = pem(authority)
-    return TLS(certificate=leaf["certificate_chain"], key=leaf["private_key"], client_ca=client_ca)
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    certificate.write_bytes(leaf["certificate_chain"])
+    key.write_bytes(leaf["private_key"])
+    return server_context(certificate, key, client_ca)
 
 
-def test_connections_are_encrypted(serve: Serve, connect: Connect, authority: trustme.CA) -> None:
+def test_connections_are_encrypted(serve: Serve, connect: Connect, authority: trustme.CA, tmp_path: Path) -> None:
     """To those who trust the authority; others, and those without TLS, get nowhere."""
-    port = serve(tls=tls(authority)).port
+    port = serve(tls=tls(tmp_path, authority)).port
     root = authority.cert_pem.bytes()
     connect(port, grpc.ssl_channel_credentials(root))("ListSecrets")
     for credentials in (None, grpc.ssl_channel_credentials(trustme.CA().cert_pem.bytes())):
         assert connect(port, credentials).fails("ListSecrets").code() is Status.UNAVAILABLE
 
 
-def test_clients_show_a_certificate(serve: Serve, connect: Connect, authority: trustme.CA) -> None:
+def test_clients_show_a_certificate(serve: Serve, connect: Connect, authority: trustme.CA, tmp_path: Path) -> None:
     """When the server asks for one: from its authority, and from no other."""
     root = authority.cert_pem.bytes()
-    port = serve(tls=tls(authority, root)).port
+    authority.cert_pem.write_to_path(tmp_path / "ca.pem")
+    port = serve(tls=tls(tmp_path, authority, client_ca=tmp_path / "ca.pem")).port
     connect(port, grpc.ssl_channel_credentials(root, **pem(authority)))("ListSecrets")
     for shown in ({}, pem(trustme.CA())):
         error = connect(port, grpc.ssl_channel_credentials(root, **shown)).fails("ListSecrets")
         assert error.code() is Status.UNAVAILABLE
-
-
-def test_a_key_of_another_certificate_is_told(serve: Serve, authority: trustme.CA) -> None:
-    """When the server starts, not when the first client comes."""
-    one, other = pem(authority), pem(authority)
-    for key in (other["private_key"], b"no key"):
-        with pytest.raises(ServiceError, match="or the certificate and its key are not valid"):
-            serve(tls=TLS(certificate=one["certificate_chain"], key=key))

@@ -13,8 +13,8 @@ from protobuf.wkt import StringValue
 from tests.support.grpc_front import NAME, Client, Connect, Serve, Status
 from tests.support.service import TOKEN
 
-from gitpod.server.serving import grpc_server
-from gitpod.server.serving.grpc_server import Ready
+from gitpod.server.serving import health
+from gitpod.server.serving.health import Ready
 
 CHECK, WATCH = "/grpc.health.v1.Health/Check", "/grpc.health.v1.Health/Watch"
 SERVING, NOT_SERVING, UNKNOWN = b"\x08\x01", b"\x08\x02", b"\x08\x03"
@@ -47,7 +47,7 @@ def test_health_of_another_service_is_not_known(client: Client) -> None:
 
 def test_watchers_are_told_of_changes(serve: Serve, connect: Connect, monkeypatch: pytest.MonkeyPatch) -> None:
     """And of the end, when the server stops."""
-    monkeypatch.setattr(grpc_server, "INTERVAL", 0.01)
+    monkeypatch.setattr(health, "INTERVAL", 0.01)
     ready = threading.Event()
     server = serve(ready=returns(ready.is_set))
     call = connect(server.port).stream(WATCH, iter([b""]), metadata=())
@@ -63,10 +63,11 @@ def test_a_health_check_that_is_no_message_is_refused(client: Client) -> None:
     assert client.fails(CHECK, b"\xff").code() is Status.INVALID_ARGUMENT
 
 
-def test_buf_calls_without_a_schema(port: int) -> None:
-    """As it asks the service for it by reflection, without a token."""
+@pytest.mark.parametrize("protocol", ["grpc", "grpcweb", "connect"])
+def test_buf_calls_without_a_schema(port: int, protocol: str) -> None:
+    """As it asks the service for it by reflection, without a token, by the protocol of the call."""
     buf = str(Path(sys.executable).with_name("buf"))
-    command = [buf, "curl", "--protocol", "grpc", "--http2-prior-knowledge"]
+    command = [buf, "curl", "--protocol", protocol, "--http2-prior-knowledge"]
     url = f"http://127.0.0.1:{port}/{NAME}/ListSecrets"
     headers = ["--header", f"Authorization: Bearer {TOKEN}"]
     environment = os.environ | {"NO_PROXY": "127.0.0.1"}

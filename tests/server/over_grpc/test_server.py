@@ -20,7 +20,6 @@ from tests.support.grpc_front import (
 )
 
 from gitpod.server.edge.headers import Receive, Scope, Send
-from gitpod.server.errors import ServiceError
 
 MOST = 8
 
@@ -87,11 +86,4 @@ def test_a_stopped_server_is_gone(serve: Serve, connect: Connect) -> None:
     server.stop(0)
     server.stop(0)
     assert connect(server.port).fails("ListSecrets").code() is Status.UNAVAILABLE
-    assert serve(listen=f"127.0.0.1:{server.port}").port == server.port
-
-
-@pytest.mark.parametrize("listen", ["127.0.0.1:{port}", "203.0.113.1:0", "nowhere.invalid:0", "", "127.0.0.1:http2"])
-def test_an_address_that_cannot_be_had_is_told(serve: Serve, port: int, listen: str) -> None:
-    """One that is taken, of another machine, or no address at all."""
-    with pytest.raises(ServiceError, match=r"^cannot listen on .* for gRPC"):
-        serve(listen=listen.format(port=port))
+    assert serve(port=server.port).port == server.port

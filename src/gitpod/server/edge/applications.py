@@ -60,21 +60,18 @@ def guarded_asgi(app: ASGIApplication, *, ready: Callable[[], Awaitable[bool]]) 
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         request = Request(protocol=protocol_of(dict(headers).get(b"content-type", b"")))
         _begin(request, scope["method"], scope["query_string"].decode("ascii", "replace"))
-        # gRPC has no length, and its reflection answers each message when it comes.
-        whole = send if request.protocol == "grpc" else _WholeAnswer(send, request)
+        answer = _Answer(send, request, is_whole=scope["http_version"] != "2")
         try:
             refused = refusal(scope, request.protocol)
             if refused is not None:
                 request.code = "" if refused[0] == NO_RPC else Code.INVALID_ARGUMENT.value
-                await _send(whole, refused)
+                await _send(answer, refused)
                 return
             kept = [header for header in headers if header[0] not in dropped]
-            await app({**scope, "headers": with_deadline(kept, request.protocol)}, receive, whole)
+            await app({**scope, "headers": with_deadline(kept, request.protocol)}, receive, answer)
         finally:
             request.log()
-            share = SHARE.get()
-            # Over gRPC an answer holds memory until its client reads it, so the front of gRPC ends the share.
-            if share and request.protocol != "grpc":
+            if share := SHARE.get():
                 share.leave()
 
     return guarded
@@ -114,33 +111,43 @@ def _begin(request: Request, method: str, query: str) -> None:
     QUERY.set(query if (method, request.protocol) == ("POST", "connect") else "")
 
 
-class _WholeAnswer:
+class _Answer:
     """Sends an answer with its request id and content-length, which the RPC runtime does not set.
 
-    Keeps the body until it is whole. That is bounded, as every RPC is unary: an answer is one message.
+    Keeps the body until it is whole. That is bounded, as every RPC is unary: an answer is one message. In HTTP/2 an
+    answer needs no length, and reflection answers each message when it comes, so there nothing is kept.
     """
 
-    def __init__(self, send: Send, request: Request) -> None:
+    def __init__(self, send: Send, request: Request, *, is_whole: bool) -> None:
         self._send = send
         self._request = request
+        self._is_whole = is_whole
         self._start: dict[str, Any] = {}
         self._body = bytearray()
 
     async def __call__(self, message: Any) -> None:  # noqa: ANN401 # any message of ASGI
         """Send a message, or keep it until the body is whole (ASGI's `send`)."""
         if message["type"] == "http.response.start":
-            self._request.status = message["status"]
+            # gRPC has a status of its own.
+            self._request.status = 0 if self._request.protocol == "grpc" else message["status"]
             self._start = message
+            if not self._is_whole:
+                await self._send({**message, "headers": self._headers()})
+        elif not self._is_whole:
+            await self._send(message)
         elif message["type"] == "http.response.body":
             self._body += message.get("body", b"")
             if not message.get("more_body", False):
-                added = {b"x-request-id": self._request.id.encode(), b"content-length": _length(self._body)}
-                for name, _ in self._start["headers"]:
-                    added.pop(name.lower(), None)
-                await self._send({**self._start, "headers": [*self._start["headers"], *added.items()]})
+                length = (b"content-length", _length(self._body))
+                await self._send({**self._start, "headers": self._headers(length)})
                 await self._send({"type": "http.response.body", "body": bytes(self._body)})
         else:
             await self._send(message)
+
+    def _headers(self, *more: tuple[bytes, bytes]) -> list[tuple[bytes, bytes]]:
+        given = {name.lower() for name, _ in self._start["headers"]}
+        added = [(b"x-request-id", self._request.id.encode()), *more]
+        return [*self._start["headers"], *(header for header in added if header[0] not in given)]
 
 
 def _with_length(app: WSGIApplication, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from connectrpc.code import Code
 from connectrpc.codec import Codec
 from connectrpc.errors import ConnectError
-from protobuf import DescFieldValueMessage, DescMessage, Message, message_from_json_value
+from protobuf import DescFieldValueMessage, DescMessage, Message, Registry, message_from_json_value
 
 M = TypeVar("M", bound=Message)
 
@@ -35,7 +35,14 @@ class KnownBinaryCodec(Codec[Message, Any]):
 
 
 class StrictJSONCodec(Codec[Message, Any]):
-    """`connectrpc.codec.proto_json_codec` that refuses ambiguous JSON. No message of the contract holds an `Any`."""
+    """`connectrpc.codec.proto_json_codec` that refuses ambiguous JSON.
+
+    Args:
+        registry: the messages that a `google.protobuf.Any` may hold. None: no message has such a field.
+    """
+
+    def __init__(self, registry: Registry | None = None) -> None:
+        self._registry = registry
 
     def name(self) -> str:
         """Return the codec's part of the content type (connectrpc.codec.Codec)."""
@@ -43,7 +50,7 @@ class StrictJSONCodec(Codec[Message, Any]):
 
     def encode(self, message: Message) -> bytes:
         """Return the message as JSON."""
-        return message.to_json().encode()
+        return message.to_json(registry=self._registry).encode()
 
     def decode(self, data: bytes | bytearray, message_class: type[M]) -> M:
         """Return the message. INVALID_ARGUMENT for unknown or ambiguous fields, ValueError for what is no JSON."""
@@ -52,7 +59,7 @@ class StrictJSONCodec(Codec[Message, Any]):
         # Raises UnicodeEncodeError, which is a ValueError, for a lone surrogate.
         json.dumps(value, ensure_ascii=False).encode()
         _check(message_class.desc(), value)
-        return message_from_json_value(message_class, value)
+        return message_from_json_value(message_class, value, registry=self._registry)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -67,7 +74,8 @@ def _invalid(what: str) -> ConnectError:
 
 
 def _check(desc: DescMessage, value: object) -> None:
-    if not isinstance(value, dict):
+    # The JSON of a well-known type is not that of its fields.
+    if not isinstance(value, dict) or desc.type_name.startswith("google.protobuf."):
         return
     members = cast("dict[str, object]", value)
     known = {key for field in desc.fields for key in (field.json_name, field.name)}

@@ -6,6 +6,7 @@ from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 
 from gitpod.server.auth import Ctx
+from gitpod.server.edge.trailers import fitting
 from gitpod.server.errors import OutcomeUnknownError, ServiceError, StoreUnavailableError
 from gitpod.server.log import REQUEST, logger
 
@@ -24,6 +25,8 @@ class Guard:
         """Log the code of the call, and replace an error that is not the service's own."""
         safe = _safe_error(error, ctx)
         REQUEST.get().code = "ok" if safe is None else safe.code.value
+        if safe is not None and REQUEST.get().protocol == "grpc":
+            safe = fitting(safe)
         if safe is not None and safe is not error:
             raise safe from None
 

@@ -93,7 +93,7 @@ def _invalid(message: str, protocol: str) -> Response:
     """Return INVALID_ARGUMENT in the form of the protocol."""
     if protocol != "connect":
         status = [(b"grpc-status", b"3"), (b"grpc-message", message.encode())]
-        return 200, [(b"content-type", b"application/grpc-web+proto"), *status, CLOSE], b""
+        return 200, [(b"content-type", b"application/" + protocol.encode()), *status, CLOSE], b""
     body = json.dumps({"code": Code.INVALID_ARGUMENT.value, "message": message}).encode()
     return 400, [(b"content-type", b"application/json"), (b"cache-control", b"no-store"), CLOSE], body
 

@@ -5,6 +5,7 @@ The time for a request's body is bounded elsewhere, by `edge.applications`.
 
 import asyncio
 import re
+from collections.abc import Callable
 
 import h11
 import uvicorn
@@ -53,6 +54,15 @@ class _Messages(h11.Connection):
         return event
 
 
+def or_http2(make: Callable[[], asyncio.Protocol]) -> "type[Connection]":
+    """Return the class of connections that speak HTTP/1.1, or HTTP/2 by what `make` returns."""
+
+    class Either(Connection):
+        http2 = staticmethod(make)
+
+    return Either
+
+
 class Connection(H11Protocol):
     """A connection that is cut when a client stalls."""
 
@@ -65,6 +75,8 @@ class Connection(H11Protocol):
     """Bytes of blank lines that are dropped before each request."""
     max_late = 1024 * 1024
     """Bytes of a body that are dropped after its request was answered. More would be read in vain."""
+    http2: Callable[[], asyncio.Protocol] | None = None
+    """Makes what goes on with a connection that begins with HTTP/2. None: it is refused."""
     _blank = 0
     _late = 0
     _timer: asyncio.TimerHandle | None = None
@@ -91,6 +103,11 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read what has arrived (asyncio.Protocol)."""
+        is_first = not self.cycle and not self.conn.trailing_data[0]
+        # No method of HTTP/1.1 begins so. A client that offers h2 in the handshake of TLS begins so too.
+        if self.http2 and is_first and data.startswith(b"PRI "):
+            self._hand_over(self.http2(), data)
+            return
         if self.cycle and self.cycle.response_complete and self.conn.their_state is h11.SEND_BODY:
             self._late += len(data)
             if self._late > self.max_late:
@@ -143,6 +160,15 @@ class Connection(H11Protocol):
             super().send_400_response(msg)
         else:
             self.transport.close()
+
+    def _hand_over(self, protocol: asyncio.Protocol, data: bytes) -> None:
+        if self._timer:
+            self._timer.cancel()
+        self._unset_keepalive_if_required()
+        self.connections.discard(self)
+        self.transport.set_protocol(protocol)
+        protocol.connection_made(self.transport)
+        protocol.data_received(data)
 
     def _drop_blank_lines(self) -> None:
         received, _ = self.conn.trailing_data

@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from queue import SimpleQueue
@@ -22,11 +23,12 @@ import uvicorn
 from starlette.middleware.cors import CORSMiddleware
 
 from gitpod.server import log
-from gitpod.server.app import MAX_REQUEST_BYTES, Embedded
+from gitpod.server.app import Embedded
 from gitpod.server.errors import ServiceError
-from gitpod.server.serving.http_connection import Connection, Server
+from gitpod.server.serving.http_connection import Connection, Server, or_http2
 from gitpod.server.serving.tls import server_context
 from gitpod.server.threads import NO_MORE, start_thread
+from gitpod_proto.gitpod.v1.secret_connect import SecretService
 
 if TYPE_CHECKING:
     from gitpod.server.serving.grpc_server import GRPCServer
@@ -117,9 +119,9 @@ def run(settings: Settings, *, announce: Callable[[str, int | None, str | None],
             url = _url(*listener.getsockname()[:2], is_tls=context is not None)
 
             def started() -> None:
-                announce(url, grpc_server.port if grpc_server else None, made_up)
+                announce(url, grpc_server.port or None if grpc_server else None, made_up)
 
-            server = _Server(_config(service, settings, context), grpc_server, started, stopping)
+            server = _Server(http_config(service.asgi, settings, context, grpc_server), grpc_server, started, stopping)
             # uvicorn installs its own handlers only while it runs, and then passes the signal on to these.
             signal.signal(signal.SIGINT, server.handle_exit)
             signal.signal(signal.SIGTERM, server.handle_exit)
@@ -185,21 +187,34 @@ class _Server(Server):
         await asyncio.gather(super().shutdown(sockets), stopping)
 
 
-def _config(service: Embedded, settings: Settings, context: ssl.SSLContext | None) -> uvicorn.Config:
-    app: Any = service.asgi
-    if settings.origins:
-        app = CORSMiddleware(
-            app,
-            allow_origins=settings.origins,
-            allow_methods=["GET", "POST"],
-            allow_headers=BROWSER_HEADERS,
-            expose_headers=["grpc-message", "grpc-status", "grpc-status-details-bin", "x-request-id"],
-            max_age=7200,
-        )
-    config = uvicorn.Config(
+def with_cors(app: Any, settings: Settings) -> Any:  # noqa: ANN401 # each library has its own type of an application
+    """Return an application that web pages of the allowed origins may call."""
+    if not settings.origins:
+        return app
+    return CORSMiddleware(
         app,
+        allow_origins=settings.origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=BROWSER_HEADERS,
+        expose_headers=["grpc-message", "grpc-status", "grpc-status-details-bin", "x-request-id"],
+        max_age=7200,
+    )
+
+
+def http_config(
+    app: Any,  # noqa: ANN401 # each library has its own type of an application
+    settings: Settings,
+    context: ssl.SSLContext | None,
+    http2: "GRPCServer | None" = None,
+) -> uvicorn.Config:
+    """Return how uvicorn serves an application. `http2` goes on with connections that begin with HTTP/2."""
+    if context and http2:
+        # Of both, h2 is chosen: a client that offers both may speak gRPC.
+        context.set_alpn_protocols(["h2", "http/1.1"])
+    config = uvicorn.Config(
+        with_cors(app, settings),
         # h11 bounds the size of headers. httptools is faster, but does not.
-        http=Connection,
+        http=or_http2(http2.protocol) if http2 else Connection,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -215,27 +230,21 @@ def _config(service: Embedded, settings: Settings, context: ssl.SSLContext | Non
 
 
 def _grpc(service: Embedded, settings: Settings) -> "GRPCServer | None":
-    if settings.grpc_port is None:
-        return None
-    if find_spec("grpc") is None or find_spec("connectrpc_grpcreflect") is None:
-        raise ServiceError("gRPC needs grpcio; pip install 'gitpod-connect[grpc]'")
-    from gitpod.server.serving.grpc_server import CONNECTIONS, TLS, GRPCServer, application  # loads grpcio, an extra
+    if find_spec("h2") is None or find_spec("connectrpc_grpcreflect") is None:
+        if settings.grpc_port is None:
+            return None
+        raise ServiceError("gRPC needs h2; pip install 'gitpod-connect[grpc]'")
+    from gitpod.server.serving.grpc_server import CONNECTIONS, GRPCServer  # loads h2, an extra
 
-    tls = None
-    if settings.tls_cert and settings.tls_key:
-        authority = settings.tls_client_ca.read_bytes() if settings.tls_client_ca else None
-        tls = TLS(certificate=settings.tls_cert.read_bytes(), key=settings.tls_key.read_bytes(), client_ca=authority)
-    app, services = application(service.rpc, service.ready)
     most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     left = max(most_files - Connection.max_connections - OTHER_FILES, FEWEST_GRPC)
-    host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return GRPCServer(
-        app,
-        services,
-        f"{host}:{settings.grpc_port}",
+        service.rpc,
+        SecretService.desc(),
+        None if settings.grpc_port is None else _listen(settings.host, settings.grpc_port),
         ready=service.ready,
-        tls=tls,
-        max_message_bytes=MAX_REQUEST_BYTES,
+        wrap=partial(with_cors, settings=settings),
+        tls=server_context(settings.tls_cert, settings.tls_key, settings.tls_client_ca),
         max_connections=CONNECTIONS if most_files == resource.RLIM_INFINITY else min(left, CONNECTIONS),
     )
 

@@ -1,0 +1,166 @@
+"""One request of HTTP/2 and its answer, as `receive` and `send` of ASGI."""
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from h2.errors import ErrorCodes
+from h2.events import DataReceived, Event, RequestReceived, StreamEnded, StreamReset, WindowUpdated
+
+from gitpod.server.edge.headers import Scope
+
+if TYPE_CHECKING:
+    from gitpod.server.serving.http2 import HTTP2
+
+STALL = 10.0
+"""Seconds in which a client must read something of an answer that waits for it."""
+MAX_PIECES = 2048
+"""The most frames of a request's body. Each costs some microseconds, whatever its size."""
+DROPPED = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
+"""Headers of HTTP/1.1, which HTTP/2 forbids (RFC 9113 section 8.2.2)."""
+Headers = list[tuple[bytes, bytes]]
+
+
+class Stream:
+    """A request, and what was sent of its answer."""
+
+    def __init__(self, connection: "HTTP2", stream_id: int) -> None:
+        self.id = stream_id
+        self.task: asyncio.Task[None] | None = None
+        self.is_answered = False
+        """Whether the answer was sent to its end."""
+        self.is_ended = False
+        """Whether the request came to its end."""
+        self._connection = connection
+        self._chunks: list[bytes] = []
+        self._pieces = 0
+        self._is_told = False
+        self.is_gone = False
+        """Whether the client gave up, or was given up."""
+        self._input, self._room = asyncio.Event(), asyncio.Event()
+        self._head: Headers | None = None
+        self._has_trailers = False
+
+    def take(self, event: Event) -> None:
+        """Take what the client sent."""
+        if isinstance(event, DataReceived):
+            self._pieces += 1
+            if self._pieces > MAX_PIECES:
+                self._connection.reset(self, ErrorCodes.ENHANCE_YOUR_CALM)
+            elif event.data:
+                self._chunks.append(event.data)
+                self._input.set()
+        elif isinstance(event, StreamEnded):
+            self.is_ended = True
+            self._input.set()
+        elif isinstance(event, StreamReset):
+            self.leave()
+        elif isinstance(event, WindowUpdated):
+            self.wake()
+
+    def wake(self) -> None:
+        """Go on sending, as the client may have made room."""
+        self._room.set()
+
+    def leave(self) -> None:
+        """End the call, whose client is gone."""
+        self.is_gone = True
+        self._chunks.clear()
+        self._input.set()
+        self._room.set()
+        if self.task:
+            self.task.cancel()
+
+    async def receive(self) -> Any:  # noqa: ANN401 # any message of ASGI
+        """Return what has come of the request's body, or that the client is gone (ASGI's `receive`)."""
+        while not (self.is_gone or self._chunks or (self.is_ended and not self._is_told)):
+            self._input.clear()
+            await self._input.wait()
+        if self.is_gone:
+            return {"type": "http.disconnect"}
+        body = b"".join(self._chunks)
+        self._chunks.clear()
+        self._is_told = self.is_ended
+        return {"type": "http.request", "body": body, "more_body": not self.is_ended}
+
+    async def send(self, message: Any) -> None:  # noqa: ANN401 # any message of ASGI
+        """Send a part of the answer, once the client has room for it (ASGI's `send`)."""
+        if self.is_gone or self.is_answered:
+            return
+        if message["type"] == "http.response.start":
+            # Kept until it is known whether a body follows.
+            self._head = [(b":status", str(message["status"]).encode()), *_allowed(message["headers"])]
+            self._has_trailers = message.get("trailers", False)
+        elif message["type"] == "http.response.body":
+            is_last = not message.get("more_body", False) and not self._has_trailers
+            await self._send_body(message.get("body", b""), is_last=is_last)
+        else:
+            self._send_head()
+            self._connection.send_headers(self, _allowed(message["headers"]), is_last=True)
+
+    def _send_head(self, *, is_last: bool = False) -> None:
+        if self._head is not None:
+            self._connection.send_headers(self, self._head, is_last=is_last)
+            self._head = None
+
+    async def _send_body(self, body: bytes, *, is_last: bool) -> None:
+        has_head = self._head is not None
+        self._send_head(is_last=is_last and not body)
+        while body:
+            size = await self._wait_for_room()
+            if self.is_gone:
+                return
+            piece, body = body[:size], body[size:]
+            self._connection.send_data(self, piece, is_last=is_last and not body)
+            has_head = True
+        if is_last and not has_head:
+            self._connection.send_data(self, b"", is_last=True)
+
+    async def _wait_for_room(self) -> int:
+        """Return how many bytes may be sent now. Ends the call if its client reads nothing for `STALL` seconds."""
+        while not self.is_gone:
+            room = self._connection.room(self)
+            if room:
+                return room
+            self._room.clear()
+            try:
+                async with asyncio.timeout(STALL):
+                    await self._room.wait()
+            except TimeoutError:
+                self.is_gone = True
+                self._connection.reset(self, ErrorCodes.CANCEL)
+        return 0
+
+
+def _allowed(headers: Headers) -> Headers:
+    """Return the headers that HTTP/2 can carry."""
+    return [
+        (name.lower(), value)
+        for name, value in headers
+        if name.lower() not in DROPPED and value.isascii() and value.decode().isprintable()
+    ]
+
+
+def scope_of(event: RequestReceived, transport: asyncio.Transport) -> Scope:
+    """Return the scope of a request (ASGI)."""
+    headers: Any = event.headers
+    pseudo = {name: value for name, value in headers if name.startswith(b":")}
+    given = [(name, value) for name, value in headers if not name.startswith(b":")]
+    if b":authority" in pseudo:
+        given = [(b"host", pseudo[b":authority"]), *(each for each in given if each[0] != b"host")]
+    path, _, query = pseudo.get(b":path", b"").partition(b"?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "2",
+        "method": pseudo[b":method"].decode("latin-1"),
+        # Of the connection, whatever the client says.
+        "scheme": "https" if transport.get_extra_info("ssl_object") else "http",
+        # As it was sent: the application knows no path with an escape.
+        "path": path.decode("latin-1"),
+        "raw_path": path,
+        "query_string": query,
+        "root_path": "",
+        "headers": given,
+        "client": (transport.get_extra_info("peername") or (None,))[:2],
+        "extensions": {"http.response.trailers": {}},
+    }
