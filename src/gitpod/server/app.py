@@ -15,6 +15,7 @@ from gitpod.server.async_service import AsyncSecretService
 from gitpod.server.auth import Authenticate, Caller, Role
 from gitpod.server.edge.applications import guarded_asgi, guarded_wsgi, prompt
 from gitpod.server.edge.codecs import KnownBinaryCodec, StrictJSONCodec
+from gitpod.server.edge.directions import directed
 from gitpod.server.edge.guard import Guard
 from gitpod.server.edge.pagination import QueryPagination
 from gitpod.server.edge.readiness import Readiness
@@ -27,7 +28,13 @@ from gitpod.server.shares import Shares
 from gitpod.server.storage.store import Store
 from gitpod.server.threads import Threads
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
-from gitpod_proto.gitpod.v1.secret_connect import SecretServiceASGIApplication, SecretServiceWSGIApplication
+from gitpod_proto.gitpod.v1.secret_connect import (
+    SecretService as Contract,
+)
+from gitpod_proto.gitpod.v1.secret_connect import (
+    SecretServiceASGIApplication,
+    SecretServiceWSGIApplication,
+)
 
 MAX_REQUEST_BYTES = 128 * 1024
 """The largest body to read, decompressed. A value of 10240 characters takes up to 120 KiB of escaped JSON."""
@@ -115,7 +122,7 @@ class Embedded:
         self.wsgi = guarded_wsgi(SecretServiceWSGIApplication(service, **options))
         self.rpc = prompt(SecretServiceASGIApplication(AsyncSecretService(service, self.executor), **options))
         self.ready = Readiness(self.is_ready, checks)
-        self.asgi = guarded_asgi(self.rpc, ready=self.ready)
+        self.asgi = guarded_asgi(directed(self.rpc, Contract.desc()), ready=self.ready)
         if served:
             self._start_threads()
 
