@@ -28,13 +28,8 @@ from gitpod.server.shares import Shares
 from gitpod.server.storage.store import Store
 from gitpod.server.threads import Threads
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
-from gitpod_proto.gitpod.v1.secret_connect import (
-    SecretService as Contract,
-)
-from gitpod_proto.gitpod.v1.secret_connect import (
-    SecretServiceASGIApplication,
-    SecretServiceWSGIApplication,
-)
+from gitpod_proto.gitpod.v1.secret_connect import SecretService as Contract
+from gitpod_proto.gitpod.v1.secret_connect import SecretServiceASGIApplication, SecretServiceWSGIApplication
 
 MAX_REQUEST_BYTES = 128 * 1024
 """The largest body to read, decompressed. A value of 10240 characters takes up to 120 KiB of escaped JSON."""
