@@ -128,8 +128,8 @@ def test_a_named_origin_may_ask(browsable: str, wanted: str) -> None:
     assert set(wanted.split(",")) <= allowed
     assert "access-control-allow-credentials" not in answer.headers
     assert answer.headers["access-control-max-age"] == "7200"
-    # Of another origin, or for other headers, the answer is another one.
-    assert {"origin", "access-control-request-headers"} <= {*answer.headers["vary"].lower().split(", ")}
+    # To another origin, the answer is another one.
+    assert "origin" in answer.headers["vary"].lower().split(", ")
 
 
 def test_a_header_that_nobody_named_may_not_be_sent(browsable: str) -> None:
@@ -142,7 +142,11 @@ def test_a_header_that_nobody_named_may_not_be_sent(browsable: str) -> None:
 def test_a_named_origin_sees_the_answer(browsable: str) -> None:
     """And the headers that tell of errors, whatever the answer is."""
     headers = {"origin": ORIGIN, "content-type": "application/json", "authorization": f"Bearer {TOKEN}"}
-    changes = [({}, 200), ({"authorization": "Bearer wrong"}, 401), ({"content-type": "text/plain"}, 415)]
+    changes: list[tuple[dict[str, str], int]] = [
+        ({}, 200),
+        ({"authorization": "Bearer wrong"}, 401),
+        ({"content-type": "text/plain"}, 415),
+    ]
     for change, status in changes:
         answer = httpx.post(browsable + CALL, headers=headers | change, content="{}")
         assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, ORIGIN)

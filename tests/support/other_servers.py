@@ -10,9 +10,8 @@ import pytest
 from tests.support.service import ROOT, TOKEN
 
 
-@contextmanager
-def serving(name: str) -> Generator[dict[str, str]]:
-    """The URL of each of its servers, by library, for a while. Skips the test where they cannot be made."""
+def made(name: str) -> None:
+    """Make the programs of a language. Skips the test where they cannot be made."""
     if missing := languages.lacking(name):
         pytest.skip(f"{', '.join(missing)} is not installed")
     if not os.access(ROOT, os.W_OK):
@@ -21,6 +20,12 @@ def serving(name: str) -> Generator[dict[str, str]]:
         languages.prepare(name)
     except languages.UnavailableError as error:
         pytest.skip(str(error))
+
+
+@contextmanager
+def serving(name: str) -> Generator[dict[str, str]]:
+    """The URL of each of its servers, by library, for a while. Skips the test where they cannot be made."""
+    made(name)
     language = languages.LANGUAGES[name]
     with subprocess.Popen(
         language.server,

@@ -32,7 +32,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
     show_default=True,
     type=click.IntRange(1, 3600),
     metavar="SECONDS",
-    help="Keep an idle HTTP connection so long; more than clients and proxies do.",
+    help="Keep an idle HTTP connection this long. Give more than clients and proxies have.",
 )
 def serve(
     host: str,
