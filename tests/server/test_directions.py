@@ -7,7 +7,7 @@ from tests.support.service import TOKEN, Service
 from tests.support.target import Answer, Target, read_answer
 
 RPCS = "{CreateSecret,UpdateSecretValue,ListSecrets,DeleteSecret,GetSecretValue}"
-PATHS = f"there is no such path; the calls are POST {SERVICE}{RPCS}"
+PATHS = f"there is no such path; is the base URL right? the calls are POST {SERVICE}{RPCS}"
 TYPES = ("application/json", "application/proto", "application/grpc-web+json", "application/grpc-web+proto")
 ENCODING = "encoding, in the query, must be json or proto; for GET, the query also has message=..."
 CONNECT: dict[str, tuple[bytes, int, str, str]] = {

@@ -27,7 +27,7 @@ def directed(app: ASGIApplication, service: DescService) -> ASGIApplication:
     repeated in it.
     """
     methods = ",".join(method.name for method in service.methods)
-    paths = f"there is no such path; the calls are POST /{service.type_name}/{{{methods}}}"
+    paths = f"there is no such path; is the base URL right? the calls are POST /{service.type_name}/{{{methods}}}"
 
     async def answered(scope: Scope, receive: Receive, send: Send) -> None:
         content_type = dict(scope["headers"]).get(b"content-type", b"")
