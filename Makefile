@@ -13,7 +13,7 @@ JOBS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := test
-.PHONY: help demo bench chaos failover lowest costs quick fix test check lint types mypy basedpyright gen drift breaking contract interop dist clean
+.PHONY: help demo bench chaos failover lowest costs quick fix test check lint types mypy basedpyright gen drift breaking contract golden interop dist clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -82,6 +82,9 @@ breaking: $(VENV)/.dev ## fail when proto/ breaks the contract of revision AGAIN
 
 contract: $(VENV)/.dev ## write the .proto files, their descriptors and the templates of other languages into dist/
 	@$(BIN)/python tools/contract.py dist
+
+golden: $(VENV)/.dev ## write the vectors of interop/golden/ anew, after a change of proto/ that is meant to change them
+	@$(BIN)/python tools/golden.py
 
 interop: $(VENV)/.dev ## run the programs of other languages against the service: all that can run, or LANGS=go
 	@$(BIN)/python tools/interop.py $(LANGS)

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,16 +33,68 @@ class Language(NamedTuple):
     """The service in this language. It prints a URL on a line for each of its servers, and ends with its input."""
     servers: list[str]
     """The libraries of these servers, in this order."""
+    golden: Sequence[str] = ()
+    """What checks the vectors of the folder that follows. It prints lines of the matrix."""
+    takes_long: bool = False
+    """It compiles for many minutes, so tests wait for `make interop` to make it."""
 
+
+MAVEN = ["mvn", "--batch-mode", "--quiet"]
+DOWNLOAD = [
+    ["rm", "-rf", "target"],  # It may hold libraries of other versions.
+    [*MAVEN, "dependency:copy", "dependency:copy-dependencies"],
+    ["sh", "-c", 'chmod +x "$PLUGINS"/*'],
+]
+BRIEF = ["-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]
+"""Options of Java for programs that run for seconds: half the work."""
+JAVA = ["java", *BRIEF, "-cp", "target/classes:target/dependency/*"]
 
 LANGUAGES = {
     "go": Language(
         programs=["go"],
         plugins=[["go", "install", "tool"]],
-        build=[["go", "build", "-o", "build/", ".", "./server"]],
+        build=[["go", "build", "-o", "build/", ".", "./server", "./golden"]],
         client=["build/go"],
         server=["build/server"],
         servers=["connect-go", "grpc-go"],
+        golden=["build/golden"],
+    ),
+    "typescript": Language(
+        programs=["node", "npm"],
+        plugins=[["npm", "ci", "--no-audit", "--no-fund"]],
+        build=[["tsc"]],
+        client=["node", "build/main.js"],
+        server=["node", "build/server/main.js"],
+        servers=["connect-node", "connect-node over HTTP/2"],
+        golden=["node", "build/golden/main.js"],
+    ),
+    "java": Language(
+        programs=["java", "javac", "mvn"],
+        plugins=[*DOWNLOAD, [*MAVEN, "compiler:help"]],
+        build=[[*MAVEN, "--offline", "compiler:compile"]],
+        client=[*JAVA, "interop.Client"],
+        server=[*JAVA, "interop.Server"],
+        servers=["grpc-java"],
+        golden=[*JAVA, "interop.Golden"],
+    ),
+    "kotlin": Language(
+        programs=["java", "javac", "mvn"],
+        plugins=DOWNLOAD,
+        build=[[*MAVEN, "kotlin:compile", "compiler:compile"]],
+        client=[*JAVA, "interop.ClientKt"],
+        server=[],
+        servers=[],
+    ),
+    "rust": Language(
+        # Some libraries of Rust compile C.
+        programs=["cargo", "cc"],
+        plugins=[["cargo", "plugins"], ["cargo", "protoc"], ["cargo", "fetch"]],
+        build=[["cargo", "build"]],
+        client=["target/debug/interop"],
+        server=[],
+        servers=[],
+        golden=["target/debug/golden"],
+        takes_long=True,
     ),
 }
 
@@ -55,7 +108,8 @@ def environment(name: str) -> dict[str, str]:
     """The environment of a language's commands."""
     plugins = ROOT / "build" / name / "bin"
     path = f"{plugins}:{ROOT / 'interop' / name / 'node_modules/.bin'}:{BIN}:{os.environ['PATH']}"
-    return os.environ | {"PLUGINS": str(plugins), "GOBIN": str(plugins), "PATH": path}
+    ours = {"PLUGINS": str(plugins), "GOBIN": str(plugins), "PATH": path}
+    return {"MAVEN_OPTS": " ".join(BRIEF)} | os.environ | ours
 
 
 def sources(name: str) -> str:
@@ -68,6 +122,12 @@ def sources(name: str) -> str:
         if (ROOT / path).is_file():
             found.update(path.encode() + b"\0" + hashlib.sha256((ROOT / path).read_bytes()).digest())
     return found.hexdigest()
+
+
+def is_made(name: str) -> bool:
+    """Whether the programs of a language are made from what the checkout holds now."""
+    made = ROOT / "build" / name / "sources"
+    return made.exists() and made.read_text() == sources(name)
 
 
 def prepare(name: str) -> None:

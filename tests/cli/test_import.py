@@ -42,6 +42,16 @@ def test_a_file_is_stored_and_exported_again(shell: Shell) -> None:
     assert {action for _, action, _ in imported(shell, as_json)} == {"unchanged"}
 
 
+@pytest.mark.parametrize("host", ["registry.example.com", "https://a b", "//registry.example.com"])
+def test_a_dry_run_refuses_what_the_service_refuses(shell: Shell, host: str) -> None:
+    """The address of a registry must have a scheme, which is said before anything is sent."""
+    text = f"# mount: registry {host}\nAUTH=user:password\n"
+    assert imported(shell, text, "--dry-run", code=1) == [("AUTH", "invalid", "planned")]
+    done = shell.run("import", "-", "--yes", stdin=text, code=1)
+    assert "container_registry_basic_auth_host: must be a valid URI" in done.rows[0][4]
+    assert imported(shell, text.replace(host, "https://registry.example.com")) == [("AUTH", "create", "created")]
+
+
 def test_every_kind_of_line_is_planned_and_reported(shell: Shell) -> None:
     """An invalid line stops no other, and its rule is reported."""
     imported(shell, FILE)

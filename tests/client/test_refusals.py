@@ -78,6 +78,22 @@ BAD: list[tuple[dict[str, Any], str, str, str]] = [
     ({"scope": {"project_id": "nonsense"}}, "scope.project_id", "string.uuid", "must be a valid UUID"),
     ({"scope": {"projectId": UUID}}, "scope.projectId", "unknown_field", "there are project_id, user_id"),
     ({"scope": UUID}, "scope", "type", "must be a mapping"),
+    ({"project_id": None}, "scope", "required", "scope: must be given, or project_id, as names are unique within it"),
+    ({"project_id": None, "scope": {}}, "scope", "required", "scope: must be given, or project_id"),
+    ({"project_id": "", "scope": SecretScope()}, "scope", "required", "scope: must be given, or project_id"),
+    ({"scope": {"user_id": UUID}}, "project_id", "scope_agrees", "contradicts scope; leave it out"),
+    (
+        {"scope": {"project_id": UUID.replace("b", "c")}},
+        "project_id",
+        "scope_agrees",
+        "contradicts scope; leave it out",
+    ),
+    (
+        {"api_only": False, "container_registry_basic_auth_host": "registry.example.com"},
+        "container_registry_basic_auth_host",
+        "string.uri",
+        "must be a valid URI",
+    ),
     (
         {"source": {"oidc_jfrog": {"host": "a b", "provider_name": "p"}}},
         "source.oidc_jfrog.host",
@@ -155,6 +171,22 @@ def test_other_calls_are_checked_too(offline: Gitpod) -> None:
             offline.secrets.list,
             {"pagination": {"page_size": 2**31}},
             Violation("pagination.page_size", "type", "must be a whole number of 32 bits"),
+        ),
+        (
+            offline.secrets.list,
+            {"filter": {"scope": {}}},
+            Violation(
+                "filter.scope", "required", "needs one of project_id, user_id, organization_id, service_account_id"
+            ),
+        ),
+        (
+            offline.secrets.list,
+            {"filter": {"scope": {"projectId": UUID}}},
+            Violation(
+                "filter.scope.projectId",
+                "unknown_field",
+                "is not a parameter; there are project_id, user_id, organization_id, service_account_id",
+            ),
         ),
         (
             offline.secrets.list,

@@ -2,14 +2,16 @@
 
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
+import httpx
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
+from languages import lacking
+from tests.support.peer import free_port
 from tests.support.programs import run
 from tests.support.service import ROOT
 
@@ -128,26 +130,85 @@ def test_the_page_names_what_is_written(dist: Path) -> None:
     assert named == {version.sub("", file.name) for file in dist.iterdir()}
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("go"), reason="go is not installed")
-def test_go_stubs_compile_from_the_archive_alone(unpacked: Path) -> None:
-    """With the template, and the versions of plugins and libraries, that it holds."""
-    go = unpacked / "interop/go"
-    install, generate = re.findall(r"^    (\w.+)$", (go / "README.md").read_text(), re.MULTILINE)
+def test_messages_of_rust_do_not_print_values(dist: Path) -> None:
+    """Prost knows nothing of `debug_redact`, so the template names each message that holds such a field."""
+    [descriptors] = dist.glob("*-without-imports.binpb")
+    files = FileDescriptorSet.FromString(descriptors.read_bytes()).file
+    redacted = {
+        f"{file.package}.{message.name}"
+        for file in files
+        for message in file.message_type
+        for field in message.field
+        if field.options.debug_redact
+    }
+    template = (ROOT / "interop/rust/buf.gen.yaml").read_text()
+    assert set(re.findall(r"skip_debug=(\S+)", template)) == redacted
+
+
+def compiled(unpacked: Path, language: str, *commands: list[str]) -> Path:
+    """The folder of a language in the archive, after the commands of its README that make stubs, and these commands.
+
+    Skips the test where the plugins cannot be had.
+    """
+    if missing := lacking(language):
+        pytest.skip(f"{', '.join(missing)} is not installed")
+    folder = unpacked / "interop" / language
+    install, generate, *_ = re.findall(r"^    (\w.+)$", (folder / "README.md").read_text(), re.MULTILINE)
     environment = os.environ | {"PATH": path()}
     installed = subprocess.run(
         ["sh", "-ec", install], cwd=unpacked, env=environment, capture_output=True, text=True, check=False
     )
     if installed.returncode:
-        pytest.skip(f"the plugins of Go cannot be installed: {installed.stderr[-200:]}")
-    assert not (go / "gen").exists()
+        pytest.skip(f"the plugins of {language} cannot be installed: {installed.stderr[-200:]}")
+    assert not (folder / "gen").exists()
     subprocess.run(["sh", "-ec", generate], cwd=unpacked, env=environment | NO_NETWORK, check=True)
+    for command in commands:
+        subprocess.run(command, cwd=folder, env=environment, check=True)
+    return folder
+
+
+@pytest.mark.slow
+def test_go_stubs_compile_from_the_archive_alone(unpacked: Path) -> None:
+    """With the template, and the versions of plugins and libraries, that it holds."""
+    # Vetting compiles, and needs no linker.
+    go = compiled(unpacked, "go", ["go", "vet", "./..."])
     assert {file.name for file in (go / "gen").rglob("secret*.go")} == {
         "secret.pb.go",
         "secret.connect.go",
         "secret_grpc.pb.go",
     }
-    # Vetting compiles, and needs no linker.
-    subprocess.run(["go", "vet", "./..."], cwd=go, env=environment, check=True)
     badly_formatted = subprocess.run(["gofmt", "-l", "."], cwd=go, capture_output=True, text=True, check=True).stdout
     assert badly_formatted == ""
+
+
+@pytest.mark.slow
+def test_typescript_stubs_compile_from_the_archive_alone(unpacked: Path) -> None:
+    """With the template, and the versions of plugins and libraries, that it holds; and the page is served."""
+    typescript = compiled(unpacked, "typescript", ["node_modules/.bin/tsc"])
+    assert {file.name for file in (typescript / "gen").rglob("secret*")} == {"secret_pb.ts"}
+    [serve] = re.findall(r"^    (cd .+)$", (typescript / "README.md").read_text(), re.MULTILINE)
+    port = free_port()
+    with subprocess.Popen(
+        ["sh", "-ec", serve.replace("8000", str(port))], cwd=unpacked, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:  # the end of its input ends it
+        assert process.stderr
+        while "Local" not in (line := process.stderr.readline().decode()):
+            assert line, "it ended"
+        script = httpx.get(f"http://127.0.0.1:{port}/page.js", trust_env=False, timeout=60).raise_for_status().text
+        assert "gen/gitpod/v1/secret_pb.ts" in script
+        process.communicate()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("language", "files"),
+    [
+        ("java", {"Secret.java", "SecretServiceGrpc.java"}),
+        ("kotlin", {"Secret.java", "SecretKt.kt", "SecretServiceClient.kt"}),
+    ],
+)
+def test_stubs_of_the_jvm_are_made_from_the_archive_alone(unpacked: Path, language: str, files: set[str]) -> None:
+    """With the template, and the versions of plugins, that it holds; and none of buf/validate."""
+    made = compiled(unpacked, language) / "gen"
+    assert files <= {file.name for file in made.rglob("Secret*")}
+    assert {file.parent for file in made.rglob("*.*")} == {made / "com/gitpod/v1"}

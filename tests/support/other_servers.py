@@ -16,6 +16,8 @@ def made(name: str) -> None:
         pytest.skip(f"{', '.join(missing)} is not installed")
     if not os.access(ROOT, os.W_OK):
         pytest.skip("the checkout, where programs are made, cannot be written to")
+    if languages.LANGUAGES[name].takes_long and not languages.is_made(name):
+        pytest.skip(f"run make interop LANGS={name} first: it takes many minutes")
     try:
         languages.prepare(name)
     except languages.UnavailableError as error:

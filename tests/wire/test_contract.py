@@ -15,6 +15,7 @@ PATH = (
     'cel { id: "absolute_path" message: "value must be an absolute path (e.g. /path/to/file)" '
     "expression: \"this.matches('^/[^/].*$')\" }"
 )
+TRUE = 'cel { id: "true" message: "must be true, or left out" expression: "this" }'
 HOST = (
     (
         'cel { id: "host_or_host_port" message: "host must be a hostname or IP address '
@@ -28,13 +29,13 @@ HOST = (
 # message | number | field | type | oneof | options | rule
 FIELDS = f"""
 CreateSecretRequest | 1 | name | string | | | string {{ min_len: 3 max_len: 127 pattern: "^[0-9a-zA-Z_]{{3,}}$" }}
-CreateSecretRequest | 2 | project_id | string | | deprecated |
+CreateSecretRequest | 2 | project_id | string | | deprecated | {UUID_UNLESS_EMPTY}
 CreateSecretRequest | 3 | value | string | | debug_redact | string {{ max_len: 10240 }}
 CreateSecretRequest | 7 | file_path | string | mount | | {PATH}
-CreateSecretRequest | 8 | environment_variable | bool | mount | |
-CreateSecretRequest | 9 | container_registry_basic_auth_host | string | mount | |
+CreateSecretRequest | 8 | environment_variable | bool | mount | | {TRUE}
+CreateSecretRequest | 9 | container_registry_basic_auth_host | string | mount | | string {{ uri: true }}
 CreateSecretRequest | 10 | scope | SecretScope | | |
-CreateSecretRequest | 11 | api_only | bool | mount | |
+CreateSecretRequest | 11 | api_only | bool | mount | | {TRUE}
 CreateSecretRequest | 12 | credential_proxy | Secret.CredentialProxy | | |
 CreateSecretRequest | 13 | source | Secret.Source | | |
 CreateSecretResponse | 1 | secret | Secret | | |

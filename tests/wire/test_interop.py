@@ -1,6 +1,7 @@
 """Programs in other languages call the service: `make interop`."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -8,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from interop import KNOWN, Result
+from languages import LANGUAGES
+from tests.support.other_servers import made
 from tests.support.service import ROOT
 
 
@@ -20,21 +23,38 @@ def interop(asked: str, search: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(not shutil.which("go"), reason="go is not installed")
-@pytest.mark.skipif(not os.access(ROOT, os.W_OK), reason="the checkout, where stubs are made, cannot be written to")
-def test_go_agrees_with_the_service() -> None:
-    """In each protocol and codec that connect-go and grpc-go speak, but for what is known."""
-    if subprocess.run(["go", "mod", "download"], cwd=ROOT / "interop/go", check=False).returncode:
-        pytest.skip("the libraries of Go cannot be downloaded")
-    done = interop("go", os.environ["PATH"])
+@pytest.mark.parametrize(("language", "lines"), [("go", 11), ("typescript", 16), ("java", 3)])
+def test_a_language_agrees_with_the_service(language: str, lines: int) -> None:
+    """In each protocol and codec that its libraries speak, but for what is known; and on the vectors."""
+    made(language)
+    done = interop(language, os.environ["PATH"])
     assert done.returncode == 0, done.stdout + done.stderr
-    assert f"8 passed, 0 failed, {len(KNOWN)} known to fail\n" in done.stdout
+    if "left out" in done.stdout:
+        pytest.skip("a part was left out")
+    [counts] = re.findall(r"^(\d+) passed, 0 failed, (\d+) known to fail$", done.stdout, re.MULTILINE)
+    assert sum(map(int, counts)) == lines, done.stdout
+
+
+@pytest.mark.slow
+def test_node_is_enough_for_typescript(tmp_path: Path) -> None:
+    """The matrix names what Chromium would do, and passes."""
+    made("typescript")
+    for program in ("node", "npm", "git"):
+        (tmp_path / program).symlink_to(str(shutil.which(program)))
+    done = interop("typescript", str(tmp_path))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert re.search("^connect-web .* left out: chromium is not installed$", done.stdout, re.MULTILINE)
+
+
+LACKING = [
+    f"{name}: left out, as this machine lacks {', '.join(language.programs)}\n" for name, language in LANGUAGES.items()
+]
 
 
 @pytest.mark.parametrize(
     ("asked", "status", "text"),
     [
-        ("", 0, "go: left out, as this machine lacks go\n0 passed, 0 failed, 0 known to fail\n"),
+        ("", 0, "".join(LACKING) + "0 passed, 0 failed, 0 known to fail\n"),
         ("go", 1, "go: left out, as this machine lacks go\n"),
         ("go,cobol", 1, "no such language: cobol; there is go"),
     ],

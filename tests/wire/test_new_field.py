@@ -96,7 +96,7 @@ def changed(tmp_path: Path) -> Path:
     proto, types = tmp_path / "proto/gitpod/v1/secret.proto", tmp_path / "src/gitpod/types.py"
     insert(proto, "message CreateSecretRequest {", ADDED)
     insert(proto, "message Secret {", ADDED)
-    insert(proto, "    bool api_only = 11;", "    string volume = 28;\n", times=2)
+    insert(proto, "    option (buf.validate.oneof).required = true;", "    string volume = 28;\n", times=2)
     insert(types, "    source: SourceParam | Source\n", PARAMS)
     insert(types, "    source: Source | None = None\n", RESULTS)
     return tmp_path

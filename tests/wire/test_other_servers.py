@@ -17,12 +17,17 @@ pytestmark = pytest.mark.slow
 Protocol = Literal["connect", "grpc-web", "grpc"]
 Way = tuple[str, str, Protocol, Codec]
 
-PROTOCOLS: tuple[Protocol, ...] = ("connect", "grpc-web", "grpc")
+WEB: tuple[Protocol, ...] = ("connect", "grpc-web")
+PROTOCOLS: tuple[Protocol, ...] = (*WEB, "grpc")
 CODECS: tuple[Codec, ...] = ("binary", "json")
+HTTP2 = "connect-node over HTTP/2"
 # A language, a library, and how it is called. Libraries of gRPC have no JSON.
 WAYS: list[Way] = [
     *(("go", "connect-go", protocol, codec) for protocol, codec in product(PROTOCOLS, CODECS)),
     ("go", "grpc-go", "grpc", "binary"),
+    *(("typescript", "connect-node", protocol, codec) for protocol, codec in product(WEB, CODECS)),
+    *(("typescript", HTTP2, protocol, codec) for protocol, codec in product(PROTOCOLS, CODECS)),
+    ("java", "grpc-java", "grpc", "binary"),
 ]
 
 
@@ -50,7 +55,12 @@ def options(request: pytest.FixtureRequest) -> dict[str, Any]:
 def way(request: pytest.FixtureRequest, servers: Callable[[str], dict[str, str]]) -> dict[str, Any]:
     """Options of a client, for a server, a protocol and a codec."""
     language, library, protocol, codec = request.param
-    return {"base_url": servers(language)[library], "protocol": protocol, "codec": codec}
+    return {
+        "base_url": servers(language)[library],
+        "protocol": protocol,
+        "codec": codec,
+        "http2": library == HTTP2,
+    }
 
 
 @pytest.fixture

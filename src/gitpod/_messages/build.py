@@ -49,8 +49,8 @@ class Problems:
         self.add(Violation(path, rule_id, text))
 
     def has(self, path: str) -> bool:
-        """Tell whether there is a violation at a path."""
-        return any(each.field == path for each in self.shown)
+        """Tell whether there is a violation at a path, or below it."""
+        return any(each.field == path or each.field.startswith(f"{path}.") for each in self.shown)
 
 
 Reader: TypeAlias = Callable[[object, str, Problems], Any]

@@ -42,9 +42,6 @@ def put_request(given: Mapping[str, Any]) -> secret_pb.CreateSecretRequest:
     if not message.value and not problems.has("value"):
         text = "must be at least 1 character, as a value can only be updated to such"
         problems.note("value", "string.min_len", text)
-    if message.scope is None and not given.get("project_id"):
-        text = "must be given, or project_id, as names are unique within it"
-        problems.note("scope", "required", text)
     return build.checked(message, problems)
 
 
@@ -53,10 +50,27 @@ def _create_message(given: Mapping[str, Any], problems: build.Problems) -> secre
     if message.source and message.source.value is None:
         # An empty source means verbatim, as no source does.
         message.source = None
-    if project_id := message.project_id:  # pyright: ignore[reportDeprecated] # the public reference documents it
-        # It is short for `scope.project_id`, where the contract has the rule.
-        build.apply_rules(secret_pb.SecretScope(scope=ProjectId("project_id", project_id)), problems)
+    if not _has_member(message.scope):
+        # The service takes an empty scope for none.
+        message.scope = None
+    project_id = message.project_id.lower()  # pyright: ignore[reportDeprecated] # the public reference documents it
+    if message.scope is None and not given.get("project_id") and not problems.has("scope"):
+        text = "must be given, or project_id, as names are unique within it"
+        problems.note("scope", "required", text)
+    elif message.scope and project_id and project_id != _project_of(message.scope):
+        problems.note("project_id", "scope_agrees", "contradicts scope; leave it out")
     return message
+
+
+def _has_member(scope: secret_pb.SecretScope | None) -> bool:
+    """Whether a scope names an owner."""
+    return scope is not None and scope.scope is not None
+
+
+def _project_of(scope: secret_pb.SecretScope) -> str:
+    """Return the id of the project that a scope names, in lower case; empty if it names none."""
+    owner = scope.scope
+    return owner.value.lower() if owner and owner.field == "project_id" else ""
 
 
 def list_request(given: Mapping[str, Any]) -> secret_pb.ListSecretsRequest:
@@ -70,6 +84,10 @@ def list_request(given: Mapping[str, Any]) -> secret_pb.ListSecretsRequest:
     message.pagination = message.pagination or wins
     for name in page:
         setattr(message.pagination, name, getattr(wins, name))
+    chosen = message.filter.scope if message.filter else None
+    if chosen and chosen.scope is None and not problems.has("filter.scope"):
+        text = f"needs one of {', '.join(build.members(chosen.desc(), 'scope'))}"
+        problems.note("filter.scope", "required", text)
     return build.checked(message, problems)
 
 

@@ -37,7 +37,8 @@ class PaginationRequest(Message[_PaginationRequestFields]):
             int32 page_size = 1;
             ```
         token:
-            token is the `next_token` of the page before. Empty asks for the first page.
+            token is the `next_token` of the page before. Empty asks for the first page. The service refuses any
+            other text.
 
             ```proto
             string token = 2;
