@@ -29,8 +29,8 @@ from gitpod_proto.gitpod.v1.secret_pb import ListSecretsRequest
 
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
 BUF = str(Path(sys.executable).with_name("buf"))
-TRUSTING = ("go", "rust")
-"""Languages whose programs trust what SSL_CERT_FILE names."""
+TRUSTING = ("go", "rust", "typescript")
+"""Languages whose programs take an https URL, and trust what a variable of the environment names."""
 Way = tuple[Literal["connect", "grpc-web", "grpc"], Codec]
 WAYS: list[Way] = [
     ("connect", "binary"),
@@ -85,10 +85,11 @@ def test_clients_in_other_languages_work(proxy: Proxy, name: str) -> None:
     """With the same results as at the service's own ports."""
     made(name)
     where = {"GITPOD_BASE_URL": proxy.url, "GITPOD_GRPC_URL": proxy.url, "GITPOD_API_KEY": TOKEN}
+    trusted = dict.fromkeys(("SSL_CERT_FILE", "NODE_EXTRA_CA_CERTS"), str(proxy.authority))
     done = subprocess.run(
         languages.LANGUAGES[name].client,
         cwd=ROOT / "interop" / name,
-        env=languages.environment(name) | where | {"SSL_CERT_FILE": str(proxy.authority)},
+        env=languages.environment(name) | where | trusted,
         stdout=subprocess.PIPE,
         text=True,
         check=True,
