@@ -192,7 +192,6 @@ FRAMING: dict[str, Row] = {
     "HTTP/1.0": Row(post(b"{}").replace(b"HTTP/1.1", b"HTTP/1.0"), 200),
     "HTTP/1.0 in chunks": Row(bare(f"POST {LIST} HTTP/1.0", CHUNKED, chunks(b"{}")), 415, "unknown"),
     "HTTP/0.9": Row(b"GET /hunter2\r\n\r\n", 400),
-    "HTTP/2 outright": Row(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", 400, "invalid_argument"),
     "HTTP/9": Row(post(b"{}").replace(b"HTTP/1.1", b"HTTP/9.9"), 400, "invalid_argument"),
     "TLS": Row(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03hunter2\r\n\r\n", 400),
     "absolute target": Row(post(b"{}", path=f"http://{CANARY}{LIST}"), 404, "unimplemented"),
