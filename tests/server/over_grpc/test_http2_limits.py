@@ -198,3 +198,23 @@ def test_a_client_that_says_goodbye_gets_its_answers(raw: socket.socket) -> None
     """As it waits for the calls that it has made, and makes no others."""
     raw.sendall(call(1, head()) + frame(GOAWAY, 0, 0, bytes(8)))
     assert answered(raw) == [1]
+
+
+def test_a_body_that_comes_after_the_answer_is_dropped(raw: socket.socket) -> None:
+    """Its stream was ended without an error, and is not reset with one. Its bytes are given back to the connection."""
+    raw.sendall(frame(HEADERS, END_HEADERS, 1, head(token="wrong")))
+    seen = frames(raw)
+    assert next(payload for kind, stream, payload in seen if kind == RST_STREAM and stream == 1) == bytes(4)
+    for _ in range(16):
+        raw.sendall(frame(DATA, 0, 1, bytes(10_000)))
+    raw.sendall(frame(DATA, END_STREAM, 1, b"") + call(3, head()))
+    late = []
+    for kind, stream, payload in seen:
+        late.append((kind, stream, payload))
+        if (kind, stream) == (DATA, 3):
+            break
+    assert [each for each in late if each[0] == RST_STREAM and each[1] == 1] == []
+    assert (
+        sum(int.from_bytes(payload) for kind, stream, payload in late if (kind, stream) == (WINDOW_UPDATE, 0))
+        >= 160_000
+    )

@@ -22,10 +22,19 @@ from h2.events import (
 )
 from h2.exceptions import H2Error
 from h2.settings import SettingCodes, Settings
-from hyperframe.frame import GoAwayFrame
+from hyperframe.frame import GoAwayFrame, WindowUpdateFrame
 
 from gitpod.server.edge.headers import ASGIApplication, Scope
-from gitpod.server.serving.http2_frames import GOAWAY, MAX_FRAME_BYTES, RESET_COST, Frames
+from gitpod.server.serving.http2_frames import (
+    DATA,
+    GOAWAY,
+    HEAD,
+    MAX_FRAME_BYTES,
+    PREFACE,
+    RESET_COST,
+    Frames,
+    stream_of,
+)
 from gitpod.server.serving.http2_stream import STALL, Headers, Stream
 
 logger = logging.getLogger("gitpod.server")
@@ -107,12 +116,9 @@ class HTTP2(asyncio.Protocol):
         count = 0
         try:
             for count, frame in enumerate(self._frames.split(), 1):  # used after the loop
-                if frame[3] == GOAWAY and count:
-                    # h2 would end the calls under way. The client waits for them.
-                    self._is_leaving = True
-                    continue
-                for event in self._h2.receive_data(frame):
-                    self._take(event)
+                if frame is PREFACE or not self._is_handled(frame):
+                    for event in self._h2.receive_data(frame):
+                        self._take(event)
         except H2Error:
             # The last frame says what was wrong.
             self._flush()
@@ -197,6 +203,21 @@ class HTTP2(asyncio.Protocol):
     def _wake(self) -> None:
         for stream in self._streams.values():
             stream.wake()
+
+    def _is_handled(self, frame: bytes) -> bool:
+        """Handle a frame that h2 would take for the end of calls. Returns whether it is one."""
+        if frame[3] == GOAWAY:
+            # The client waits for its calls.
+            self._is_leaving = True
+            return True
+        number = stream_of(frame)
+        if frame[3] != DATA or number in self._streams or number > self._last:
+            return False
+        # The request was answered before its body came. h2 would reset its stream once more, with an error, which
+        # proxies take for the answer.
+        if size := len(frame) - HEAD:
+            self._transport.write(WindowUpdateFrame(0, window_increment=size).serialize())
+        return True
 
     def _take(self, event: Event) -> None:
         if isinstance(event, RequestReceived):

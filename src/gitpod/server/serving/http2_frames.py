@@ -18,6 +18,11 @@ DATA, HEADERS, RST_STREAM, GOAWAY, CONTINUATION = 0, 1, 3, 7, 9
 END_HEADERS = 4
 
 
+def stream_of(frame: bytes) -> int:
+    """Return the number of the stream that a frame belongs to, 0 for the connection."""
+    return int.from_bytes(frame[5:HEAD]) & 0x7FFF_FFFF
+
+
 class Frames:
     """What has come and is not yet read.
 
@@ -64,7 +69,7 @@ class Frames:
         self._credit = min(self._credit + CALL_CREDIT, CREDIT)
 
     def _charge(self, frame: bytes) -> None:
-        kind, stream = frame[3], int.from_bytes(frame[5:HEAD]) & 0x7FFF_FFFF
+        kind, stream = frame[3], stream_of(frame)
         if kind in (HEADERS, CONTINUATION):
             self._block += len(frame)
             if self._block > MAX_BLOCK_BYTES:
