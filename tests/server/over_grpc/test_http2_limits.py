@@ -218,3 +218,23 @@ def test_a_body_that_comes_after_the_answer_is_dropped(raw: socket.socket) -> No
         sum(int.from_bytes(payload) for kind, stream, payload in late if (kind, stream) == (WINDOW_UPDATE, 0))
         >= 160_000
     )
+
+
+def test_a_call_ends_in_one_piece(raw: socket.socket) -> None:
+    """Nginx refuses a reset that comes after the end of the answer."""
+    for stream in range(1, 41, 2):
+        raw.sendall(frame(HEADERS, END_HEADERS, stream, head(token="wrong")))
+        received = b""
+        while not received.endswith(frame(RST_STREAM, 0, stream, bytes(4))):
+            assert stream not in ended(received)
+            received = raw.recv(65536)
+
+
+def ended(received: bytes) -> list[int]:
+    """The streams whose last frame this is."""
+    found: list[int] = []
+    while received:
+        if received[3] in (DATA, HEADERS) and received[4] & END_STREAM:
+            found.append(int.from_bytes(received[5:9]))
+        received = received[9 + int.from_bytes(received[:3]) :]
+    return found

@@ -8,7 +8,6 @@ and of any connection, and the time that an answer waits for its reader.
 import asyncio
 import logging
 import traceback
-from typing import Any
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -35,7 +34,7 @@ from gitpod.server.serving.http2_frames import (
     Frames,
     stream_of,
 )
-from gitpod.server.serving.http2_stream import STALL, Headers, Stream
+from gitpod.server.serving.http2_stream import STALL, Headers, Stream, scope_of
 
 logger = logging.getLogger("gitpod.server")
 
@@ -115,7 +114,7 @@ class HTTP2(asyncio.Protocol):
         self._frames.received += data
         count = 0
         try:
-            for count, frame in enumerate(self._frames.split(), 1):  # used after the loop
+            for count, frame in enumerate(self._frames.split(), 1):  # noqa: B007 # used after the loop
                 if frame is PREFACE or not self._is_handled(frame):
                     for event in self._h2.receive_data(frame):
                         self._take(event)
@@ -181,12 +180,12 @@ class HTTP2(asyncio.Protocol):
     def send_headers(self, stream: Stream, headers: Headers, *, is_last: bool) -> None:
         """Send the head of an answer, or its trailers."""
         self._h2.send_headers(stream.id, headers, end_stream=is_last)
-        self._flush()
+        self._finish(stream, is_last=is_last)
 
     def send_data(self, stream: Stream, data: bytes, *, is_last: bool) -> None:
         """Send a part of the body of an answer, for which there is room."""
         self._h2.send_data(stream.id, data, end_stream=is_last)
-        self._flush()
+        self._finish(stream, is_last=is_last)
 
     def reset(self, stream: Stream, code: ErrorCodes) -> None:
         """End a call without an answer, or before the end of its request."""
@@ -194,6 +193,14 @@ class HTTP2(asyncio.Protocol):
             self._h2.reset_stream(stream.id, code)
             self._flush()
         stream.leave()
+
+    def _finish(self, stream: Stream, *, is_last: bool) -> None:
+        if is_last and not stream.is_ended:
+            # The client need not send the rest of its request. nginx takes this together with the end of the answer
+            # only: it refuses what comes later for a call that has ended.
+            self._h2.reset_stream(stream.id, ErrorCodes.NO_ERROR)
+        stream.is_answered = is_last
+        self._flush()
 
     def _flush(self) -> None:
         data = self._h2.data_to_send()
@@ -211,7 +218,9 @@ class HTTP2(asyncio.Protocol):
             self._is_leaving = True
             return True
         number = stream_of(frame)
-        if frame[3] != DATA or number in self._streams or number > self._last:
+        stream = self._streams.get(number)
+        is_answered = stream.is_answered if stream else number <= self._last
+        if frame[3] != DATA or not is_answered:
             return False
         # The request was answered before its body came. h2 would reset its stream once more, with an error, which
         # proxies take for the answer.
@@ -244,7 +253,7 @@ class HTTP2(asyncio.Protocol):
             self._idle = None
         self._last = number
         stream = self._streams[number] = Stream(self, number)
-        stream.task = self._loop.create_task(self._run(self._scope(event), stream))
+        stream.task = self._loop.create_task(self._run(scope_of(event, self._transport), stream))
 
     async def _run(self, scope: Scope, stream: Stream) -> None:
         """Answer a request. Nothing is said of an exception, whose message may quote a value."""
@@ -258,11 +267,10 @@ class HTTP2(asyncio.Protocol):
 
     def _end(self, stream: Stream) -> None:
         del self._streams[stream.id]
-        if stream.is_answered and stream.is_ended:
+        if stream.is_answered:
             self._frames.earn()
         elif not stream.is_gone and not self._transport.is_closing():
-            # The client need not send the rest of a request that was answered.
-            self._h2.reset_stream(stream.id, ErrorCodes.NO_ERROR if stream.is_answered else ErrorCodes.INTERNAL_ERROR)
+            self._h2.reset_stream(stream.id, ErrorCodes.INTERNAL_ERROR)
             self._flush()
         self._rest()
 
@@ -277,27 +285,3 @@ class HTTP2(asyncio.Protocol):
             self._transport.close()
         elif not self._idle:
             self._idle = self._loop.call_later(IDLE, self.leave)
-
-    def _scope(self, event: RequestReceived) -> Scope:
-        headers: Any = event.headers
-        pseudo = {name: value for name, value in headers if name.startswith(b":")}
-        given = [(name, value) for name, value in headers if not name.startswith(b":")]
-        if b":authority" in pseudo:
-            given = [(b"host", pseudo[b":authority"]), *(each for each in given if each[0] != b"host")]
-        path, _, query = pseudo.get(b":path", b"").partition(b"?")
-        return {
-            "type": "http",
-            "asgi": {"version": "3.0", "spec_version": "2.4"},
-            "http_version": "2",
-            "method": pseudo[b":method"].decode("latin-1"),
-            # Of the connection, whatever the client says.
-            "scheme": "https" if self._transport.get_extra_info("ssl_object") else "http",
-            # As it was sent: the application knows no path with an escape.
-            "path": path.decode("latin-1"),
-            "raw_path": path,
-            "query_string": query,
-            "root_path": "",
-            "headers": given,
-            "client": (self._transport.get_extra_info("peername") or (None,))[:2],
-            "extensions": {"http.response.trailers": {}},
-        }

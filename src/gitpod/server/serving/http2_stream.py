@@ -4,7 +4,9 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from h2.errors import ErrorCodes
-from h2.events import DataReceived, Event, StreamEnded, StreamReset, WindowUpdated
+from h2.events import DataReceived, Event, RequestReceived, StreamEnded, StreamReset, WindowUpdated
+
+from gitpod.server.edge.headers import Scope
 
 if TYPE_CHECKING:
     from gitpod.server.serving.http2 import HTTP2
@@ -94,7 +96,6 @@ class Stream:
         else:
             self._send_head()
             self._connection.send_headers(self, _allowed(message["headers"]), is_last=True)
-            self.is_answered = True
 
     def _send_head(self, *, is_last: bool = False) -> None:
         if self._head is not None:
@@ -113,7 +114,6 @@ class Stream:
             has_head = True
         if is_last and not has_head:
             self._connection.send_data(self, b"", is_last=True)
-        self.is_answered = is_last
 
     async def _wait_for_room(self) -> int:
         """Return how many bytes may be sent now. Ends the call if its client reads nothing for `STALL` seconds."""
@@ -138,3 +138,29 @@ def _allowed(headers: Headers) -> Headers:
         for name, value in headers
         if name.lower() not in DROPPED and value.isascii() and value.decode().isprintable()
     ]
+
+
+def scope_of(event: RequestReceived, transport: asyncio.Transport) -> Scope:
+    """Return the scope of a request (ASGI)."""
+    headers: Any = event.headers
+    pseudo = {name: value for name, value in headers if name.startswith(b":")}
+    given = [(name, value) for name, value in headers if not name.startswith(b":")]
+    if b":authority" in pseudo:
+        given = [(b"host", pseudo[b":authority"]), *(each for each in given if each[0] != b"host")]
+    path, _, query = pseudo.get(b":path", b"").partition(b"?")
+    return {
+        "type": "http",
+        "asgi": {"version": "3.0", "spec_version": "2.4"},
+        "http_version": "2",
+        "method": pseudo[b":method"].decode("latin-1"),
+        # Of the connection, whatever the client says.
+        "scheme": "https" if transport.get_extra_info("ssl_object") else "http",
+        # As it was sent: the application knows no path with an escape.
+        "path": path.decode("latin-1"),
+        "raw_path": path,
+        "query_string": query,
+        "root_path": "",
+        "headers": given,
+        "client": (transport.get_extra_info("peername") or (None,))[:2],
+        "extensions": {"http.response.trailers": {}},
+    }
