@@ -208,7 +208,7 @@ def test_a_body_that_comes_after_the_answer_is_dropped(raw: socket.socket) -> No
     for _ in range(16):
         raw.sendall(frame(DATA, 0, 1, bytes(10_000)))
     raw.sendall(frame(DATA, END_STREAM, 1, b"") + call(3, head()))
-    late = []
+    late: list[tuple[int, int, bytes]] = []
     for kind, stream, payload in seen:
         late.append((kind, stream, payload))
         if (kind, stream) == (DATA, 3):
