@@ -16,13 +16,16 @@ func connectClient(url string, options ...connect.ClientOption) client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.Protocols = new(http.Protocols)
 	transport.Protocols.SetHTTP1(true)
+	transport.Protocols.SetHTTP2(true)
 	return client{open: openConnect(url, transport, options), violations: connectViolations}
 }
 
-// connectGRPCClient is connectClient over HTTP/2 without TLS, which gRPC needs. An https URL needs none of this.
+// connectGRPCClient is connectClient for gRPC, which needs HTTP/2. An https URL needs none of this: there, HTTP/2 is agreed
+// on by TLS.
 func connectGRPCClient(url string, options ...connect.ClientOption) client {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.Protocols = new(http.Protocols)
+	transport.Protocols.SetHTTP2(true)
 	transport.Protocols.SetUnencryptedHTTP2(true)
 	options = append(options, connect.WithGRPC())
 	return client{open: openConnect(url, transport, options), violations: connectViolations}

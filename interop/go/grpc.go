@@ -6,6 +6,7 @@ import (
 
 	"buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/credentials/insecure"
 	"google.golang.org/grpc/encoding/gzip"
 	"google.golang.org/grpc/metadata"
@@ -14,10 +15,15 @@ import (
 	gitpodv1 "example.com/gitpod-secrets/interop/go/gen/gitpod/v1"
 )
 
-// grpcClient opens clients of grpc-go on one connection.
+// grpcClient opens clients of grpc-go on one connection, by TLS if the URL is of https.
 func grpcClient(url string) (client, error) {
-	target := "dns:///" + strings.TrimPrefix(url, "http://")
-	connection, err := grpc.NewClient(target, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	address, isTLS := strings.CutPrefix(url, "https://")
+	security := insecure.NewCredentials()
+	if isTLS {
+		security = credentials.NewTLS(nil)
+	}
+	target := "dns:///" + strings.TrimPrefix(address, "http://")
+	connection, err := grpc.NewClient(target, grpc.WithTransportCredentials(security))
 	if err != nil {
 		return client{}, err
 	}

@@ -144,10 +144,12 @@ def test_every_environment_variable_is_documented() -> None:
 
 def test_the_documented_limits_are_the_codes() -> None:
     """The numbers of the tables."""
+    [keep_alive] = [option.default for option in cli.commands["serve"].params if option.name == "keep_alive"]
     shown = {
         f"{MAX_REQUEST_BYTES // 1024} KiB, decompressed": True,
         f"{LONGEST_CALL // 1000} s, or what the client grants": True,
         f"{Connection.max_connections}; cut when for {Connection.stall_timeout:g} s": True,
+        f"after {keep_alive} s between an answer and the next request": True,
         f"{MAX_HEAD_BYTES // 1024} KiB; {MAX_PIECES:,} |": True,
         f"At most {limits.CONNECTIONS} for each process": True,
         f"{limits.BUSY_TIMEOUT:g} s; {limits.QUEUE_TIMEOUT:g} s; then": True,

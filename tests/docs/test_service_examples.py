@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 from urllib.request import urlopen
 
 import pytest
@@ -14,6 +15,7 @@ from tests.support.service import ROOT
 from tests.support.service_guide import PATH
 
 from gitpod import Gitpod
+from gitpod.cli.commands.root import cli
 
 UNIT = ROOT / "examples/gitpod-secrets.service"
 KEY = "gitpod-secrets-key-1:" + "A" * 43 + "="
@@ -33,6 +35,15 @@ def test_the_stand_in_of_a_kms_binds_to_what_it_is_told(tmp_path: Path) -> None:
     refused = kms("unwrap", wrapped, "00fe")
     assert (refused.returncode, refused.stdout) == (1, b"")
     assert b"Traceback" not in refused.stderr
+
+
+def test_the_proxy_is_the_first_to_close_a_connection() -> None:
+    """Of those to the service, on both ports: a request that meets the service's close has an unknown outcome."""
+    defaults: list[Any] = [option.default for option in cli.commands["serve"].params if option.name == "keep_alive"]
+    config = (ROOT / "examples/nginx.conf").read_text()
+    kept_by_proxy = re.findall(r"upstream [^}]+ keepalive_timeout (\d+)s;", config)
+    assert len(kept_by_proxy) == len(re.findall(r"^    upstream ", config, re.MULTILINE)) == 2
+    assert max(map(int, kept_by_proxy)) < defaults[0]
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed")

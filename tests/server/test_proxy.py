@@ -1,111 +1,23 @@
 """The service behind nginx, as `examples/nginx.conf` has it."""
 
-import shutil
 import socket
-import ssl
-import subprocess
-import time
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-import trustme
 from tests.support.caller import Codec
-from tests.support.grpc import GRPCPeer
-from tests.support.peer import Peer, free_port
+from tests.support.nginx import NGINX, SECONDS, Proxy, nginx
+from tests.support.peer import Peer
 from tests.support.raw_requests import CREATE, HOST, bare, get, post
-from tests.support.service import ROOT, TOKEN, Service, serve
+from tests.support.service import TOKEN, Service, serve
 from tests.support.target import read_answer
 
 import gitpod
-from gitpod import Gitpod
 
-NGINX = shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin:/usr/local/sbin")
 pytestmark = pytest.mark.skipif(NGINX is None, reason="nginx is not installed")
-SECONDS = 10
 CANARY = "hunter2-canary"
-
-
-@dataclass
-class Proxy:
-    """nginx with a directory of its own, where it has its certificate and its logs."""
-
-    port: int
-    grpc_port: int
-    directory: Path
-
-    @property
-    def url(self) -> str:
-        return f"https://localhost:{self.port}"
-
-    def client(self, **options: Any) -> Gitpod:
-        """A client of what is behind it."""
-        defaults: dict[str, Any] = {"base_url": self.url, "bearer_token": TOKEN, "max_retries": 0}
-        return Gitpod(ca_cert=self.directory / "ca.pem", **defaults | options)
-
-    def trusting(self) -> ssl.SSLContext:
-        """What trusts its certificate."""
-        return ssl.create_default_context(cafile=self.directory / "ca.pem")
-
-    def connect(self) -> ssl.SSLSocket:
-        """A connection to it, over HTTP/1.1."""
-        plain = socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS)
-        return self.trusting().wrap_socket(plain, server_hostname="localhost")
-
-    def log(self) -> str:
-        """Both logs."""
-        return "".join((self.directory / name).read_text() for name in ("access.log", "error.log"))
-
-
-@contextmanager
-def nginx(directory: Path, *ports: int, grpc: int = 9) -> Generator[Proxy]:
-    """Run the example in front of whatever listens on the ports, for a while."""
-    assert NGINX
-    proxy = Proxy(free_port(), free_port(), directory)
-    config = (ROOT / "examples/nginx.conf").read_text()
-    upstream = " ".join(f"server 127.0.0.1:{port};" for port in ports)
-    changes = {
-        "listen 443": f"listen 127.0.0.1:{proxy.port}",
-        "listen 8443": f"listen 127.0.0.1:{proxy.grpc_port}",
-        "server 127.0.0.1:8080;": upstream,
-        "127.0.0.1:50051": f"127.0.0.1:{grpc}",
-        "worker_processes auto": "worker_processes 1",
-    }
-    for old, new in changes.items():
-        assert config.count(old) == 1, old
-        config = config.replace(old, new)
-    (directory / "nginx.conf").write_text(config)
-    authority = trustme.CA()
-    authority.cert_pem.write_to_path(directory / "ca.pem")
-    leaf = authority.issue_cert("localhost", "127.0.0.1")
-    (directory / "tls.crt").write_bytes(b"".join(part.bytes() for part in leaf.cert_chain_pems))
-    leaf.private_key_pem.write_to_path(directory / "tls.key")
-    # In the foreground, and with no log elsewhere before it has read its configuration.
-    command: list[str | Path] = [NGINX, "-p", directory, "-c", "nginx.conf", "-e", "error.log", "-g", "daemon off;"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
-        try:
-            listens(process, proxy.port)
-            yield proxy
-        finally:
-            # Not killed, as its worker would go on.
-            process.terminate()
-            assert process.wait(SECONDS) == 0
-
-
-def listens(process: subprocess.Popen[str], port: int) -> None:
-    """Wait until the port takes connections."""
-    until = time.monotonic() + SECONDS
-    while time.monotonic() < until:
-        assert process.poll() is None, process.communicate()
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.02)
-    pytest.fail("nginx does not listen")
 
 
 @pytest.fixture(autouse=True)
@@ -147,15 +59,6 @@ def test_the_client_works_through_it(proxy: Proxy, project: str, protocol: str, 
         with pytest.raises(gitpod.NotFoundError) as caught:
             client.secrets.delete(secret_id=made.id)
     assert (caught.value.code, caught.value.outcome) == ("not_found", "rejected")
-
-
-def test_grpc_works_through_it(there: GRPCPeer, project: str, tmp_path: Path) -> None:
-    """At the port for it, with trailers."""
-    with nginx(tmp_path, 9, grpc=there.port) as proxy:
-        base_url = f"https://localhost:{proxy.grpc_port}"
-        with proxy.client(base_url=base_url, protocol="grpc") as client:
-            made = client.secrets.create(name="GRPC", value=CANARY, project_id=project, api_only=True).secret
-            assert client.secrets.get_value(secret_id=made.id).value == CANARY
 
 
 @pytest.mark.parametrize("path", ["/healthz", "/readyz", "/%68ealthz", "//readyz", "/./readyz", "/x/../healthz?x=1"])

@@ -29,6 +29,7 @@ from gitpod.server.serving.http_connection import Connection
 Connection.stall_timeout, Connection.max_connections = {PATIENCE}, {MOST}
 main()
 """
+KEEP_ALIVE = 60
 DEADLINE = b"connect-timeout-ms: 1000\r\ngrpc-timeout: 1S\r\n"
 HOST = "127.0.0.1"
 
@@ -42,7 +43,7 @@ class Impatient(Connection):
 @pytest.fixture
 def hasty(tmp_path: Path) -> Iterator[Target]:
     """A service with little patience, of the test's own."""
-    with launched(tmp_path, MAIN) as target:
+    with launched(tmp_path, MAIN, "--keep-alive", "1") as target:
         yield target
 
 
@@ -59,7 +60,15 @@ def port(
         authority.issue_cert(HOST).private_key_and_cert_chain_pem.write_to_path(path)
         files = {"ssl_certfile": path, "ssl_keyfile": path}
     service = Embedded("sqlite://", TOKEN)
-    config = uvicorn.Config(service.asgi, http=Impatient, ws="none", lifespan="off", log_level="critical", **files)
+    config = uvicorn.Config(
+        service.asgi,
+        http=Impatient,
+        ws="none",
+        lifespan="off",
+        log_level="critical",
+        timeout_keep_alive=KEEP_ALIVE,
+        **files,
+    )
     server = uvicorn.Server(config)
     with socket.create_server((HOST, 0)) as listener:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
@@ -152,6 +161,36 @@ def test_a_connection_in_use_is_kept(connection: socket.socket) -> None:
         connection.sendall(post(b"{}"))
         assert read_answer(connection).status == 200
         time.sleep(PATIENCE / 2)
+
+
+def test_an_idle_connection_is_kept(connection: socket.socket) -> None:
+    """Longer than a head may take, and the time for the next head begins with its first byte."""
+    for sent in (post(b"{}"), b"\r\n" + post(b"{}"), post(b"{}")):
+        connection.sendall(sent[:20])
+        connection.sendall(sent[20:])
+        assert read_answer(connection).status == 200
+        time.sleep(PATIENCE * 2)
+
+
+@pytest.mark.parametrize("sent", [b"\r\n", b"POST / HTTP/1.1\r\nhost"], ids=["a blank line", "half a head"])
+def test_an_idle_connection_that_begins_a_request_is_cut_off(connection: socket.socket, sent: bytes) -> None:
+    """After the time for a head, which is less than that for an idle connection, and also less than the test waits."""
+    connection.sendall(post(b"{}"))
+    assert read_answer(connection).status == 200
+    time.sleep(PATIENCE * 2)
+    connection.sendall(sent)
+    assert is_cut(connection)
+
+
+@pytest.mark.parametrize("late", [0, 2, 100_000])
+def test_an_idle_connection_is_closed_in_the_end(hasty: Target, late: int) -> None:
+    """Also when the request was refused before all of its body came."""
+    sent = post(b"{}" + b" " * 100_000, bearer=b"")
+    with hasty.connect() as connection:
+        connection.sendall(sent[: len(sent) - late])
+        assert read_answer(connection).code == "unauthenticated"
+        connection.sendall(sent[len(sent) - late :])
+        assert is_cut(connection)
 
 
 def test_who_does_not_read_is_cut_off_and_lets_the_service_stop(hasty: Target) -> None:

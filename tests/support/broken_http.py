@@ -27,21 +27,21 @@ TIMEOUTS = ["", "-1", "1.5", "1e3", "NaN", CANARY, "12345678901", "1_0", "+1", "
 GRPC_TIMEOUTS = ["", "1", "S", "-1S", "1.5S", "999999999S", "NaN", CANARY, f"1{CANARY}", "1 S", "1_0S"]
 HEADERS: dict[str, Row] = {
     **{
-        f"content type {kind!r}": Row(post(b"{}", kind=kind), 415)
+        f"content type {kind!r}": Row(post(b"{}", kind=kind), 415, "unknown")
         for kind in ("", "text/plain", "application/xml", f"application/{CANARY}", "application/connect+json")
     },
-    "no content type": Row(bare(f"POST {LIST} HTTP/1.1", HOST + b"content-length: 2\r\n", b"{}"), 415),
+    "no content type": Row(bare(f"POST {LIST} HTTP/1.1", HOST + b"content-length: 2\r\n", b"{}"), 415, "unknown"),
     **{
         f"gRPC as {kind}": Row(post(b"{}", kind=kind), 415)
         for kind in ("application/grpc", "application/grpc+json", "application/grpc-web-text", f"{WEB}{CANARY}")
     },
     **{
-        f"method {method}": Row(bare(f"{method} {CREATE} HTTP/1.1", HOST), 405)
+        f"method {method}": Row(bare(f"{method} {CREATE} HTTP/1.1", HOST), 405, None if method == "HEAD" else "unknown")
         for method in ("GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", CANARY)
     },
     "HEAD of a list": Row(bare(f"HEAD {LIST} HTTP/1.1", HOST), 405),
     **{
-        f"path {path}": Row(post(b"{}", path=path), 404)
+        f"path {path}": Row(post(b"{}", path=path), 404, "unimplemented")
         for path in (
             "/",
             f"/{CANARY}",
@@ -119,9 +119,9 @@ QUERIES: dict[str, Row] = {
     "GET that is good": Row(get("encoding=json&message=%7B%7D"), 200),
     "GET that is good, base64": Row(get(f"encoding=proto&base64=1&message={urlsafe_b64encode(b'').decode()}"), 200),
     "GET without a message": Row(get("encoding=json"), 400, "invalid_argument"),
-    "GET without an encoding": Row(get("message=%7B%7D"), 415),
-    "GET in an unknown encoding": Row(get(f"encoding={CANARY}&message=%7B%7D"), 415),
-    "GET without a query": Row(bare(f"GET {LIST} HTTP/1.1", HOST), 415),
+    "GET without an encoding": Row(get("message=%7B%7D"), 415, "unknown"),
+    "GET in an unknown encoding": Row(get(f"encoding={CANARY}&message=%7B%7D"), 415, "unknown"),
+    "GET without a query": Row(bare(f"GET {LIST} HTTP/1.1", HOST), 415, "unknown"),
     "GET that is no JSON": Row(get(f"encoding=json&message={CANARY}"), 400, "invalid_argument"),
     "GET that is not UTF-8": Row(
         get("encoding=json&message=%7B%22pagination%22:%7B%22token%22:%22hunter2%ff%22%7D%7D"), 400, "invalid_argument"
@@ -190,11 +190,11 @@ FRAMING: dict[str, Row] = {
     "no host": Row(bare(f"POST {LIST} HTTP/1.1", b"content-length: 0\r\n"), 400),
     "two hosts": Row(post(b"{}", b"host: hunter2\r\n"), 400),
     "HTTP/1.0": Row(post(b"{}").replace(b"HTTP/1.1", b"HTTP/1.0"), 200),
-    "HTTP/1.0 in chunks": Row(bare(f"POST {LIST} HTTP/1.0", CHUNKED, chunks(b"{}")), 415),
+    "HTTP/1.0 in chunks": Row(bare(f"POST {LIST} HTTP/1.0", CHUNKED, chunks(b"{}")), 415, "unknown"),
     "HTTP/0.9": Row(b"GET /hunter2\r\n\r\n", 400),
     "HTTP/9": Row(post(b"{}").replace(b"HTTP/1.1", b"HTTP/9.9"), 400, "invalid_argument"),
     "TLS": Row(b"\x16\x03\x01\x02\0\x01\0\x01\xfc\x03\x03hunter2\r\n\r\n", 400),
-    "absolute target": Row(post(b"{}", path=f"http://{CANARY}{LIST}"), 404),
+    "absolute target": Row(post(b"{}", path=f"http://{CANARY}{LIST}"), 404, "unimplemented"),
     "target with spaces": Row(post(b"{}", path=f"/ {CANARY}"), 400),
     "target that is not ASCII": Row(post(b"{}", path="/hunter2é"), 400),
     "a blank line first": Row(b"\r\n" + post(b"{}"), 200),

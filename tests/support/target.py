@@ -105,5 +105,6 @@ def read_answer(connection: socket.socket, method: str = "POST") -> Answer:
     text = f"{response.reason}\n{head}\n{body}"
     if grpc_status := re.search(r"grpc-status: (\d+)", text):
         return Answer(response.status, GRPC_CODES[grpc_status[1]], text)
-    code = json.loads(body).get("code") if response.getheader("content-type") == JSON else None
+    # An answer to HEAD has the type of a body and no body.
+    code = json.loads(body).get("code") if body and response.getheader("content-type") == JSON else None
     return Answer(response.status, code, text)

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from gitpod.server.async_service import AsyncSecretService
 from gitpod.server.auth import Authenticate, Caller, Role
 from gitpod.server.edge.applications import guarded_asgi, guarded_wsgi, prompt
+from gitpod.server.edge.directions import directed
 from gitpod.server.edge.options import application_options
 from gitpod.server.edge.pagination import QueryPagination
 from gitpod.server.edge.readiness import Readiness
@@ -23,6 +24,7 @@ from gitpod.server.shares import Shares
 from gitpod.server.storage.store import Store
 from gitpod.server.threads import Threads
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
+from gitpod_proto.gitpod.v1.secret_connect import SecretService as Contract
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceASGIApplication, SecretServiceWSGIApplication
 
 THREADS = 64
@@ -93,7 +95,8 @@ class Embedded:
         )
         options = application_options(self.authenticate, QueryPagination(), telemetry=telemetry)
         self.wsgi = guarded_wsgi(SecretServiceWSGIApplication(service, **options))
-        self.rpc = prompt(SecretServiceASGIApplication(AsyncSecretService(service, self.executor), **options))
+        rpc = SecretServiceASGIApplication(AsyncSecretService(service, self.executor), **options)
+        self.rpc = prompt(directed(rpc, Contract.desc()))
         self.ready = Readiness(self.is_ready, checks)
         self.asgi = guarded_asgi(self.rpc, ready=self.ready)
         if served:

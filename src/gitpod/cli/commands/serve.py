@@ -25,7 +25,21 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 @click.option("--tls-key", type=File, help="The PEM file of the certificate's key.")
 @click.option("--tls-client-ca", type=File, help="The PEM file of the authority that signs callers' certificates.")
 @click.option("--allow-origin", multiple=True, metavar="ORIGIN", help="Web pages that may call, as https://host.")
-def serve(host: str, allow_origin: tuple[str, ...], **options: Any) -> None:  # noqa: ANN401 # settings of the service
+@click.option("--allow-header", multiple=True, metavar="NAME", help="A request header that those pages may add.")
+@click.option(
+    "--keep-alive",
+    default=75,
+    show_default=True,
+    type=click.IntRange(1, 3600),
+    metavar="SECONDS",
+    help="Keep an idle HTTP connection this long. Give more than clients and proxies have.",
+)
+def serve(
+    host: str,
+    allow_origin: tuple[str, ...],
+    allow_header: tuple[str, ...],
+    **options: Any,  # noqa: ANN401 # settings of the service
+) -> None:
     """Serve a store to callers with a token.
 
     The protocols are Connect, gRPC-Web and gRPC. Tokens are made by `token create`. The token in GITPOD_API_KEY, if
@@ -34,7 +48,7 @@ def serve(host: str, allow_origin: tuple[str, ...], **options: Any) -> None:  # 
     from gitpod.server.serving.serve import Settings, run  # loads the server's libraries
 
     token = os.environ.get("GITPOD_API_KEY") or None
-    served = Settings(host=host, origins=allow_origin, token=token, **options)
+    served = Settings(host=host, origins=allow_origin, allowed_headers=allow_header, token=token, **options)
     if host not in LOOPBACK and served.tls_cert is None:
         hint("HTTP shows the token and every value to the network; put TLS in front, or use --tls-cert")
     with reported():

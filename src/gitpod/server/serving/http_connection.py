@@ -67,7 +67,9 @@ class Connection(H11Protocol):
     """A connection that is cut when a client stalls."""
 
     stall_timeout = 10.0
-    """Seconds in which the next request's head must be complete, and a blocked answer be read."""
+    """Seconds in which a request's head must be complete, from its first byte on, or from the beginning of the
+    connection; and in which an answer must be read. Between an answer and the next request, uvicorn's
+    `timeout_keep_alive` counts."""
     max_connections = 900
     """The most open connections, because many systems allow a process 1,024 file descriptors. One more ends the
     connection that has waited longest for a request, so that nobody can keep others out by connections alone."""
@@ -113,6 +115,8 @@ class Connection(H11Protocol):
             if self._late > self.max_late:
                 self.transport.abort()
                 return
+        if self._is_idle():
+            self._wait()
         super().data_received(data)
 
     def handle_events(self) -> None:
@@ -184,6 +188,11 @@ class Connection(H11Protocol):
         # uvicorn would log two warnings for each request that asks for an upgrade.
         return False
 
+    def _is_idle(self) -> bool:
+        """Tell whether nothing has come since the last request was answered."""
+        is_between = self.cycle and self.cycle.response_complete and self.conn.their_state is h11.IDLE
+        return bool(is_between and not self._blank and not self.conn.trailing_data[0])
+
     def _wait(self) -> None:
         if self._timer:
             self._timer.cancel()
@@ -191,5 +200,10 @@ class Connection(H11Protocol):
         self._timer = self.loop.call_later(self.stall_timeout, self._cut)
 
     def _cut(self) -> None:
-        if self.flow.write_paused or self.is_waiting():
+        is_blocked = self.flow.write_paused or self.transport.get_write_buffer_size() > 0
+        left = self._waits_since + self.timeout_keep_alive + self.stall_timeout - self.loop.time()
+        if left > 0 and self._is_idle() and not is_blocked:
+            # uvicorn closes it before that, and then, in TLS, waits for the client's goodbye.
+            self._timer = self.loop.call_later(left, self._cut)
+        elif self.flow.write_paused or self.is_waiting():
             self.transport.abort()

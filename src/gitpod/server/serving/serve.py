@@ -17,14 +17,13 @@ from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 import uvicorn
-from starlette.middleware.cors import CORSMiddleware
 
 from gitpod.server import log
 from gitpod.server.app import Embedded
 from gitpod.server.errors import ServiceError
+from gitpod.server.serving import cors
 from gitpod.server.serving.http_connection import Connection, Server, or_http2
 from gitpod.server.serving.tls import server_context
 from gitpod.server.threads import NO_MORE, start_thread
@@ -42,16 +41,6 @@ OTHER_FILES = 100
 """File descriptors that are not of connections."""
 FEWEST_GRPC = 64
 """The fewest connections of gRPC that are allowed, whatever the limit of file descriptors."""
-BROWSER_HEADERS = [
-    "authorization",
-    "connect-protocol-version",
-    "connect-timeout-ms",
-    "content-type",
-    "grpc-timeout",
-    "x-grpc-web",
-    "x-user-agent",
-]
-"""The request headers that browsers may send (connectrpc.com, CORS)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,6 +55,9 @@ class Settings:
         tls_cert, tls_key: PEM files of the certificate and its key. None: no TLS.
         tls_client_ca: a PEM file of the authority of client certificates. None: callers need no certificate.
         origins: the web origins that may call.
+        allowed_headers: names of request headers that web pages may send, besides those of the protocols.
+        keep_alive: seconds that a connection of HTTP is kept between an answer and the next request. Clients and
+            proxies should be the first to close: when the service closes, a request may be on its way.
     """
 
     store: str = field(repr=False)
@@ -78,6 +70,8 @@ class Settings:
     tls_key: Path | None = None
     tls_client_ca: Path | None = None
     origins: tuple[str, ...] = ()
+    allowed_headers: tuple[str, ...] = ()
+    keep_alive: int = 75
 
 
 def run(settings: Settings, *, announce: Callable[[str, int | None, str | None], None]) -> None:
@@ -189,16 +183,7 @@ class _Server(Server):
 
 def with_cors(app: Any, settings: Settings) -> Any:  # noqa: ANN401 # each library has its own type of an application
     """Return an application that web pages of the allowed origins may call."""
-    if not settings.origins:
-        return app
-    return CORSMiddleware(
-        app,
-        allow_origins=settings.origins,
-        allow_methods=["GET", "POST"],
-        allow_headers=BROWSER_HEADERS,
-        expose_headers=["grpc-message", "grpc-status", "grpc-status-details-bin", "x-request-id"],
-        max_age=7200,
-    )
+    return cors.with_cors(app, settings.origins, settings.allowed_headers)
 
 
 def http_config(
@@ -221,6 +206,7 @@ def http_config(
         access_log=False,
         server_header=False,
         proxy_headers=False,
+        timeout_keep_alive=settings.keep_alive,
         timeout_graceful_shutdown=GRACE,
     )
     # Not by `ssl_context_factory`, which uvicorn has from 0.47 on only.
@@ -265,10 +251,7 @@ def telemetry_interceptors() -> tuple[Any, ...]:
 
 
 def _check(settings: Settings) -> None:
-    for origin in settings.origins:
-        parts = urlsplit(origin)
-        if parts.scheme not in ("https", "http") or not parts.hostname or origin != f"{parts.scheme}://{parts.netloc}":
-            raise ServiceError("an origin must be as browsers send it: https://host[:port] and no path; not *")
+    cors.check(settings.origins, settings.allowed_headers)
     if settings.token and settings.token.startswith("gps_"):
         # As the owner's, the token would exceed its role, and could not be revoked.
         raise ServiceError("GITPOD_API_KEY holds a token of the store, and serve would make it the owner's; unset it")
