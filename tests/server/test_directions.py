@@ -65,7 +65,7 @@ def test_the_types_that_it_names_are_taken(service: Service, kind: str) -> None:
         (post(frame(b""), kind=WEB, path=f"/{CANARY}"), 404, PATHS),
         (post(frame(b""), kind=WEB).replace(b"POST", b"PUT"), 405, "the HTTP method must be POST"),
         (post(frame(b""), kind="application/grpc-web-text"), 415, "application/grpc-web+proto for gRPC-Web"),
-        (post(frame(b""), kind="application/grpc"), 415, "gRPC has the port of --grpc-port"),
+        (post(frame(b""), kind="application/grpc"), 415, "gRPC needs HTTP/2, as at --grpc-port"),
     ],
 )
 def test_a_caller_of_grpc_web_reads_plain_text(service: Service, sent: bytes, status: int, text: str) -> None:
@@ -82,7 +82,7 @@ def test_a_client_of_grpc_is_told_the_port(service: Service) -> None:
     """In HTTP/1.1, which such a client recognises."""
     answer = ask(service, b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0]))
     assert (answer.status, answer.code) == (400, "invalid_argument")
-    assert "gRPC has the port of --grpc-port" in answer.text
+    assert "gRPC needs HTTP/2, as at --grpc-port" in answer.text
 
 
 def test_an_error_of_the_service_is_not_replaced(service: Service) -> None:

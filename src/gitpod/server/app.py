@@ -115,9 +115,10 @@ class Embedded:
             "compressions": _compressions(),
         }
         self.wsgi = guarded_wsgi(SecretServiceWSGIApplication(service, **options))
-        self.rpc = prompt(SecretServiceASGIApplication(AsyncSecretService(service, self.executor), **options))
+        app = SecretServiceASGIApplication(AsyncSecretService(service, self.executor), **options)
+        self.rpc = directed(prompt(app), Contract.desc())
         self.ready = Readiness(self.is_ready, checks)
-        self.asgi = guarded_asgi(directed(self.rpc, Contract.desc()), ready=self.ready)
+        self.asgi = guarded_asgi(self.rpc, ready=self.ready)
         if served:
             self._start_threads()
 

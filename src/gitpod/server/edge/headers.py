@@ -40,7 +40,7 @@ VALID = {
 HTTP_VERSIONS = ("1.0", "1.1", "2", "3")
 CLOSE = (b"connection", b"close")
 """Ends a connection on which client and service may disagree where the next request begins."""
-HTTP_1_ONLY = "this port speaks HTTP/1.1, for Connect and gRPC-Web; gRPC has the port of --grpc-port"
+NEEDS_HTTP_2 = "this connection speaks HTTP/1.1, for Connect and gRPC-Web; gRPC needs HTTP/2, as at --grpc-port"
 """The answer to gRPC. A client that begins with HTTP/2 says that the port speaks HTTP/1.1, and shows no text. It would
 show that of a GOAWAY, but grpcio opens one connection after the other when it gets one."""
 UNITS = {b"H": 3_600_000.0, b"M": 60_000.0, b"S": 1000.0, b"m": 1.0, b"u": 1e-3, b"n": 1e-6}
@@ -64,13 +64,13 @@ def refusal(scope: Scope, protocol: str) -> Response | None:
     """Return the answer to a path or headers that are refused here, or None if the runtime may read them."""
     # gRPC needs trailers, which uvicorn does not send. gRPC-Web needs none.
     if protocol == "grpc" and "http.response.trailers" not in (scope.get("extensions") or {}):
-        return 415, [(b"content-type", b"text/plain; charset=utf-8")], f"{HTTP_1_ONLY}\n".encode()
+        return 415, [(b"content-type", b"text/plain; charset=utf-8")], f"{NEEDS_HTTP_2}\n".encode()
     headers: list[tuple[bytes, bytes]] = scope["headers"]
     names = [name for name, _ in headers]
     rules = {
         # A proxy may have compared the path as it was sent with its rules. No path of this service needs an escape.
         "the path is percent-encoded": b"%" not in raw_path(scope),
-        HTTP_1_ONLY: scope["http_version"] in HTTP_VERSIONS,
+        NEEDS_HTTP_2: scope["http_version"] in HTTP_VERSIONS,
         "a header is not ASCII": all(name.isascii() and value.isascii() for name, value in headers),
         # A proxy in front may read another request than the service does (RFC 9112 section 11.2).
         "a header contradicts another one": not {b"content-length", b"transfer-encoding"} <= {*names}
