@@ -254,6 +254,12 @@ def test_bad_input_is_refused_before_anything_is_sent(
     assert plan.deliveries == {}
 
 
+def test_an_empty_scope_beside_a_project_is_none(caller: Caller) -> None:
+    """A secret whose name is taken is found by the project."""
+    actions = [caller.put(**PARAMS, scope={}).action for _ in range(2)]
+    assert actions == ["created", "updated"]
+
+
 @pytest.mark.parametrize("hide", [str, SecretValue, SecretStr])
 def test_values_may_come_hidden(gitpod_client: Gitpod, hide: Any) -> None:
     """As a SecretValue, or whatever has a get_secret_value()."""

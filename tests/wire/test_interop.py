@@ -23,7 +23,7 @@ def interop(asked: str, search: str) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("language", "lines"), [("go", 11), ("typescript", 16), ("java", 3)])
+@pytest.mark.parametrize(("language", "lines"), [("go", 11), ("typescript", 16), ("java", 3), ("rust", 12)])
 def test_a_language_agrees_with_the_service(language: str, lines: int) -> None:
     """In each protocol and codec that its libraries speak, but for what is known; and on the vectors."""
     made(language)

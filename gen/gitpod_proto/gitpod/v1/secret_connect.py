@@ -38,16 +38,32 @@ class SecretService(Protocol):
     Every call carries `Authorization: Bearer <token>`. Values are written by CreateSecret and
     UpdateSecretValue and read back by GetSecretValue alone: no other response ever holds one.
 
-    Errors are Connect codes. Every RPC may answer UNAUTHENTICATED (no token, or one that the service
-    does not know), PERMISSION_DENIED, and INVALID_ARGUMENT with a `buf.validate.Violations` detail
-    that names each field and rule that was broken.
+    Errors are Connect codes, which are the codes of gRPC too. Every RPC may answer:
+
+    - UNAUTHENTICATED: there is no token, or the service does not know it.
+    - PERMISSION_DENIED: the token does not permit this call, or not in this scope.
+    - INVALID_ARGUMENT: the request breaks a rule, or cannot be read. For broken rules, a
+      `buf.validate.Violations` detail names each field and rule.
+    - RESOURCE_EXHAUSTED: too many calls are under way, and a `google.rpc.RetryInfo` detail says how
+      long to wait. Without this detail, the request is larger than 128 KiB.
+    - UNAVAILABLE: the service cannot use its store or its key now.
+    - UNIMPLEMENTED: there is no such RPC, or the request's encoding is not supported.
+    - DEADLINE_EXCEEDED: the deadline passed. The service sets one of 30 seconds if the caller sets
+      none, or a later one.
+    - INTERNAL: the service failed.
+
+    With one of the last two, the service may have carried the call out. With any other code it did
+    nothing.
     """
     async def create_secret(self, request: CreateSecretRequest, ctx: RequestContext[CreateSecretRequest, CreateSecretResponse], /) -> CreateSecretResponse:
         """
-        CreateSecret stores a new secret in a scope and says how environments receive it.
+        CreateSecret stores a new secret in a scope and says how environments receive it. Names are
+        unique within a scope.
 
-        It is not idempotent: a request whose answer was lost may or may not have stored the secret, and
-        sending it again then answers ALREADY_EXISTS. Names are unique within a scope.
+        It also answers ALREADY_EXISTS: the name is taken in the scope.
+
+        It is not idempotent. If the answer to a request is lost, the secret may be stored. A second
+        request then answers ALREADY_EXISTS, as it does when somebody else has taken the name.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -55,8 +71,11 @@ class SecretService(Protocol):
         """
         UpdateSecretValue replaces the value of a secret and leaves everything else as it is.
 
-        Sending it twice leaves the same value, so it is safe to repeat. NOT_FOUND when no such secret
-        exists. Environments that already run keep the old value until they start anew.
+        It also answers NOT_FOUND: there is no such secret; and DATA_LOSS: what the service has stored of
+        the secret was altered, and the value is not replaced.
+
+        Sending it twice leaves the same value, so it is safe to repeat. Environments that already run
+        keep the old value until they start anew.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -64,19 +83,26 @@ class SecretService(Protocol):
         """
         ListSecrets returns the secrets of a scope in the order of their creation, a page at a time and
         without their values.
+
+        INVALID_ARGUMENT also means a page token that this service did not give.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def delete_secret(self, request: DeleteSecretRequest, ctx: RequestContext[DeleteSecretRequest, DeleteSecretResponse], /) -> DeleteSecretResponse:
         """
-        DeleteSecret removes a secret and its value for good. NOT_FOUND when no such secret exists.
+        DeleteSecret removes a secret and its value for good.
+
+        It also answers NOT_FOUND: there is no such secret. After a request whose answer was lost, a
+        second one answers NOT_FOUND if the first removed the secret.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     async def get_secret_value(self, request: GetSecretValueRequest, ctx: RequestContext[GetSecretValueRequest, GetSecretValueResponse], /) -> GetSecretValueResponse:
         """
         GetSecretValue returns the value of a secret in plain text, to callers that may read it.
-        NOT_FOUND when no such secret exists.
+
+        It also answers NOT_FOUND: there is no such secret; and DATA_LOSS: what the service has stored of
+        the secret was altered, and the value cannot be read.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -174,9 +200,22 @@ class SecretServiceClient(ConnectClient):
     Every call carries `Authorization: Bearer <token>`. Values are written by CreateSecret and
     UpdateSecretValue and read back by GetSecretValue alone: no other response ever holds one.
 
-    Errors are Connect codes. Every RPC may answer UNAUTHENTICATED (no token, or one that the service
-    does not know), PERMISSION_DENIED, and INVALID_ARGUMENT with a `buf.validate.Violations` detail
-    that names each field and rule that was broken.
+    Errors are Connect codes, which are the codes of gRPC too. Every RPC may answer:
+
+    - UNAUTHENTICATED: there is no token, or the service does not know it.
+    - PERMISSION_DENIED: the token does not permit this call, or not in this scope.
+    - INVALID_ARGUMENT: the request breaks a rule, or cannot be read. For broken rules, a
+      `buf.validate.Violations` detail names each field and rule.
+    - RESOURCE_EXHAUSTED: too many calls are under way, and a `google.rpc.RetryInfo` detail says how
+      long to wait. Without this detail, the request is larger than 128 KiB.
+    - UNAVAILABLE: the service cannot use its store or its key now.
+    - UNIMPLEMENTED: there is no such RPC, or the request's encoding is not supported.
+    - DEADLINE_EXCEEDED: the deadline passed. The service sets one of 30 seconds if the caller sets
+      none, or a later one.
+    - INTERNAL: the service failed.
+
+    With one of the last two, the service may have carried the call out. With any other code it did
+    nothing.
     """
     async def create_secret(
         self,
@@ -186,10 +225,13 @@ class SecretServiceClient(ConnectClient):
         timeout_ms: int | None = None,
     ) -> CreateSecretResponse:
         """
-        CreateSecret stores a new secret in a scope and says how environments receive it.
+        CreateSecret stores a new secret in a scope and says how environments receive it. Names are
+        unique within a scope.
 
-        It is not idempotent: a request whose answer was lost may or may not have stored the secret, and
-        sending it again then answers ALREADY_EXISTS. Names are unique within a scope.
+        It also answers ALREADY_EXISTS: the name is taken in the scope.
+
+        It is not idempotent. If the answer to a request is lost, the secret may be stored. A second
+        request then answers ALREADY_EXISTS, as it does when somebody else has taken the name.
         """
         return await self.execute_unary(
             request=request,
@@ -214,8 +256,11 @@ class SecretServiceClient(ConnectClient):
         """
         UpdateSecretValue replaces the value of a secret and leaves everything else as it is.
 
-        Sending it twice leaves the same value, so it is safe to repeat. NOT_FOUND when no such secret
-        exists. Environments that already run keep the old value until they start anew.
+        It also answers NOT_FOUND: there is no such secret; and DATA_LOSS: what the service has stored of
+        the secret was altered, and the value is not replaced.
+
+        Sending it twice leaves the same value, so it is safe to repeat. Environments that already run
+        keep the old value until they start anew.
         """
         return await self.execute_unary(
             request=request,
@@ -241,6 +286,8 @@ class SecretServiceClient(ConnectClient):
         """
         ListSecrets returns the secrets of a scope in the order of their creation, a page at a time and
         without their values.
+
+        INVALID_ARGUMENT also means a page token that this service did not give.
         """
         return await self.execute_unary(
             request=request,
@@ -264,7 +311,10 @@ class SecretServiceClient(ConnectClient):
         timeout_ms: int | None = None,
     ) -> DeleteSecretResponse:
         """
-        DeleteSecret removes a secret and its value for good. NOT_FOUND when no such secret exists.
+        DeleteSecret removes a secret and its value for good.
+
+        It also answers NOT_FOUND: there is no such secret. After a request whose answer was lost, a
+        second one answers NOT_FOUND if the first removed the secret.
         """
         return await self.execute_unary(
             request=request,
@@ -289,7 +339,9 @@ class SecretServiceClient(ConnectClient):
     ) -> GetSecretValueResponse:
         """
         GetSecretValue returns the value of a secret in plain text, to callers that may read it.
-        NOT_FOUND when no such secret exists.
+
+        It also answers NOT_FOUND: there is no such secret; and DATA_LOSS: what the service has stored of
+        the secret was altered, and the value cannot be read.
         """
         return await self.execute_unary(
             request=request,
@@ -314,16 +366,32 @@ class SecretServiceSync(Protocol):
     Every call carries `Authorization: Bearer <token>`. Values are written by CreateSecret and
     UpdateSecretValue and read back by GetSecretValue alone: no other response ever holds one.
 
-    Errors are Connect codes. Every RPC may answer UNAUTHENTICATED (no token, or one that the service
-    does not know), PERMISSION_DENIED, and INVALID_ARGUMENT with a `buf.validate.Violations` detail
-    that names each field and rule that was broken.
+    Errors are Connect codes, which are the codes of gRPC too. Every RPC may answer:
+
+    - UNAUTHENTICATED: there is no token, or the service does not know it.
+    - PERMISSION_DENIED: the token does not permit this call, or not in this scope.
+    - INVALID_ARGUMENT: the request breaks a rule, or cannot be read. For broken rules, a
+      `buf.validate.Violations` detail names each field and rule.
+    - RESOURCE_EXHAUSTED: too many calls are under way, and a `google.rpc.RetryInfo` detail says how
+      long to wait. Without this detail, the request is larger than 128 KiB.
+    - UNAVAILABLE: the service cannot use its store or its key now.
+    - UNIMPLEMENTED: there is no such RPC, or the request's encoding is not supported.
+    - DEADLINE_EXCEEDED: the deadline passed. The service sets one of 30 seconds if the caller sets
+      none, or a later one.
+    - INTERNAL: the service failed.
+
+    With one of the last two, the service may have carried the call out. With any other code it did
+    nothing.
     """
     def create_secret(self, request: CreateSecretRequest, ctx: RequestContext[CreateSecretRequest, CreateSecretResponse], /) -> CreateSecretResponse:
         """
-        CreateSecret stores a new secret in a scope and says how environments receive it.
+        CreateSecret stores a new secret in a scope and says how environments receive it. Names are
+        unique within a scope.
 
-        It is not idempotent: a request whose answer was lost may or may not have stored the secret, and
-        sending it again then answers ALREADY_EXISTS. Names are unique within a scope.
+        It also answers ALREADY_EXISTS: the name is taken in the scope.
+
+        It is not idempotent. If the answer to a request is lost, the secret may be stored. A second
+        request then answers ALREADY_EXISTS, as it does when somebody else has taken the name.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -331,8 +399,11 @@ class SecretServiceSync(Protocol):
         """
         UpdateSecretValue replaces the value of a secret and leaves everything else as it is.
 
-        Sending it twice leaves the same value, so it is safe to repeat. NOT_FOUND when no such secret
-        exists. Environments that already run keep the old value until they start anew.
+        It also answers NOT_FOUND: there is no such secret; and DATA_LOSS: what the service has stored of
+        the secret was altered, and the value is not replaced.
+
+        Sending it twice leaves the same value, so it is safe to repeat. Environments that already run
+        keep the old value until they start anew.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -340,19 +411,26 @@ class SecretServiceSync(Protocol):
         """
         ListSecrets returns the secrets of a scope in the order of their creation, a page at a time and
         without their values.
+
+        INVALID_ARGUMENT also means a page token that this service did not give.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def delete_secret(self, request: DeleteSecretRequest, ctx: RequestContext[DeleteSecretRequest, DeleteSecretResponse], /) -> DeleteSecretResponse:
         """
-        DeleteSecret removes a secret and its value for good. NOT_FOUND when no such secret exists.
+        DeleteSecret removes a secret and its value for good.
+
+        It also answers NOT_FOUND: there is no such secret. After a request whose answer was lost, a
+        second one answers NOT_FOUND if the first removed the secret.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
     def get_secret_value(self, request: GetSecretValueRequest, ctx: RequestContext[GetSecretValueRequest, GetSecretValueResponse], /) -> GetSecretValueResponse:
         """
         GetSecretValue returns the value of a secret in plain text, to callers that may read it.
-        NOT_FOUND when no such secret exists.
+
+        It also answers NOT_FOUND: there is no such secret; and DATA_LOSS: what the service has stored of
+        the secret was altered, and the value cannot be read.
         """
         raise ConnectError(Code.UNIMPLEMENTED, 'Not implemented')
 
@@ -448,9 +526,22 @@ class SecretServiceClientSync(ConnectClientSync):
     Every call carries `Authorization: Bearer <token>`. Values are written by CreateSecret and
     UpdateSecretValue and read back by GetSecretValue alone: no other response ever holds one.
 
-    Errors are Connect codes. Every RPC may answer UNAUTHENTICATED (no token, or one that the service
-    does not know), PERMISSION_DENIED, and INVALID_ARGUMENT with a `buf.validate.Violations` detail
-    that names each field and rule that was broken.
+    Errors are Connect codes, which are the codes of gRPC too. Every RPC may answer:
+
+    - UNAUTHENTICATED: there is no token, or the service does not know it.
+    - PERMISSION_DENIED: the token does not permit this call, or not in this scope.
+    - INVALID_ARGUMENT: the request breaks a rule, or cannot be read. For broken rules, a
+      `buf.validate.Violations` detail names each field and rule.
+    - RESOURCE_EXHAUSTED: too many calls are under way, and a `google.rpc.RetryInfo` detail says how
+      long to wait. Without this detail, the request is larger than 128 KiB.
+    - UNAVAILABLE: the service cannot use its store or its key now.
+    - UNIMPLEMENTED: there is no such RPC, or the request's encoding is not supported.
+    - DEADLINE_EXCEEDED: the deadline passed. The service sets one of 30 seconds if the caller sets
+      none, or a later one.
+    - INTERNAL: the service failed.
+
+    With one of the last two, the service may have carried the call out. With any other code it did
+    nothing.
     """
     def create_secret(
         self,
@@ -460,10 +551,13 @@ class SecretServiceClientSync(ConnectClientSync):
         timeout_ms: int | None = None,
     ) -> CreateSecretResponse:
         """
-        CreateSecret stores a new secret in a scope and says how environments receive it.
+        CreateSecret stores a new secret in a scope and says how environments receive it. Names are
+        unique within a scope.
 
-        It is not idempotent: a request whose answer was lost may or may not have stored the secret, and
-        sending it again then answers ALREADY_EXISTS. Names are unique within a scope.
+        It also answers ALREADY_EXISTS: the name is taken in the scope.
+
+        It is not idempotent. If the answer to a request is lost, the secret may be stored. A second
+        request then answers ALREADY_EXISTS, as it does when somebody else has taken the name.
         """
         return self.execute_unary(
             request=request,
@@ -488,8 +582,11 @@ class SecretServiceClientSync(ConnectClientSync):
         """
         UpdateSecretValue replaces the value of a secret and leaves everything else as it is.
 
-        Sending it twice leaves the same value, so it is safe to repeat. NOT_FOUND when no such secret
-        exists. Environments that already run keep the old value until they start anew.
+        It also answers NOT_FOUND: there is no such secret; and DATA_LOSS: what the service has stored of
+        the secret was altered, and the value is not replaced.
+
+        Sending it twice leaves the same value, so it is safe to repeat. Environments that already run
+        keep the old value until they start anew.
         """
         return self.execute_unary(
             request=request,
@@ -515,6 +612,8 @@ class SecretServiceClientSync(ConnectClientSync):
         """
         ListSecrets returns the secrets of a scope in the order of their creation, a page at a time and
         without their values.
+
+        INVALID_ARGUMENT also means a page token that this service did not give.
         """
         return self.execute_unary(
             request=request,
@@ -538,7 +637,10 @@ class SecretServiceClientSync(ConnectClientSync):
         timeout_ms: int | None = None,
     ) -> DeleteSecretResponse:
         """
-        DeleteSecret removes a secret and its value for good. NOT_FOUND when no such secret exists.
+        DeleteSecret removes a secret and its value for good.
+
+        It also answers NOT_FOUND: there is no such secret. After a request whose answer was lost, a
+        second one answers NOT_FOUND if the first removed the secret.
         """
         return self.execute_unary(
             request=request,
@@ -563,7 +665,9 @@ class SecretServiceClientSync(ConnectClientSync):
     ) -> GetSecretValueResponse:
         """
         GetSecretValue returns the value of a secret in plain text, to callers that may read it.
-        NOT_FOUND when no such secret exists.
+
+        It also answers NOT_FOUND: there is no such secret; and DATA_LOSS: what the service has stored of
+        the secret was altered, and the value cannot be read.
         """
         return self.execute_unary(
             request=request,

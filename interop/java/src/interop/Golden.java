@@ -23,9 +23,9 @@ import java.util.List;
 import java.util.Map;
 
 /**
- * Checks the vectors of a folder with protobuf-java and protovalidate-java; the README of the folder says what they have.
- * It prints a line for the messages and one for the rules: library, what was checked, codecs and result, with tabs
- * between them.
+ * Checks the vectors of a folder with protobuf-java and protovalidate-java; the README of the folder says what they
+ * have. It prints a line for the messages and one for the rules: library, what was checked, codecs and result, with
+ * tabs between them.
  *
  * <p>The folder is the argument, or ../golden.
  */

@@ -10,7 +10,7 @@ import java.util.stream.Collectors;
 final class Rules {
   private Rules() {}
 
-  /** Returns the path of each field and the id of the rule, in order, e.g. {@code filter.project_ids[2] string.uuid}. */
+  /** Returns the path of each field and the id of its rule, in order: {@code filter.project_ids[2] string.uuid}. */
   static List<String> broken(Violations violations) {
     return violations.getViolationsList().stream()
         .map(each -> path(each.getField()) + " " + each.getRuleId())

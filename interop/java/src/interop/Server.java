@@ -13,8 +13,8 @@ import java.net.InetAddress;
 import java.net.InetSocketAddress;
 
 /**
- * Is gitpod.v1.SecretService in memory, by grpc-java, for clients to be tried with. It prints its URL on a line, and ends
- * when its standard input does. GITPOD_API_KEY is the token that it accepts.
+ * Is gitpod.v1.SecretService in memory, by grpc-java, for clients to be tried with. It prints its URL on a line, and
+ * ends when its standard input does. GITPOD_API_KEY is the token that it accepts.
  */
 public final class Server {
   private static final Metadata.Key<String> AUTHORIZATION =

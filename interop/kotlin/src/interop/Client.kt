@@ -2,8 +2,8 @@
  * Runs one scenario against gitpod.v1.SecretService by connect-kotlin with OkHttp, in each protocol and codec that it
  * speaks. It prints a line for each: client, protocol, codec and result, with tabs between them.
  *
- * GITPOD_BASE_URL is where the service speaks Connect and gRPC-Web, GITPOD_GRPC_URL where it speaks gRPC. GITPOD_API_KEY
- * is the token.
+ * GITPOD_BASE_URL is where the service speaks Connect and gRPC-Web, GITPOD_GRPC_URL where it speaks gRPC.
+ * GITPOD_API_KEY is the token.
  */
 package interop
 
@@ -38,9 +38,10 @@ private class Spoken(
 
 fun main() {
     val url = System.getenv("GITPOD_BASE_URL")
-    val http = OkHttpClient()
+    // By default, OkHttp sends a request again when a connection breaks that it has used before.
+    val http = OkHttpClient.Builder().retryOnConnectionFailure(false).build()
     // HTTP/2 without TLS, which gRPC needs. An https URL needs none of this.
-    val http2 = OkHttpClient.Builder().protocols(listOf(Protocol.H2_PRIOR_KNOWLEDGE)).build()
+    val http2 = http.newBuilder().protocols(listOf(Protocol.H2_PRIOR_KNOWLEDGE)).build()
     val protocols = listOf(
         Spoken("connect", url, NetworkProtocol.CONNECT, http),
         Spoken("connect GET", url, NetworkProtocol.CONNECT, http, GETConfiguration.Enabled),
