@@ -1,4 +1,4 @@
-"""How clients, browsers and those who watch reach the service: TLS, CORS, probes, log lines, telemetry."""
+"""How clients and those who watch reach the service: TLS, probes, log lines, telemetry."""
 
 import json
 import os
@@ -22,13 +22,7 @@ from gitpod import Gitpod
 
 VALUE = "canary-value-8d40"
 PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
-ORIGIN = "https://secrets.example"
-PREFLIGHT = {"origin": ORIGIN, "access-control-request-method": "POST"}
 CALL = "/gitpod.v1.SecretService/ListSecrets"
-READABLE = {"cache-control", "content-length", "content-type"}
-"""Headers that a page may read of every answer (the Fetch standard)."""
-UNREAD = {"accept-post", "content-encoding", "date", "vary"}
-"""Headers that no client in a page reads. The browser itself decodes."""
 
 
 def keep(client: Gitpod, name: str = "KEPT") -> str:
@@ -103,66 +97,6 @@ def test_old_versions_of_tls_are_refused(secured: tuple[Service, int]) -> None:
         context.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises(httpx.ConnectError):
         httpx.post(service.url + CALL, verify=context)
-
-
-@pytest.fixture(scope="module")
-def browsable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A service that pages of one origin may call."""
-    options = ["--allow-origin", ORIGIN, "--allow-header", "X-Tenant", "--allow-header", "baggage"]
-    served = serve(tmp_path_factory.mktemp("browsable") / "s.db", *options)
-    yield served.url
-    assert served.stop() == 0
-
-
-PROTOCOLS = (
-    "authorization,connect-protocol-version,connect-timeout-ms,content-type,x-grpc-web,grpc-timeout,x-user-agent"
-)
-
-
-@pytest.mark.parametrize("wanted", [PROTOCOLS, "traceparent,tracestate,x-request-id", "x-tenant,baggage"])
-def test_a_named_origin_may_ask(browsable: str, wanted: str) -> None:
-    """What it needs for Connect and gRPC-Web, for tracing, and what the operator names; and no cookies."""
-    answer = httpx.options(browsable + CALL, headers=PREFLIGHT | {"access-control-request-headers": wanted})
-    assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, ORIGIN)
-    allowed = {name.strip().lower() for name in answer.headers["access-control-allow-headers"].split(",")}
-    assert set(wanted.split(",")) <= allowed
-    assert "access-control-allow-credentials" not in answer.headers
-    assert answer.headers["access-control-max-age"] == "7200"
-    # To another origin, the answer is another one.
-    assert "origin" in answer.headers["vary"].lower().split(", ")
-
-
-def test_a_header_that_nobody_named_may_not_be_sent(browsable: str) -> None:
-    """The browser is told so."""
-    answer = httpx.options(browsable + CALL, headers=PREFLIGHT | {"access-control-request-headers": "x-other"})
-    assert answer.status_code == 400
-    assert "x-other" not in answer.headers["access-control-allow-headers"]
-
-
-def test_a_named_origin_sees_the_answer(browsable: str) -> None:
-    """And the headers that tell of errors, whatever the answer is."""
-    headers = {"origin": ORIGIN, "content-type": "application/json", "authorization": f"Bearer {TOKEN}"}
-    changes: list[tuple[dict[str, str], int]] = [
-        ({}, 200),
-        ({"authorization": "Bearer wrong"}, 401),
-        ({"content-type": "text/plain"}, 415),
-    ]
-    for change, status in changes:
-        answer = httpx.post(browsable + CALL, headers=headers | change, content="{}")
-        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, ORIGIN)
-        exposed = {*answer.headers["access-control-expose-headers"].split(", ")}
-        assert {"grpc-message", "grpc-status", "grpc-status-details-bin", "x-request-id"} <= exposed
-        # No page can read the others, so there must be none that a client needs.
-        own = {name for name in answer.headers if not name.startswith("access-control-")}
-        assert own - exposed <= READABLE | UNREAD
-
-
-def test_another_origin_may_not(browsable: str, service: Service) -> None:
-    """Nor any, where none is named."""
-    other = httpx.options(browsable + CALL, headers=PREFLIGHT | {"origin": "https://evil.example"})
-    assert (other.status_code, "access-control-allow-origin" in other.headers) == (400, False)
-    none = httpx.options(service.url + CALL, headers=PREFLIGHT)
-    assert "access-control-allow-origin" not in none.headers
 
 
 def test_probes_need_no_token(service: Service) -> None:
