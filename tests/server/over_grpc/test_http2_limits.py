@@ -70,6 +70,14 @@ def answered(connection: socket.socket) -> list[int]:
     return [stream for kind, stream, _ in frames(connection) if kind == DATA]
 
 
+def until_answered(seen: Iterator[tuple[int, int, bytes]], stream: int) -> Iterator[tuple[int, int, bytes]]:
+    """The frames up to the first of this stream's answer that has data."""
+    for each in seen:
+        yield each
+        if each[:2] == (DATA, stream):
+            return
+
+
 FLOODS = {
     "pings": frame(PING, 0, 0, bytes(8)),
     "settings": frame(SETTINGS, 0, 0, b""),
@@ -218,6 +226,43 @@ def test_a_body_that_comes_after_the_answer_is_dropped(raw: socket.socket) -> No
         sum(int.from_bytes(payload) for kind, stream, payload in late if (kind, stream) == (WINDOW_UPDATE, 0))
         >= 160_000
     )
+
+
+@pytest.mark.parametrize("token", ["", f" {TOKEN}\t"])
+def test_white_space_around_a_header_ends_no_connection(raw: socket.socket, token: str) -> None:
+    """It is no part of the value, as in HTTP/1.1. A client whose token is empty learns that it needs one."""
+    raw.sendall(call(1, head(token=token)) + call(3, head()))
+    assert {stream for kind, stream, _ in until_answered(frames(raw), 3) if kind == HEADERS} == {1, 3}
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        field(b"X-Upper", b"v"),
+        field(b"x-line", b"a\nb"),
+        field(b"connection", b"close"),
+        field(b"te", b"gzip"),
+        field(b":path", b"/again"),
+        field(b":unknown", b"v"),
+        field(b"", b"v"),
+    ],
+)
+def test_a_malformed_head_ends_its_call_alone(raw: socket.socket, client: Client, malformed: bytes) -> None:
+    """A proxy sends calls of many clients over one connection."""
+    raw.sendall(call(1, head() + malformed) + call(3, head()))
+    seen = list(until_answered(frames(raw), 3))
+    assert [payload for kind, stream, payload in seen if (kind, stream) == (RST_STREAM, 1)] == [struct.pack(">I", 1)]
+    assert (DATA, 1) not in {(kind, stream) for kind, stream, _ in seen}
+    client("ListSecrets")
+
+
+def test_a_flood_of_malformed_heads_ends_its_connection(raw: socket.socket) -> None:
+    """As each costs the service more than the client."""
+    block = head() + field(b"X-Upper", b"v")
+    with suppress(ConnectionError):
+        raw.sendall(b"".join(call(stream, block) for stream in range(1, 2 * http2_frames.CREDIT, 2)))
+    reset = [stream for kind, stream, _ in frames(raw) if kind == RST_STREAM]
+    assert len(reset) < http2_frames.CREDIT / 2
 
 
 def test_a_call_ends_in_one_piece(raw: socket.socket) -> None:

@@ -19,7 +19,7 @@ from h2.events import (
     RequestReceived,
     WindowUpdated,
 )
-from h2.exceptions import H2Error
+from h2.exceptions import H2Error, ProtocolError
 from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame, WindowUpdateFrame
 
@@ -34,7 +34,7 @@ from gitpod.server.serving.http2_frames import (
     Frames,
     stream_of,
 )
-from gitpod.server.serving.http2_stream import STALL, Headers, Stream, scope_of
+from gitpod.server.serving.http2_stream import STALL, Headers, Stream, head_of, scope_of
 
 logger = logging.getLogger("gitpod.server")
 
@@ -65,7 +65,9 @@ class HTTP2(asyncio.Protocol):
         self._connections = connections
         self._most = most
         self._loop = asyncio.get_running_loop()
-        self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None))
+        self._h2 = H2Connection(
+            H2Configuration(client_side=False, header_encoding=None, validate_inbound_headers=False)
+        )
         settings = {
             SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS,
             SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEAD_BYTES,
@@ -245,15 +247,24 @@ class HTTP2(asyncio.Protocol):
     def _begin(self, event: RequestReceived) -> None:
         number = event.stream_id or 0
         if self._is_refusing:
-            self._h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
-            self._frames.pay(RESET_COST)
+            self._refuse(number, ErrorCodes.REFUSED_STREAM)
+            return
+        self._last = number
+        try:
+            headers = head_of(event)
+        except ProtocolError:
+            # Of this call alone: a proxy may send calls of others over the connection.
+            self._refuse(number, ErrorCodes.PROTOCOL_ERROR)
             return
         if self._idle:
             self._idle.cancel()
             self._idle = None
-        self._last = number
         stream = self._streams[number] = Stream(self, number)
-        stream.task = self._loop.create_task(self._run(scope_of(event, self._transport), stream))
+        stream.task = self._loop.create_task(self._run(scope_of(headers, self._transport), stream))
+
+    def _refuse(self, number: int, code: ErrorCodes) -> None:
+        self._h2.reset_stream(number, code)
+        self._frames.pay(RESET_COST)
 
     async def _run(self, scope: Scope, stream: Stream) -> None:
         """Answer a request. Nothing is said of an exception, whose message may quote a value."""

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, RequestReceived, StreamEnded, StreamReset, WindowUpdated
+from h2.utilities import HeaderValidationFlags, validate_headers
 
 from gitpod.server.edge.headers import Scope
 
@@ -18,6 +19,7 @@ MAX_PIECES = 2048
 DROPPED = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
 """Headers of HTTP/1.1, which HTTP/2 forbids (RFC 9113 section 8.2.2)."""
 Headers = list[tuple[bytes, bytes]]
+OF_REQUEST = HeaderValidationFlags(is_client=False, is_trailer=False, is_response_header=False, is_push_promise=False)
 
 
 class Stream:
@@ -140,9 +142,19 @@ def _allowed(headers: Headers) -> Headers:
     ]
 
 
-def scope_of(event: RequestReceived, transport: asyncio.Transport) -> Scope:
+def head_of(event: RequestReceived) -> Headers:
+    """Return the head of a request, without white space around its values.
+
+    Raises h2's ProtocolError if it is malformed.
+    """
+    # HTTP/1.1 and gRPC allow the white space, and an empty token leaves some: `Bearer `.
+    given: Any = event.headers
+    headers = [(name, value.strip(b" \t")) for name, value in given]
+    return [*validate_headers(headers, OF_REQUEST)]
+
+
+def scope_of(headers: Headers, transport: asyncio.Transport) -> Scope:
     """Return the scope of a request (ASGI)."""
-    headers: Any = event.headers
     pseudo = {name: value for name, value in headers if name.startswith(b":")}
     given = [(name, value) for name, value in headers if not name.startswith(b":")]
     if b":authority" in pseudo:
