@@ -76,7 +76,7 @@ def objects(printed: str) -> Iterator[dict[str, dict[str, str]]]:
 
 
 def test_an_error_looks_as_shown(service: Service) -> None:
-    """Code and message, and the type and value of a detail."""
+    """Code and message, and a detail with its JSON."""
     [shown] = re.findall(r"`(\{\"code\".*?\})`", PAGE)
     url = f"{service.url}/gitpod.v1.SecretService/DeleteSecret"
     with httpx.Client(headers={"authorization": f"Bearer {TOKEN}"}, trust_env=False) as client:
@@ -84,7 +84,8 @@ def test_an_error_looks_as_shown(service: Service) -> None:
         broken = client.post(url, json={"secretId": "x"})
     assert missing.json() == json.loads(shown)
     [detail] = broken.json()["details"]
-    assert {"type", "value"} <= detail.keys()
+    assert detail.keys() == {"type", "value", "debug"}
+    assert [each["ruleId"] for each in detail["debug"]["violations"]] == ["string.uuid"]
 
 
 def test_the_option_for_browsers_lets_a_page_call(tmp_path: Path) -> None:
