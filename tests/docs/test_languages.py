@@ -87,10 +87,17 @@ def path() -> str:
     return f"{Path(sys.executable).parent}:{os.environ['PATH']}"
 
 
-def test_python_stubs_are_made_from_git(repository: Path, tmp_path: Path) -> None:
-    """By the command of the page, with a template of the reader's own; not those of imports."""
+@pytest.mark.parametrize("is_git", [True, False])
+def test_python_stubs_are_made(repository: Path, dist: Path, tmp_path: Path, *, is_git: bool) -> None:
+    """By the command of the page, from git and from the descriptors, with a template of the reader's own.
+
+    None are made of imports.
+    """
     (tmp_path / "buf.gen.yaml").write_text("version: v2\nplugins: [{local: protoc-gen-py, out: out}]\n")
     script = re.sub("^REPO=.*$", f"REPO={repository}/.git", block("buf generate"), flags=re.MULTILINE)
+    if not is_git:
+        [descriptors] = [each for each in dist.glob("*.binpb") if "without" not in each.name]
+        script = re.sub(r'"\$REPO.*?"', str(descriptors), script)
     run("sh", "-ec", script, cwd=tmp_path, **NO_NETWORK)
     made = {file.relative_to(tmp_path / "out").parts[0] for file in (tmp_path / "out").rglob("*_pb.py")}
     assert made == {"gitpod"}
