@@ -13,7 +13,7 @@ from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from languages import lacking
 from tests.support.peer import free_port
 from tests.support.programs import run
-from tests.support.service import ROOT
+from tests.support.service import ROOT, TOKEN, Service
 
 PAGE = (ROOT / "docs/languages.md").read_text()
 NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
@@ -152,6 +152,11 @@ def test_messages_of_rust_do_not_print_values(dist: Path) -> None:
     assert set(re.findall(r"skip_debug=(\S+)", template)) == redacted
 
 
+def commands_of(folder: Path) -> list[str]:
+    """The commands in the README of a language: what installs the plugins, makes the stubs, and runs the program."""
+    return re.findall(r"^    (\w.+)$", (folder / "README.md").read_text(), re.MULTILINE)
+
+
 def compiled(unpacked: Path, language: str, *commands: list[str]) -> Path:
     """The folder of a language in the archive, after the commands of its README that make stubs, and these commands.
 
@@ -160,7 +165,7 @@ def compiled(unpacked: Path, language: str, *commands: list[str]) -> Path:
     if missing := lacking(language):
         pytest.skip(f"{', '.join(missing)} is not installed")
     folder = unpacked / "interop" / language
-    install, generate, *_ = re.findall(r"^    (\w.+)$", (folder / "README.md").read_text(), re.MULTILINE)
+    install, generate, *_ = commands_of(folder)
     environment = os.environ | {"PATH": path()}
     installed = subprocess.run(
         ["sh", "-ec", install], cwd=unpacked, env=environment, capture_output=True, text=True, check=False
@@ -189,14 +194,29 @@ def test_go_stubs_compile_from_the_archive_alone(unpacked: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("language", "count"), [("go", 9), ("typescript", 8), ("java", 1)])
+def test_a_program_runs_by_the_commands_of_its_readme(
+    unpacked: Path, service: Service, language: str, count: int
+) -> None:
+    """Against a service with one port, once the page's line says where it is."""
+    compiled(unpacked, language)
+    _, _, command, *_ = commands_of(unpacked / "interop" / language)
+    script = (
+        block("GITPOD_GRPC_URL").replace("http://127.0.0.1:8080", service.url).replace("=dev", f"={TOKEN}") + command
+    )
+    lines = run("sh", "-ec", script, cwd=unpacked).splitlines()
+    assert sum(line.endswith("\tok") for line in lines) == count, lines
+
+
+@pytest.mark.slow
 def test_typescript_stubs_compile_from_the_archive_alone(unpacked: Path) -> None:
     """With the template, and the versions of plugins and libraries, that it holds; and the page is served."""
     typescript = compiled(unpacked, "typescript", ["node_modules/.bin/tsc"])
     assert {file.name for file in (typescript / "gen").rglob("secret*")} == {"secret_pb.ts"}
-    [serve] = re.findall(r"^    (cd .+)$", (typescript / "README.md").read_text(), re.MULTILINE)
+    [serve] = [command for command in commands_of(typescript) if "--serve=" in command]
     port = free_port()
     with subprocess.Popen(
-        ["sh", "-ec", serve.replace("8000", str(port))], cwd=unpacked, stdin=subprocess.PIPE, stderr=subprocess.PIPE
+        ["sh", "-ec", serve.replace("8000", str(port))], cwd=typescript, stdin=subprocess.PIPE, stderr=subprocess.PIPE
     ) as process:  # the end of its input ends it
         assert process.stderr
         while "Local" not in (line := process.stderr.readline().decode()):
