@@ -1,15 +1,12 @@
 """One request of HTTP/2 and its answer, as `receive` and `send` of ASGI."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, RequestReceived, StreamEnded, StreamReset, WindowUpdated
 
 from gitpod.server.edge.headers import Scope
-
-if TYPE_CHECKING:
-    from gitpod.server.serving.http2 import HTTP2
 
 STALL = 10.0
 """Seconds in which a client must read something of an answer that waits for it."""
@@ -20,10 +17,27 @@ DROPPED = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transf
 Headers = list[tuple[bytes, bytes]]
 
 
+class Connection(Protocol):
+    """What a request needs of its connection."""
+
+    def room(self, stream: "Stream") -> int:
+        """Return how many bytes of an answer may be sent now."""
+        ...
+
+    def send_headers(self, stream: "Stream", headers: Headers, *, is_last: bool) -> None:
+        """Send the head of an answer, or its trailers."""
+
+    def send_data(self, stream: "Stream", data: bytes, *, is_last: bool) -> None:
+        """Send a part of the body of an answer, for which there is room."""
+
+    def reset(self, stream: "Stream", code: ErrorCodes) -> None:
+        """End a call without an answer, or before the end of its request."""
+
+
 class Stream:
     """A request, and what was sent of its answer."""
 
-    def __init__(self, connection: "HTTP2", stream_id: int) -> None:
+    def __init__(self, connection: Connection, stream_id: int) -> None:
         self.id = stream_id
         self.task: asyncio.Task[None] | None = None
         self.is_answered = False
