@@ -112,7 +112,7 @@ def test_a_connection_that_is_used_as_it_should_be_stays(client: Client, raw: so
         raw.sendall(
             frame(HEADERS, END_HEADERS, stream + 2, head()) + frame(RST_STREAM, 0, stream + 2, struct.pack(">I", 8))
         )
-        assert next(kind for kind, of, _ in seen if of == stream and kind == DATA) == DATA
+        assert any((of, kind) == (stream, DATA) for kind, of, _ in seen)
     client("ListSecrets")
 
 
@@ -192,6 +192,15 @@ def test_an_old_connection_is_replaced(serve: Serve, connect: Connect, monkeypat
     until = time.monotonic() + 2
     while time.monotonic() < until:
         client("ListSecrets")
+
+
+def test_an_old_connection_is_told_so(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it was never idle for long."""
+    monkeypatch.setattr(http2, "AGE", 0.2)
+    monkeypatch.setattr(http2, "LINGER", 0.1)
+    with closing(socket.create_connection(("127.0.0.1", serve().port), 30)) as connection:
+        connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
+        assert GOAWAY in [kind for kind, _, _ in frames(connection)]
 
 
 def test_a_client_that_says_goodbye_gets_its_answers(raw: socket.socket) -> None:
