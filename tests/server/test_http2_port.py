@@ -104,6 +104,12 @@ def test_probes_and_pages_are_answered(target: Service, http: pyqwest.SyncClient
     assert "x-request-id" in answer.headers
 
 
+def test_the_answer_to_a_head_has_no_body(target: Service, http: pyqwest.SyncClient) -> None:
+    """Clients refuse one, and load balancers ask so."""
+    with http.stream("HEAD", f"{target.url}/readyz") as answer:
+        assert (answer.status, b"".join(answer.content)) == (200, b"")
+
+
 @pytest.mark.parametrize("path", ["/nope", "/gitpod.v1.SecretService/Nope", "/gitpod.v1.Nope/ListSecrets"])
 def test_an_unknown_path_is_told_the_known_ones(target: Service, http: pyqwest.SyncClient, path: str) -> None:
     """And the answer has a request id, as every other."""

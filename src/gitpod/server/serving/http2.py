@@ -252,8 +252,9 @@ class HTTP2(asyncio.Protocol):
             self._idle.cancel()
             self._idle = None
         self._last = number
-        stream = self._streams[number] = Stream(self, number)
-        stream.task = self._loop.create_task(self._run(scope_of(event, self._transport), stream))
+        scope = scope_of(event, self._transport)
+        stream = self._streams[number] = Stream(self, number, is_head=scope["method"] == "HEAD")
+        stream.task = self._loop.create_task(self._run(scope, stream))
 
     async def _run(self, scope: Scope, stream: Stream) -> None:
         """Answer a request. Nothing is said of an exception, whose message may quote a value."""

@@ -37,7 +37,7 @@ class Connection(Protocol):
 class Stream:
     """A request, and what was sent of its answer."""
 
-    def __init__(self, connection: Connection, stream_id: int) -> None:
+    def __init__(self, connection: Connection, stream_id: int, *, is_head: bool) -> None:
         self.id = stream_id
         self.task: asyncio.Task[None] | None = None
         self.is_answered = False
@@ -45,6 +45,7 @@ class Stream:
         self.is_ended = False
         """Whether the request came to its end."""
         self._connection = connection
+        self._is_head = is_head
         self._chunks: list[bytes] = []
         self._pieces = 0
         self._is_told = False
@@ -106,7 +107,8 @@ class Stream:
             self._has_trailers = message.get("trailers", False)
         elif message["type"] == "http.response.body":
             is_last = not message.get("more_body", False) and not self._has_trailers
-            await self._send_body(message.get("body", b""), is_last=is_last)
+            # The answer to a HEAD has no body, whatever the application sends (RFC 9110 section 9.3.2).
+            await self._send_body(b"" if self._is_head else message.get("body", b""), is_last=is_last)
         else:
             self._send_head()
             self._connection.send_headers(self, _allowed(message["headers"]), is_last=True)
