@@ -55,6 +55,14 @@ def test_our_own_client_is_served(port: int, compression: Any) -> None:
     assert caught.value.outcome == "rejected"
 
 
+def test_a_connection_carries_many_large_requests(client: Client) -> None:
+    """The service gives their bytes back, so that the client may send more than a connection may hold at a time."""
+    for number in range(8):
+        request = secret(f"NAME_{number}")
+        request.value = "\U0001f511" * 10_240
+        client("CreateSecret", request, timeout=10)
+
+
 def test_the_request_id_comes_with_the_headers(client: Client) -> None:
     """Of an error too, which has no message to go before."""
     for expected in (Status.OK, Status.ALREADY_EXISTS):
