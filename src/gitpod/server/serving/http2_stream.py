@@ -12,8 +12,6 @@ STALL = 10.0
 """Seconds in which a client must read something of an answer that waits for it."""
 MAX_PIECES = 2048
 """The most frames of a request's body. Each costs some microseconds, whatever its size."""
-DROPPED = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
-"""Headers of HTTP/1.1, which HTTP/2 forbids (RFC 9113 section 8.2.2)."""
 Headers = list[tuple[bytes, bytes]]
 
 
@@ -148,12 +146,8 @@ class Stream:
 
 
 def _allowed(headers: Headers) -> Headers:
-    """Return the headers that HTTP/2 can carry."""
-    return [
-        (name.lower(), value)
-        for name, value in headers
-        if name.lower() not in DROPPED and value.isascii() and value.decode().isprintable()
-    ]
+    """Return the headers that HTTP/2 can carry. h2 leaves out those of HTTP/1.1, such as `connection`."""
+    return [(name, value) for name, value in headers if value.isascii() and value.decode().isprintable()]
 
 
 def scope_of(event: RequestReceived, transport: asyncio.Transport) -> Scope:
