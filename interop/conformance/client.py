@@ -1,22 +1,18 @@
 """The SDK as a client under test of connectconformance: each case is a call by the stack that users have.
 
-Usage: client.py WAY, which the suite starts. A way is a kind of client and what carries its requests: see `MAKERS`.
+Usage: client.py WAY, which the suite starts. A way is a kind of client and what carries its requests: see `ways.py`.
 """
 
 import asyncio
 import os
-import ssl
 import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from itertools import groupby
-from tempfile import NamedTemporaryFile, TemporaryDirectory
 from threading import Lock
-from typing import Any, NamedTuple
+from typing import Any
 
-import httpx
-import httpx2
 import pyqwest
 from connectrpc.codec import Codec
 from connectrpc.request import Headers, RequestContext
@@ -27,6 +23,7 @@ from gitpod import AsyncGitpod, Gitpod
 from gitpod._rpc.call import Call, Calls, JSONCodec
 from gitpod._rpc.failure import LAST_ANSWER, Failure
 from stubs import client_compat, config, connect, header, read_message, service, write_message
+from ways import MAKERS, Target
 
 PARALLEL = 16
 """Calls at a time: many cases wait for a deadline."""
@@ -42,19 +39,6 @@ METHODS = {
     "IdempotentUnary": ("idempotent_unary", service.IdempotentUnaryRequest),
     "Unimplemented": ("unimplemented", service.UnimplementedRequest),
 }
-
-
-class Target(NamedTuple):
-    """What a case asks of its client. Cases that ask for the same share one."""
-
-    url: str
-    protocol: Any
-    codec: Any
-    compression: Any
-    http2: bool
-    server_cert: bytes
-    client_cert: bytes
-    client_key: bytes
 
 
 class NoDeadline:
@@ -105,71 +89,7 @@ class Conformance(Calls[Any]):
         return lambda: getattr(self._stub, name)(request, headers=headers, timeout_ms=call.timeout_ms)
 
 
-@cache
-def folder() -> TemporaryDirectory[str]:
-    """The folder of this process's files. It goes with the process."""
-    return TemporaryDirectory()
-
-
-def in_file(*contents: bytes) -> str:
-    """Return the path of a new file: the SDK takes certificates as files."""
-    with NamedTemporaryFile(dir=folder().name, delete=False) as file:
-        file.writelines(contents)
-    return file.name
-
-
-def own(target: Target) -> dict[str, Any]:
-    """The SDK's own connections."""
-    client_cert = in_file(target.client_cert, b"\n", target.client_key) if target.client_cert else None
-    return {
-        "http2": target.http2,
-        "ca_cert": in_file(target.server_cert) if target.server_cert else None,
-        "client_cert": client_cert,
-    }
-
-
-def by_httpx(kind: Callable[..., object]) -> Callable[[Target], dict[str, Any]]:
-    """A client of httpx or httpx2."""
-
-    def make(target: Target) -> dict[str, Any]:
-        context = ssl.create_default_context(cadata=target.server_cert.decode() or None)
-        if target.client_cert:
-            context.load_cert_chain(in_file(target.client_cert, b"\n", target.client_key))
-        return {"http_client": kind(verify=context, trust_env=False)}
-
-    return make
-
-
-def by_pyqwest(kind: Callable[..., object]) -> Callable[[Target], dict[str, Any]]:
-    """A transport of pyqwest."""
-
-    def make(target: Target) -> dict[str, Any]:
-        transport = kind(
-            tls_ca_cert=target.server_cert or None,
-            tls_cert=target.client_cert or None,
-            tls_key=target.client_key or None,
-            http_version=pyqwest.HTTPVersion.HTTP2 if target.http2 else pyqwest.HTTPVersion.HTTP1,
-            follow_redirects=False,
-        )
-        return {"http_client": transport}
-
-    return make
-
-
 MAKING = Lock()
-Maker = Callable[[Target], dict[str, Any]]
-MAKERS: dict[str, tuple[type[Gitpod | AsyncGitpod], Maker]] = {
-    "sync": (Gitpod, own),
-    "async": (AsyncGitpod, own),
-    "sync-forked": (Gitpod, own),
-    "async-forked": (AsyncGitpod, own),
-    "sync-httpx": (Gitpod, by_httpx(httpx.Client)),
-    "async-httpx": (AsyncGitpod, by_httpx(httpx.AsyncClient)),
-    "sync-httpx2": (Gitpod, by_httpx(httpx2.Client)),
-    "async-httpx2": (AsyncGitpod, by_httpx(httpx2.AsyncClient)),
-    "sync-pyqwest": (Gitpod, by_pyqwest(pyqwest.SyncHTTPTransport)),
-    "async-pyqwest": (AsyncGitpod, by_pyqwest(pyqwest.HTTPTransport)),
-}
 
 
 @cache
@@ -306,7 +226,7 @@ def main(way: str) -> None:
     """Make the calls of the suite's cases, in a forked child if the way says so."""
     if way.endswith("-forked"):
         # What pyqwest has started does not survive the fork.
-        Gitpod(bearer_token="conformance", base_url="http://127.0.0.1:9", http2=True)  # noqa: S106
+        Gitpod(bearer_token="conformance", base_url="http://127.0.0.1:9", http2=True)  # noqa: S106 # it is never sent
         pyqwest.HTTPTransport()
         if child := os.fork():
             sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))

@@ -1,7 +1,7 @@
 """The service's stack as a server under test of connectconformance: the suite's calls in place of the service's.
 
-Usage: server.py WAY, which the suite starts and tells by standard input what it needs. A way is a port of `serve`:
-`http` or `grpc`.
+Usage: server.py WAY, which the suite starts and tells by standard input what it needs. A way is what `serve` answers
+by: `http` for HTTP/1.1, `grpc` for HTTP/2.
 """
 
 import asyncio

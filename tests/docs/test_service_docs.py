@@ -167,7 +167,7 @@ def test_the_documented_limits_are_the_codes() -> None:
         f"{THREADS}, of them at most {shares.TOKEN_THREADS} of a token and {shares.ORGANIZATION_THREADS} of an": True,
         f"{shares.STRANGERS}, which {STRANGER_THREADS} threads look up": True,
         f"{http2.AGE + http2.LONGEST_CALL:g} s, of which the last {http2.LONGEST_CALL:g} are": True,
-        f"Without a call, {http2.IDLE:g} s. Cut when for {http2_stream.STALL:g} s": True,
+        f"Without a call, {http2.IDLE:g} s. Cut when a frame takes longer than {http2_stream.STALL:g} s": True,
         f"{http2_frames.CREDIT:,}, and {http2_frames.CALL_CREDIT} more for each call that was answered; a reset": True,
         f"a reset counts as {http2_frames.RESET_COST}": True,
         f"{(trailers.MAX_MESSAGE_BYTES + trailers.MAX_DETAILS_BYTES) // 1024} KiB, as many clients refuse": True,

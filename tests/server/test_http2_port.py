@@ -4,15 +4,20 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pyqwest
 import pytest
 import trustme
+from tests.support.raw_http2 import PREFACE, SETTINGS, frame
 from tests.support.service import TOKEN, Service, serve
 
 from gitpod import AsyncGitpod, Gitpod
@@ -83,15 +88,49 @@ def test_buf_needs_no_schema(target: Service, folder: Path, protocol: str) -> No
     assert json.loads(done.stdout) == {"pagination": {}}
 
 
-def test_probes_and_pages_are_answered(target: Service, folder: Path) -> None:
-    """As over HTTP/1.1."""
+@pytest.fixture
+def http(folder: Path) -> pyqwest.SyncClient:
+    """A client of HTTP/2."""
     version, authority = pyqwest.HTTPVersion.HTTP2, (folder / "ca.pem").read_bytes()
-    http = pyqwest.SyncClient(pyqwest.SyncHTTPTransport(http_version=version, tls_ca_cert=authority))
+    return pyqwest.SyncClient(pyqwest.SyncHTTPTransport(http_version=version, tls_ca_cert=authority))
+
+
+def test_probes_and_pages_are_answered(target: Service, http: pyqwest.SyncClient) -> None:
+    """As over HTTP/1.1."""
     assert http.get(f"{target.url}/readyz").content == b"ok\n"
     headers = {"origin": ORIGIN, "content-type": "application/json", "authorization": f"Bearer {TOKEN}"}
     answer = http.post(target.url + CALL, headers, b"{}")
     assert (answer.status, answer.headers["access-control-allow-origin"]) == (200, ORIGIN)
     assert "x-request-id" in answer.headers
+
+
+def test_the_answer_to_a_head_has_no_body(target: Service, http: pyqwest.SyncClient) -> None:
+    """Clients refuse one, and load balancers ask so."""
+    with http.stream("HEAD", f"{target.url}/readyz") as answer:
+        assert (answer.status, b"".join(answer.content)) == (200, b"")
+
+
+@pytest.mark.parametrize("path", ["/nope", "/gitpod.v1.SecretService/Nope", "/gitpod.v1.Nope/ListSecrets"])
+def test_an_unknown_path_is_told_the_known_ones(target: Service, http: pyqwest.SyncClient, path: str) -> None:
+    """And the answer has a request id, as every other."""
+    answer = http.post(target.url + path, {"content-type": "application/json"}, b"{}")
+    assert (answer.status, "the calls are POST" in answer.text()) == (404, True)
+    assert "x-request-id" in answer.headers
+
+
+@pytest.mark.parametrize("size", [1, 3])
+def test_the_greeting_may_come_in_pieces(tmp_path: Path, size: int) -> None:
+    """However the network splits what a client sends at first."""
+    served = serve(tmp_path / "s.db")
+    address = urlsplit(served.url)
+    with closing(socket.create_connection((address.hostname, address.port), 30)) as connection:
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        greeting = PREFACE + frame(SETTINGS, 0, 0, b"")
+        for start in range(0, len(greeting), size):
+            connection.sendall(greeting[start : start + size])
+            time.sleep(0.02)  # so that the service reads this piece alone
+        assert connection.recv(4)[3] == SETTINGS
+    assert served.stop() == 0
 
 
 def test_a_stop_ends_connections_of_http2(tmp_path: Path) -> None:

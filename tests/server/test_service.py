@@ -155,7 +155,7 @@ def test_the_service_checks_by_the_same_rules(
 def test_a_project_that_contradicts_the_scope_is_refused(stub: SecretServiceClientSync, project: str) -> None:
     """The two are one thing said twice; when they differ, neither is guessed to be right."""
     request = CreateSecretRequest(name="NAME", scope=SCOPE, mount=API_ONLY)
-    request.project_id = project  # pyright: ignore[reportDeprecated]
+    request.project_id = project  # pyright: ignore[reportDeprecated] # what the test is about
     with pytest.raises(ConnectError, match=r"^project_id: contradicts scope; leave it out$"):
         stub.create_secret(request, headers=HEADERS)
 

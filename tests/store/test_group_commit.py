@@ -123,8 +123,8 @@ def test_nobody_waits_for_a_stuck_leader_for_ever(
     store: Store, writes: Writes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whose work it has begun is told that the outcome is not known; who comes later, that nothing was written."""
-    monkeypatch.setattr(limits, "QUEUE_TIMEOUT", 0.2)
-    monkeypatch.setattr(limits, "FOLLOW_TIMEOUT", 0.2)
+    monkeypatch.setattr(limits, "QUEUE_TIMEOUT", 1.0)
+    monkeypatch.setattr(limits, "FOLLOW_TIMEOUT", 1.0)
     begun, is_stuck, goes_on = Event(), Event(), Event()
 
     def first(_: Transaction) -> None:

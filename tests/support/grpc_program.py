@@ -1,7 +1,7 @@
 """A gRPC service that shares nothing with this package but the contract, and fails as a call's headers tell it to.
 
 Run as a program, as google protobuf knows one set of messages a process:
-`grpc_peer.py STUBS LOG [CERTIFICATE KEY]` prints its port, and ends with its standard input.
+`grpc_program.py STUBS LOG [CERTIFICATE KEY]` prints its port, and ends with its standard input.
 """
 
 import importlib

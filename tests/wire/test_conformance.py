@@ -1,4 +1,4 @@
-"""What `make conformance` takes and says. `.ci/run` runs it after the tests, as its deadlines are short."""
+"""What `make conformance` takes and says. `.ci/run` runs it beside no tests, as its deadlines are short."""
 
 import os
 import re

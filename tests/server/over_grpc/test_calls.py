@@ -55,6 +55,14 @@ def test_our_own_client_is_served(port: int, compression: Any) -> None:
     assert caught.value.outcome == "rejected"
 
 
+def test_a_connection_carries_many_large_requests(client: Client) -> None:
+    """The service gives their bytes back, so that the client may send more than a connection may hold at a time."""
+    for number in range(8):
+        request = secret(f"NAME_{number}")
+        request.value = "\U0001f511" * 10_240
+        client("CreateSecret", request, timeout=10)
+
+
 def test_the_request_id_comes_with_the_headers(client: Client) -> None:
     """Of an error too, which has no message to go before."""
     for expected in (Status.OK, Status.ALREADY_EXISTS):
@@ -118,19 +126,27 @@ def test_a_denial_comes_before_the_message(client: Client, silence: Silence) -> 
         "/",
         "/grpc.health.v1.Health/Nope",
         "é",
+    ],
+)
+def test_what_there_is_not_is_unimplemented(client: Client, method: str) -> None:
+    """A method of the service, or another service. The answer has a request id, as every other."""
+    error = client.fails(method)
+    assert error.code() is Status.UNIMPLEMENTED
+    assert "x-request-id" in {name for name, _ in error.trailing_metadata()}
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        "List%53ecrets",
         f"/{NAME}%2FListSecrets",
         "/%67itpod.v1.SecretService/ListSecrets",
         "/grpc.health.v1.Health/%43heck",
     ],
 )
-def test_what_there_is_not_is_unimplemented(client: Client, method: str) -> None:
-    """A method of the service, or another service. An escape in a path is not decoded."""
-    assert client.fails(method).code() is Status.UNIMPLEMENTED
-
-
-def test_an_escape_in_a_method_is_refused(client: Client) -> None:
+def test_an_escape_in_a_path_is_refused(client: Client, method: str) -> None:
     """It is not taken for the letter, which a proxy's rule may refuse."""
-    assert client.fails("List%53ecrets").code() is Status.INVALID_ARGUMENT
+    assert client.fails(method).code() is Status.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize("count", [0, 2])

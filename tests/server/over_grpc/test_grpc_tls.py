@@ -6,7 +6,7 @@ from typing import Any
 import grpc  # type: ignore[import-untyped] # it is not marked as typed
 import pytest
 import trustme
-from tests.support.grpc_front import Connect, Serve, Status
+from tests.support.grpc_front import Connect, Serve, Status, answer, code
 
 from gitpod.server.serving.tls import server_context
 
@@ -39,6 +39,15 @@ def test_connections_are_encrypted(serve: Serve, connect: Connect, authority: tr
     connect(port, grpc.ssl_channel_credentials(root))("ListSecrets")
     for credentials in (None, grpc.ssl_channel_credentials(trustme.CA().cert_pem.bytes())):
         assert connect(port, credentials).fails("ListSecrets").code() is Status.UNAVAILABLE
+
+
+def test_the_application_is_told_of_tls(serve: Serve, connect: Connect, authority: trustme.CA, tmp_path: Path) -> None:
+    """By the scheme of the request."""
+    seen: list[Any] = []
+    port = serve(answer(seen), tls=tls(tmp_path, authority)).port
+    client = connect(port, grpc.ssl_channel_credentials(authority.cert_pem.bytes()))
+    assert code(client.stream("ListSecrets", iter([b""]))) is Status.OK
+    assert [scope["scheme"] for scope in seen] == ["https"]
 
 
 def test_clients_show_a_certificate(serve: Serve, connect: Connect, authority: trustme.CA, tmp_path: Path) -> None:

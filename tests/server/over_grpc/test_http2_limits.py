@@ -1,13 +1,15 @@
 """What a connection of HTTP/2 may cost: floods of frames, heads, slow senders and readers."""
 
+import asyncio
 import socket
 import struct
+import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 
 import pytest
-from tests.support.grpc_front import NAME, Client, Connect, Serve
+from tests.support.grpc_front import NAME, Client, Connect, Serve, answer
 from tests.support.raw_http2 import (
     DATA,
     END_HEADERS,
@@ -20,6 +22,7 @@ from tests.support.raw_http2 import (
 )
 from tests.support.service import TOKEN
 
+from gitpod.server.edge.headers import Receive, Scope, Send
 from gitpod.server.serving import http2, http2_frames, http2_stream
 
 PRIORITY, RST_STREAM, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 2, 3, 6, 7, 8, 9
@@ -120,7 +123,7 @@ def test_a_connection_that_is_used_as_it_should_be_stays(client: Client, raw: so
         raw.sendall(
             frame(HEADERS, END_HEADERS, stream + 2, head()) + frame(RST_STREAM, 0, stream + 2, struct.pack(">I", 8))
         )
-        assert next(kind for kind, of, _ in seen if of == stream and kind == DATA) == DATA
+        assert any((of, kind) == (stream, DATA) for kind, of, _ in seen)
     client("ListSecrets")
 
 
@@ -200,6 +203,41 @@ def test_an_old_connection_is_replaced(serve: Serve, connect: Connect, monkeypat
     until = time.monotonic() + 2
     while time.monotonic() < until:
         client("ListSecrets")
+
+
+def test_an_old_connection_is_told_so(serve: Serve, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it was never idle for long."""
+    monkeypatch.setattr(http2, "AGE", 0.2)
+    monkeypatch.setattr(http2, "LINGER", 0.1)
+    with closing(socket.create_connection(("127.0.0.1", serve().port), 30)) as connection:
+        connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
+        assert GOAWAY in [kind for kind, _, _ in frames(connection)]
+
+
+def test_a_call_after_a_stop_has_begun_is_refused(serve: Serve) -> None:
+    """With REFUSED_STREAM, so that its client makes it elsewhere. A call under way gets its answer."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    async def held(scope: Scope, receive: Receive, send: Send) -> None:
+        begun.set()
+        await asyncio.to_thread(go_on.wait)
+        await answer([])(scope, receive, send)
+
+    server = serve(held)
+    with ExitStack() as stack:
+        stack.callback(go_on.set)
+        connection = stack.enter_context(socket.create_connection(("127.0.0.1", server.port), 30))
+        connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b"") + call(1, head()))
+        assert begun.wait(30)
+        threading.Thread(target=server.stop, args=(60,)).start()
+        seen = frames(connection)
+        assert any(kind == GOAWAY for kind, _, _ in seen)
+        connection.sendall(call(3, head()))
+        assert next(payload for kind, stream, payload in seen if (kind, stream) == (RST_STREAM, 3)) == bytes(
+            [0, 0, 0, 7]
+        )
+        go_on.set()
+        assert 1 in [stream for kind, stream, _ in seen if kind == HEADERS]
 
 
 def test_a_client_that_says_goodbye_gets_its_answers(raw: socket.socket) -> None:

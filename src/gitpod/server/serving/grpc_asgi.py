@@ -54,12 +54,14 @@ class _Answer:
         self._status = 0
         self._has_trailers = False
         self._is_ended = False
+        self._kept: list[tuple[bytes, bytes]] = []
 
     async def __call__(self, message: Any) -> None:  # noqa: ANN401 # any message of ASGI
         """Send a part of the answer."""
         is_last = not message.get("more_body", False) and not message.get("more_trailers", False)
         if message["type"] == "http.response.start":
             self._status = message["status"]
+            self._kept = [header for header in message["headers"] if header[0] == b"x-request-id"]
             self._has_trailers = message.get("trailers", False)
             is_last = False
         elif message["type"] == "http.response.body" and self._has_trailers:
@@ -80,6 +82,6 @@ class _Answer:
             await self._send({"type": "http.response.body", "body": b""})
             await self._send({"type": "http.response.trailers", "headers": status})
         else:
-            headers = [(b"content-type", b"application/grpc"), *status]
+            headers = [(b"content-type", b"application/grpc"), *self._kept, *status]
             await self._send({"type": "http.response.start", "status": 200, "headers": headers})
             await self._send({"type": "http.response.body", "body": b""})

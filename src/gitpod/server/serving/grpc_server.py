@@ -29,11 +29,16 @@ OPEN_CALLS = 256
 BACKLOG = 2048
 
 
-def route(apps: Mapping[str, ASGIApplication]) -> ASGIApplication:
-    """Return one application for several services. `apps` maps the full name of each service to its application."""
+def route(apps: Mapping[str, ASGIApplication], unknown: ASGIApplication) -> ASGIApplication:
+    """Return one application for several services.
+
+    Args:
+        apps: the application of each service, by the full name of the service.
+        unknown: answers calls of any other service.
+    """
 
     async def routed(scope: Scope, receive: Receive, send: Send) -> None:
-        await apps[_service(scope["path"])](scope, receive, send)
+        await apps.get(_service(scope["path"]), unknown)(scope, receive, send)
 
     return routed
 
@@ -83,14 +88,12 @@ class GRPCServer:
         self._health = Health([*apps, health.NAME], ready)
         checks = HealthApplication(self._health)
         check, watch = _Places(), _Places()
-        calls = guarded_asgi(route(apps), ready=ready)
+        # What is unknown is answered by the service, as over HTTP/1.1.
+        calls = guarded_asgi(route(apps, app), ready=ready)
         by_path = {CHECK: check.placed(prompt(checks), LONGEST_CALL / 1000), WATCH: watch.placed(checks, None)}
 
         async def called(scope: Scope, receive: Receive, send: Send) -> None:
-            known = _service(scope["path"]) in apps or scope["path"] in ("/healthz", "/readyz")
-            # What is unknown is answered by the service, as over HTTP/1.1.
-            answering = by_path.get(scope["path"], calls if known else app)
-            await answering(scope, receive, send)
+            await by_path.get(scope["path"], calls)(scope, receive, send)
 
         over_grpc = answering_grpc(called)
         self._app = wrap(over_grpc) if wrap else over_grpc

@@ -259,8 +259,9 @@ class HTTP2(asyncio.Protocol):
         if self._idle:
             self._idle.cancel()
             self._idle = None
-        stream = self._streams[number] = Stream(self, number)
-        stream.task = self._loop.create_task(self._run(scope_of(headers, self._transport), stream))
+        scope = scope_of(headers, self._transport)
+        stream = self._streams[number] = Stream(self, number, is_head=scope["method"] == "HEAD")
+        stream.task = self._loop.create_task(self._run(scope, stream))
 
     def _refuse(self, number: int, code: ErrorCodes) -> None:
         self._h2.reset_stream(number, code)

@@ -1,7 +1,7 @@
 """One request of HTTP/2 and its answer, as `receive` and `send` of ASGI."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, RequestReceived, StreamEnded, StreamReset, WindowUpdated
@@ -9,23 +9,35 @@ from h2.utilities import HeaderValidationFlags, validate_headers
 
 from gitpod.server.edge.headers import Scope
 
-if TYPE_CHECKING:
-    from gitpod.server.serving.http2 import HTTP2
-
 STALL = 10.0
 """Seconds in which a client must read something of an answer that waits for it."""
 MAX_PIECES = 2048
 """The most frames of a request's body. Each costs some microseconds, whatever its size."""
-DROPPED = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
-"""Headers of HTTP/1.1, which HTTP/2 forbids (RFC 9113 section 8.2.2)."""
 Headers = list[tuple[bytes, bytes]]
 OF_REQUEST = HeaderValidationFlags(is_client=False, is_trailer=False, is_response_header=False, is_push_promise=False)
+
+
+class Connection(Protocol):
+    """What a request needs of its connection."""
+
+    def room(self, stream: "Stream") -> int:
+        """Return how many bytes of an answer may be sent now."""
+        ...
+
+    def send_headers(self, stream: "Stream", headers: Headers, *, is_last: bool) -> None:
+        """Send the head of an answer, or its trailers."""
+
+    def send_data(self, stream: "Stream", data: bytes, *, is_last: bool) -> None:
+        """Send a part of the body of an answer, for which there is room."""
+
+    def reset(self, stream: "Stream", code: ErrorCodes) -> None:
+        """End a call without an answer, or before the end of its request."""
 
 
 class Stream:
     """A request, and what was sent of its answer."""
 
-    def __init__(self, connection: "HTTP2", stream_id: int) -> None:
+    def __init__(self, connection: Connection, stream_id: int, *, is_head: bool) -> None:
         self.id = stream_id
         self.task: asyncio.Task[None] | None = None
         self.is_answered = False
@@ -33,6 +45,7 @@ class Stream:
         self.is_ended = False
         """Whether the request came to its end."""
         self._connection = connection
+        self._is_head = is_head
         self._chunks: list[bytes] = []
         self._pieces = 0
         self._is_told = False
@@ -94,7 +107,8 @@ class Stream:
             self._has_trailers = message.get("trailers", False)
         elif message["type"] == "http.response.body":
             is_last = not message.get("more_body", False) and not self._has_trailers
-            await self._send_body(message.get("body", b""), is_last=is_last)
+            # The answer to a HEAD has no body, whatever the application sends (RFC 9110 section 9.3.2).
+            await self._send_body(b"" if self._is_head else message.get("body", b""), is_last=is_last)
         else:
             self._send_head()
             self._connection.send_headers(self, _allowed(message["headers"]), is_last=True)
@@ -134,12 +148,8 @@ class Stream:
 
 
 def _allowed(headers: Headers) -> Headers:
-    """Return the headers that HTTP/2 can carry."""
-    return [
-        (name.lower(), value)
-        for name, value in headers
-        if name.lower() not in DROPPED and value.isascii() and value.decode().isprintable()
-    ]
+    """Return the headers that HTTP/2 can carry. h2 leaves out those of HTTP/1.1, such as `connection`."""
+    return [(name, value) for name, value in headers if value.isascii() and value.decode().isprintable()]
 
 
 def head_of(event: RequestReceived) -> Headers:

@@ -105,11 +105,12 @@ class Connection(H11Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Read what has arrived (asyncio.Protocol)."""
-        is_first = not self.cycle and not self.conn.trailing_data[0]
-        # No method of HTTP/1.1 begins so. A client that offers h2 in the handshake of TLS begins so too.
-        if self.http2 and is_first and data.startswith(b"PRI "):
-            self._hand_over(self.http2(), data)
-            return
+        if self.http2 and not self.cycle:
+            begun = self.conn.trailing_data[0] + data
+            # No method of HTTP/1.1 begins so. A client that offers h2 in the handshake of TLS begins so too.
+            if begun.startswith(b"PRI "):
+                self._hand_over(self.http2(), begun)
+                return
         if self.cycle and self.cycle.response_complete and self.conn.their_state is h11.SEND_BODY:
             self._late += len(data)
             if self._late > self.max_late:
