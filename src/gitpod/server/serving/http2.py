@@ -1,16 +1,16 @@
 """A connection of HTTP/2 with timeouts and limits. h2 reads and writes the frames, and says which of them are wrong.
 
 Each request runs an ASGI application, as a request does under uvicorn. What is bounded: the connections, the requests
-of a connection at a time, the size of a head, frames that ask for nothing, the time of a frame, of an idle connection
-and of any connection, and the time that an answer waits for its reader.
+of a connection at a time, the size of a head, frames that ask for nothing, what is remembered of a client, the time of
+a frame, of an idle connection and of any connection, and the time that an answer waits for its reader.
 """
 
 import asyncio
 import logging
 import traceback
+from contextlib import suppress
+from operator import itemgetter
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
 from h2.events import (
     DataReceived,
@@ -20,12 +20,13 @@ from h2.events import (
     WindowUpdated,
 )
 from h2.exceptions import H2Error
-from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame, WindowUpdateFrame
 
 from gitpod.server.edge.headers import ASGIApplication, Scope
 from gitpod.server.serving.http2_frames import (
+    CALL_CREDIT,
     DATA,
+    DATA_CREDIT,
     GOAWAY,
     HEAD,
     MAX_FRAME_BYTES,
@@ -34,21 +35,18 @@ from gitpod.server.serving.http2_frames import (
     Frames,
     stream_of,
 )
+from gitpod.server.serving.http2_settings import bound, h2_connection
 from gitpod.server.serving.http2_stream import STALL, Headers, Stream, scope_of
+from gitpod.server.serving.http2_timers import Timers
 
 logger = logging.getLogger("gitpod.server")
 
-MAX_HEAD_BYTES = 16 * 1024
-"""The most bytes of a request's head, as they count in HTTP/2: 32 more for each header."""
-STREAMS = 128
-"""The most calls of one connection at a time. Clients keep further calls back."""
-WINDOW = 256 * 1024
-"""The most bytes of a request's body. The application takes fewer."""
 IDLE, AGE, LONGEST_CALL = 300.0, 600.0, 40.0
 """Seconds until a connection without calls is closed; until one is told to open another; and the time that its calls
 have then, which is longer than any call takes."""
 LINGER = 1.0
-"""Seconds in which calls may arrive that a client sent before it was told to open another connection."""
+"""Seconds in which calls may arrive that a client sent before it was told to open another connection; and in which what
+a client still sends is dropped before its connection is closed, as TCP would take the last frames from it otherwise."""
 
 
 class HTTP2(asyncio.Protocol):
@@ -57,7 +55,7 @@ class HTTP2(asyncio.Protocol):
     Args:
         app: answers the requests.
         connections: all open ones, to which this one is added.
-        most: the most of them. This one is closed at once if it is one more.
+        most: the most of them. One more ends the one that has been without a call for longest, or itself.
     """
 
     def __init__(self, app: ASGIApplication, connections: "set[HTTP2]", most: int) -> None:
@@ -65,51 +63,42 @@ class HTTP2(asyncio.Protocol):
         self._connections = connections
         self._most = most
         self._loop = asyncio.get_running_loop()
-        self._h2 = H2Connection(H2Configuration(client_side=False, header_encoding=None))
-        settings = {
-            SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS,
-            SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEAD_BYTES,
-            SettingCodes.INITIAL_WINDOW_SIZE: WINDOW,
-            SettingCodes.ENABLE_CONNECT_PROTOCOL: 0,
-        }
-        self._h2.local_settings = Settings(client=False, initial_values=settings)
-        self._h2.decoder.max_header_list_size = MAX_HEAD_BYTES
+        self._h2 = h2_connection()
         self._streams: dict[int, Stream] = {}
         self._frames = Frames(self._streams)
-        self._is_full = self._is_leaving = self._is_refusing = False
+        self._timers = Timers()
+        self._is_full = self._is_leaving = self._is_refusing = self._is_over = False
         self._owed = self._last = 0
-        self._age = self._idle = self._slow = None
+        self.idle_since: float | None = self._loop.time()
+        """When the last call ended, by the clock of the event loop. None: calls are under way."""
 
     _transport: asyncio.Transport
-    _age: asyncio.TimerHandle | None
-    _idle: asyncio.TimerHandle | None
-    _slow: asyncio.TimerHandle | None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # of a stream's protocol
         """Greet the client (asyncio.Protocol)."""
         self._transport = transport
         if len(self._connections) >= self._most:
-            transport.abort()
-            return
+            waiting = [(each.idle_since, each) for each in self._connections if each.idle_since is not None]
+            if not waiting:
+                transport.abort()
+                return
+            min(waiting, key=itemgetter(0))[1].give_way()
         self._connections.add(self)
-        self._age = self._loop.call_later(AGE, self.leave)
-        self._idle = self._loop.call_later(IDLE, self.leave)
-        self._slow = self._loop.call_later(STALL, transport.abort)
+        self._timers.start("age", AGE, self.leave)
+        self._timers.start("idle", IDLE, self.leave)
+        self._timers.start("slow", STALL, transport.abort)
         self._h2.initiate_connection()
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 # asyncio's signature
         """End the calls under way (asyncio.Protocol)."""
         self._connections.discard(self)
-        for timer in (self._age, self._idle, self._slow):
-            if timer:
-                timer.cancel()
-        for stream in [*self._streams.values()]:
-            stream.leave()
+        self._timers.stop_all()
+        self._leave_streams()
 
     def data_received(self, data: bytes) -> None:
         """Read what has arrived (asyncio.Protocol)."""
-        if self._transport.is_closing():
+        if self.is_closing():
             return
         self._frames.received += data
         count = 0
@@ -121,26 +110,28 @@ class HTTP2(asyncio.Protocol):
         except H2Error:
             # The last frame says what was wrong.
             self._flush()
-            self._transport.close()
-            for stream in [*self._streams.values()]:
-                stream.leave()
+            self._close()
+            self._leave_streams()
             return
         self._flush()
-        if self._slow and (count or not self._frames.received):
-            self._slow.cancel()
-            self._slow = None
-        if self._frames.received and not self._slow:
-            self._slow = self._loop.call_later(STALL, self._transport.abort)
+        if count or not self._frames.received:
+            self._timers.stop("slow")
+        if self._frames.received:
+            self._timers.start_once("slow", STALL, self._transport.abort)
         if self._is_leaving:
             self._rest()
 
     def pause_writing(self) -> None:
-        """Keep answers back until the client reads (asyncio.Protocol)."""
+        """Keep answers back, and read no further requests, until the client reads (asyncio.Protocol)."""
         self._is_full = True
+        self._transport.pause_reading()
+        self._timers.start("unread", STALL, self._transport.abort)
 
     def resume_writing(self) -> None:
         """Go on sending answers (asyncio.Protocol)."""
         self._is_full = False
+        self._timers.stop("unread")
+        self._transport.resume_reading()
         self._wake()
 
     def leave(self, *, refuse: bool = False) -> None:
@@ -149,13 +140,11 @@ class HTTP2(asyncio.Protocol):
         `refuse` refuses the calls that the client sent before it was told.
         """
         self._is_refusing |= refuse
-        if not self._is_leaving and not self._transport.is_closing():
+        if not self._is_leaving and not self.is_closing():
             self._is_leaving = True
             # h2 would end the calls under way.
             self._transport.write(GoAwayFrame(0, last_stream_id=2**31 - 1).serialize())
-            if self._age:
-                self._age.cancel()
-            self._age = self._loop.call_later(LONGEST_CALL, self._transport.abort)
+            self._timers.start("age", LONGEST_CALL, self._transport.abort)
         if refuse:
             self._rest()
         else:
@@ -164,8 +153,19 @@ class HTTP2(asyncio.Protocol):
     def abort(self) -> None:
         """Close the connection, and end its calls."""
         self._transport.abort()
-        for stream in [*self._streams.values()]:
-            stream.leave()
+        self._leave_streams()
+
+    def give_way(self) -> None:
+        """Close the connection, which has no calls, in favour of another one. Later calls were not processed."""
+        if not self.is_closing():
+            self._h2.close_connection(last_stream_id=self._last)
+            self._flush()
+        self._connections.discard(self)
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        """Tell whether nothing is sent any more."""
+        return self._is_over or self._transport.is_closing()
 
     def tasks(self) -> "list[asyncio.Task[None]]":
         """Return the calls under way."""
@@ -185,11 +185,12 @@ class HTTP2(asyncio.Protocol):
     def send_data(self, stream: Stream, data: bytes, *, is_last: bool) -> None:
         """Send a part of the body of an answer, for which there is room."""
         self._h2.send_data(stream.id, data, end_stream=is_last)
+        self._frames.earn(DATA_CREDIT)
         self._finish(stream, is_last=is_last)
 
     def reset(self, stream: Stream, code: ErrorCodes) -> None:
         """End a call without an answer, or before the end of its request."""
-        if not self._transport.is_closing():
+        if not self.is_closing():
             self._h2.reset_stream(stream.id, code)
             self._flush()
         stream.leave()
@@ -204,8 +205,12 @@ class HTTP2(asyncio.Protocol):
 
     def _flush(self) -> None:
         data = self._h2.data_to_send()
-        if data and not self._transport.is_closing():
+        if data and not self.is_closing():
             self._transport.write(data)
+
+    def _leave_streams(self) -> None:
+        for stream in [*self._streams.values()]:
+            stream.leave()
 
     def _wake(self) -> None:
         for stream in self._streams.values():
@@ -231,7 +236,10 @@ class HTTP2(asyncio.Protocol):
     def _take(self, event: Event) -> None:
         if isinstance(event, RequestReceived):
             self._begin(event)
-        elif isinstance(event, RemoteSettingsChanged) or (isinstance(event, WindowUpdated) and not event.stream_id):
+        elif isinstance(event, RemoteSettingsChanged):
+            bound(self._h2, event)
+            self._wake()
+        elif isinstance(event, WindowUpdated) and not event.stream_id:
             self._wake()
         elif isinstance(event, DataReceived):
             self._owed += event.flow_controlled_length or 0
@@ -248,12 +256,13 @@ class HTTP2(asyncio.Protocol):
             self._h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
             self._frames.pay(RESET_COST)
             return
-        if self._idle:
-            self._idle.cancel()
-            self._idle = None
+        self._timers.stop("idle")
+        self.idle_since = None
         self._last = number
         stream = self._streams[number] = Stream(self, number)
         stream.task = self._loop.create_task(self._run(scope_of(event, self._transport), stream))
+        # Not at the end of the task's own code, which does not run if the task is cancelled before it begins.
+        stream.task.add_done_callback(lambda _: self._end(stream))
 
     async def _run(self, scope: Scope, stream: Stream) -> None:
         """Answer a request. Nothing is said of an exception, whose message may quote a value."""
@@ -262,26 +271,34 @@ class HTTP2(asyncio.Protocol):
         except Exception as error:  # noqa: BLE001 # the application's
             frames = "".join(traceback.format_tb(error.__traceback__))
             logger.error("HTTP/2 %s: %s\n%s", scope["path"], type(error).__name__, frames)  # noqa: TRY400 # `exception` logs the message
-        finally:
-            self._end(stream)
 
     def _end(self, stream: Stream) -> None:
         del self._streams[stream.id]
         if stream.is_answered:
-            self._frames.earn()
-        elif not stream.is_gone and not self._transport.is_closing():
+            self._frames.earn(CALL_CREDIT)
+        elif not stream.is_gone and not self.is_closing():
             self._h2.reset_stream(stream.id, ErrorCodes.INTERNAL_ERROR)
             self._flush()
         self._rest()
 
     def _rest(self) -> None:
         """Close the connection, now or later, if it has no calls."""
-        if self._streams or self._transport.is_closing():
+        if self._streams or self.is_closing():
             return
         if self._is_leaving:
             # Later calls, if there are any, were not processed.
             self._h2.close_connection(last_stream_id=self._last)
             self._flush()
-            self._transport.close()
-        elif not self._idle:
-            self._idle = self._loop.call_later(IDLE, self.leave)
+            self._is_over = True
+            # Not over TLS, and not when the client has gone meanwhile.
+            with suppress(NotImplementedError, OSError):
+                self._transport.write_eof()
+            self._loop.call_later(LINGER, self._close)
+        else:
+            self.idle_since = self._loop.time()
+            self._timers.start_once("idle", IDLE, self.leave)
+
+    def _close(self) -> None:
+        """Close the connection once the client has read what was sent, or does not read it in time."""
+        self._transport.close()
+        self._timers.start("closing", STALL, self._transport.abort)

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 
 STALL = 10.0
 """Seconds in which a client must read something of an answer that waits for it."""
+LONGEST_ANSWER = 40.0
+"""Seconds in which a client must read the whole of a message."""
 MAX_PIECES = 2048
 """The most frames of a request's body. Each costs some microseconds, whatever its size."""
 DROPPED = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
@@ -105,29 +107,31 @@ class Stream:
     async def _send_body(self, body: bytes, *, is_last: bool) -> None:
         has_head = self._head is not None
         self._send_head(is_last=is_last and not body)
-        while body:
-            size = await self._wait_for_room()
-            if self.is_gone:
-                return
-            piece, body = body[:size], body[size:]
-            self._connection.send_data(self, piece, is_last=is_last and not body)
-            has_head = True
+        try:
+            async with asyncio.timeout(LONGEST_ANSWER):
+                while body:
+                    size = await self._wait_for_room()
+                    if self.is_gone:
+                        return
+                    piece, body = body[:size], body[size:]
+                    self._connection.send_data(self, piece, is_last=is_last and not body)
+                    has_head = True
+        except TimeoutError:
+            self.is_gone = True
+            self._connection.reset(self, ErrorCodes.CANCEL)
+            return
         if is_last and not has_head:
             self._connection.send_data(self, b"", is_last=True)
 
     async def _wait_for_room(self) -> int:
-        """Return how many bytes may be sent now. Ends the call if its client reads nothing for `STALL` seconds."""
+        """Return how many bytes may be sent now. Raises TimeoutError after `STALL` seconds without any."""
         while not self.is_gone:
             room = self._connection.room(self)
             if room:
                 return room
             self._room.clear()
-            try:
-                async with asyncio.timeout(STALL):
-                    await self._room.wait()
-            except TimeoutError:
-                self.is_gone = True
-                self._connection.reset(self, ErrorCodes.CANCEL)
+            async with asyncio.timeout(STALL):
+                await self._room.wait()
         return 0
 
 
