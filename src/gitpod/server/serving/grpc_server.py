@@ -19,7 +19,8 @@ from gitpod.server.edge.headers import LONGEST_CALL, ASGIApplication, Receive, S
 from gitpod.server.serving import health
 from gitpod.server.serving.grpc_asgi import NoPlaceError, answering_grpc
 from gitpod.server.serving.health import CHECK, WATCH, Health, HealthApplication, Ready
-from gitpod.server.serving.http2 import HTTP2
+from gitpod.server.serving.http2 import HTTP2, LINGER
+from gitpod.server.serving.http2_connections import Connections
 from gitpod.server.serving.http2_stream import STALL
 
 CONNECTIONS = 900
@@ -64,7 +65,7 @@ class GRPCServer:
         ready: returns what health checks answer.
         wrap: wraps the application of all services.
         tls: the certificate. None: no TLS.
-        max_connections: the most open connections. Further ones are closed at once.
+        max_connections: the most open connections. One more ends the one that has been without a call for longest.
     """
 
     def __init__(
@@ -96,8 +97,7 @@ class GRPCServer:
         self._app = wrap(over_grpc) if wrap else over_grpc
         self._listener = listener
         self._tls = tls
-        self._most = max_connections
-        self._connections: set[HTTP2] = set()
+        self._connections = Connections(max_connections)
         self._server: asyncio.Server | None = None
         if tls:
             tls.set_alpn_protocols(["h2"])
@@ -117,7 +117,7 @@ class GRPCServer:
 
     def protocol(self) -> HTTP2:
         """Return what goes on with a new connection."""
-        return HTTP2(self._app, self._connections, self._most)
+        return HTTP2(self._app, self._connections)
 
     async def stop(self, grace: float) -> None:
         """Refuse new calls, cancel those under way after `grace` seconds, and return when all have ended."""
@@ -125,11 +125,15 @@ class GRPCServer:
         if self._server:
             self._server.close()
         tasks = [task for connection in self._connections for task in connection.tasks()]
-        for connection in [*self._connections]:
+        for connection in self._connections:
             connection.leave(refuse=True)
         if tasks:
             await asyncio.wait(tasks, timeout=grace)
-        for connection in [*self._connections]:
+        # Clients close their connections once they have read which of their last calls were not processed.
+        until = asyncio.get_running_loop().time() + min(grace, LINGER)
+        while [*self._connections] and asyncio.get_running_loop().time() < until:
+            await asyncio.sleep(0.05)
+        for connection in self._connections:
             connection.abort()
         await asyncio.gather(*tasks, return_exceptions=True)
 

@@ -6,10 +6,7 @@ a frame, of an idle connection and of any connection, and the time that an answe
 """
 
 import asyncio
-import logging
-import traceback
 from contextlib import suppress
-from operator import itemgetter
 
 from h2.errors import ErrorCodes
 from h2.events import (
@@ -22,25 +19,16 @@ from h2.events import (
 from h2.exceptions import H2Error
 from hyperframe.frame import GoAwayFrame, WindowUpdateFrame
 
-from gitpod.server.edge.headers import ASGIApplication, Scope
-from gitpod.server.serving.http2_frames import (
-    CALL_CREDIT,
-    DATA,
-    DATA_CREDIT,
-    GOAWAY,
-    HEAD,
-    MAX_FRAME_BYTES,
-    PREFACE,
-    RESET_COST,
-    Frames,
-    stream_of,
-)
+from gitpod.server.edge.headers import ASGIApplication
+from gitpod.server.serving import http2_frames as frames
+from gitpod.server.serving.http2_connections import Connections
+from gitpod.server.serving.http2_frames import Frames, stream_of
 from gitpod.server.serving.http2_settings import bound, h2_connection
 from gitpod.server.serving.http2_stream import STALL, Headers, Stream, scope_of
 from gitpod.server.serving.http2_timers import Timers
 
-logger = logging.getLogger("gitpod.server")
-
+TURN, CALL = 64, 8
+"""The most frames to handle before others have their turn, and as how many a new call counts."""
 IDLE, AGE, LONGEST_CALL = 300.0, 600.0, 40.0
 """Seconds until a connection without calls is closed; until one is told to open another; and the time that its calls
 have then, which is longer than any call takes."""
@@ -55,19 +43,17 @@ class HTTP2(asyncio.Protocol):
     Args:
         app: answers the requests.
         connections: all open ones, to which this one is added.
-        most: the most of them. One more ends the one that has been without a call for longest, or itself.
     """
 
-    def __init__(self, app: ASGIApplication, connections: "set[HTTP2]", most: int) -> None:
+    def __init__(self, app: ASGIApplication, connections: Connections) -> None:
         self._app = app
         self._connections = connections
-        self._most = most
         self._loop = asyncio.get_running_loop()
         self._h2 = h2_connection()
         self._streams: dict[int, Stream] = {}
         self._frames = Frames(self._streams)
         self._timers = Timers()
-        self._is_full = self._is_leaving = self._is_refusing = self._is_over = False
+        self._is_full = self._is_leaving = self._is_refusing = self._is_over = self._is_behind = False
         self._owed = self._last = 0
         self.idle_since: float | None = self._loop.time()
         """When the last call ended, by the clock of the event loop. None: calls are under way."""
@@ -77,13 +63,9 @@ class HTTP2(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # of a stream's protocol
         """Greet the client (asyncio.Protocol)."""
         self._transport = transport
-        if len(self._connections) >= self._most:
-            waiting = [(each.idle_since, each) for each in self._connections if each.idle_since is not None]
-            if not waiting:
-                transport.abort()
-                return
-            min(waiting, key=itemgetter(0))[1].give_way()
-        self._connections.add(self)
+        if not self._connections.enter(self):
+            transport.abort()
+            return
         self._timers.start("age", AGE, self.leave)
         self._timers.start("idle", IDLE, self.leave)
         self._timers.start("slow", STALL, transport.abort)
@@ -92,21 +74,29 @@ class HTTP2(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 # asyncio's signature
         """End the calls under way (asyncio.Protocol)."""
-        self._connections.discard(self)
+        self._connections.leave(self)
         self._timers.stop_all()
         self._leave_streams()
 
     def data_received(self, data: bytes) -> None:
         """Read what has arrived (asyncio.Protocol)."""
+        self._frames.received += data
+        if not self._is_behind:
+            self._read()
+
+    def _read(self) -> None:
         if self.is_closing():
             return
-        self._frames.received += data
-        count = 0
+        if self._is_full:
+            self._is_behind = True
+            return
+        left = TURN
         try:
-            for count, frame in enumerate(self._frames.split(), 1):  # noqa: B007 # used after the loop
-                if frame is PREFACE or not self._is_handled(frame):
-                    for event in self._h2.receive_data(frame):
-                        self._take(event)
+            for frame in self._frames.split():
+                self._handle(frame)
+                left -= CALL if frame[3] == frames.HEADERS else 1
+                if left <= 0:
+                    break
         except H2Error:
             # The last frame says what was wrong.
             self._flush()
@@ -114,25 +104,31 @@ class HTTP2(asyncio.Protocol):
             self._leave_streams()
             return
         self._flush()
-        if count or not self._frames.received:
+        if left < TURN or not self._frames.received:
             self._timers.stop("slow")
         if self._frames.received:
             self._timers.start_once("slow", STALL, self._transport.abort)
-        if self._is_leaving:
+        self._is_behind = left <= 0
+        self._pace()
+        if self._is_behind:
+            self._loop.call_soon(self._read)
+        elif self._is_leaving:
             self._rest()
 
     def pause_writing(self) -> None:
         """Keep answers back, and read no further requests, until the client reads (asyncio.Protocol)."""
         self._is_full = True
-        self._transport.pause_reading()
+        self._pace()
         self._timers.start("unread", STALL, self._transport.abort)
 
     def resume_writing(self) -> None:
         """Go on sending answers (asyncio.Protocol)."""
         self._is_full = False
         self._timers.stop("unread")
-        self._transport.resume_reading()
+        self._pace()
         self._wake()
+        if self._is_behind:
+            self._loop.call_soon(self._read)
 
     def leave(self, *, refuse: bool = False) -> None:
         """Tell the client to open another connection, and close this one when its calls have ended.
@@ -160,7 +156,6 @@ class HTTP2(asyncio.Protocol):
         if not self.is_closing():
             self._h2.close_connection(last_stream_id=self._last)
             self._flush()
-        self._connections.discard(self)
         self._transport.abort()
 
     def is_closing(self) -> bool:
@@ -185,7 +180,7 @@ class HTTP2(asyncio.Protocol):
     def send_data(self, stream: Stream, data: bytes, *, is_last: bool) -> None:
         """Send a part of the body of an answer, for which there is room."""
         self._h2.send_data(stream.id, data, end_stream=is_last)
-        self._frames.earn(DATA_CREDIT)
+        self._frames.earn(frames.DATA_CREDIT)
         self._finish(stream, is_last=is_last)
 
     def reset(self, stream: Stream, code: ErrorCodes) -> None:
@@ -208,6 +203,12 @@ class HTTP2(asyncio.Protocol):
         if data and not self.is_closing():
             self._transport.write(data)
 
+    def _pace(self) -> None:
+        if self._is_full or self._is_behind:
+            self._transport.pause_reading()
+        else:
+            self._transport.resume_reading()
+
     def _leave_streams(self) -> None:
         for stream in [*self._streams.values()]:
             stream.leave()
@@ -216,20 +217,25 @@ class HTTP2(asyncio.Protocol):
         for stream in self._streams.values():
             stream.wake()
 
+    def _handle(self, frame: bytes) -> None:
+        if frame is frames.PREFACE or not self._is_handled(frame):
+            for event in self._h2.receive_data(frame):
+                self._take(event)
+
     def _is_handled(self, frame: bytes) -> bool:
         """Handle a frame that h2 would take for the end of calls. Returns whether it is one."""
-        if frame[3] == GOAWAY:
+        if frame[3] == frames.GOAWAY:
             # The client waits for its calls.
             self._is_leaving = True
             return True
         number = stream_of(frame)
         stream = self._streams.get(number)
         is_answered = stream.is_answered if stream else number <= self._last
-        if frame[3] != DATA or not is_answered:
+        if frame[3] != frames.DATA or not is_answered:
             return False
         # The request was answered before its body came. h2 would reset its stream once more, with an error, which
         # proxies take for the answer.
-        if size := len(frame) - HEAD:
+        if size := len(frame) - frames.HEAD:
             self._transport.write(WindowUpdateFrame(0, window_increment=size).serialize())
         return True
 
@@ -243,7 +249,7 @@ class HTTP2(asyncio.Protocol):
             self._wake()
         elif isinstance(event, DataReceived):
             self._owed += event.flow_controlled_length or 0
-            if self._owed >= MAX_FRAME_BYTES:
+            if self._owed >= frames.MAX_FRAME_BYTES:
                 self._h2.increment_flow_control_window(self._owed)
                 self._owed = 0
         stream = self._streams.get(getattr(event, "stream_id", None) or 0)
@@ -254,28 +260,20 @@ class HTTP2(asyncio.Protocol):
         number = event.stream_id or 0
         if self._is_refusing:
             self._h2.reset_stream(number, ErrorCodes.REFUSED_STREAM)
-            self._frames.pay(RESET_COST)
+            self._frames.pay(frames.RESET_COST)
             return
         self._timers.stop("idle")
         self.idle_since = None
         self._last = number
         stream = self._streams[number] = Stream(self, number)
-        stream.task = self._loop.create_task(self._run(scope_of(event, self._transport), stream))
+        stream.task = self._loop.create_task(stream.run(self._app, scope_of(event, self._transport)))
         # Not at the end of the task's own code, which does not run if the task is cancelled before it begins.
         stream.task.add_done_callback(lambda _: self._end(stream))
-
-    async def _run(self, scope: Scope, stream: Stream) -> None:
-        """Answer a request. Nothing is said of an exception, whose message may quote a value."""
-        try:
-            await self._app(scope, stream.receive, stream.send)
-        except Exception as error:  # noqa: BLE001 # the application's
-            frames = "".join(traceback.format_tb(error.__traceback__))
-            logger.error("HTTP/2 %s: %s\n%s", scope["path"], type(error).__name__, frames)  # noqa: TRY400 # `exception` logs the message
 
     def _end(self, stream: Stream) -> None:
         del self._streams[stream.id]
         if stream.is_answered:
-            self._frames.earn(CALL_CREDIT)
+            self._frames.earn(frames.CALL_CREDIT)
         elif not stream.is_gone and not self.is_closing():
             self._h2.reset_stream(stream.id, ErrorCodes.INTERNAL_ERROR)
             self._flush()

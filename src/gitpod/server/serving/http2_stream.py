@@ -1,15 +1,19 @@
 """One request of HTTP/2 and its answer, as `receive` and `send` of ASGI."""
 
 import asyncio
+import logging
+import traceback
 from typing import TYPE_CHECKING, Any
 
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, RequestReceived, StreamEnded, StreamReset, WindowUpdated
 
-from gitpod.server.edge.headers import Scope
+from gitpod.server.edge.headers import ASGIApplication, Scope
 
 if TYPE_CHECKING:
     from gitpod.server.serving.http2 import HTTP2
+
+logger = logging.getLogger("gitpod.server")
 
 STALL = 10.0
 """Seconds in which a client must read something of an answer that waits for it."""
@@ -41,6 +45,14 @@ class Stream:
         self._input, self._room = asyncio.Event(), asyncio.Event()
         self._head: Headers | None = None
         self._has_trailers = False
+
+    async def run(self, app: ASGIApplication, scope: Scope) -> None:
+        """Answer the request. Nothing is said of an exception, whose message may quote a value."""
+        try:
+            await app(scope, self.receive, self.send)
+        except Exception as error:  # noqa: BLE001 # the application's
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            logger.error("HTTP/2 %s: %s\n%s", scope["path"], type(error).__name__, frames)  # noqa: TRY400 # `exception` logs the message
 
     def take(self, event: Event) -> None:
         """Take what the client sent."""
