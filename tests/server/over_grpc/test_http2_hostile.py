@@ -109,22 +109,25 @@ def test_unread_heads_end_their_connection(serve: Serve, monkeypatch: pytest.Mon
     """They have no windows, so the service would keep them all."""
     monkeypatch.setattr(http2, "STALL", 0.3)
     with closing(opened(serve(Large(0, 8000)).port)) as connection:
+        ends = connection.getsockname()[1], connection.getpeername()[1]
         for stream in range(1, 10_001, 2):
             try:
                 connection.sendall(call(stream, head()))
             except ConnectionError:
                 break
         until = time.monotonic() + 30
-        while is_established(connection):
+        while is_established(*ends):
             assert time.monotonic() < until
             time.sleep(0.05)
 
 
-def is_established(connection: socket.socket) -> bool:
-    """Whether the other side keeps a connection open. Its goodbye waits behind what nobody reads."""
-    own, other = (f":{end[1]:04X}" for end in (connection.getsockname(), connection.getpeername()))
+def is_established(client: int, server: int) -> bool:
+    """Whether the server keeps a connection between two ports open. Its goodbye waits behind what nobody reads."""
     sockets = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()]
-    return any(each[1].endswith(other) and each[2].endswith(own) and each[3] == "01" for each in sockets)
+    return any(
+        each[1].endswith(f":{server:04X}") and each[2].endswith(f":{client:04X}") and each[3] == "01"
+        for each in sockets
+    )
 
 
 def is_reset(connection: socket.socket, seconds: float) -> bool:

@@ -131,7 +131,7 @@ class GRPCServer:
             await asyncio.wait(tasks, timeout=grace)
         # Clients close their connections once they have read which of their last calls were not processed.
         until = asyncio.get_running_loop().time() + min(grace, LINGER)
-        while [*self._connections] and asyncio.get_running_loop().time() < until:
+        while [*self._connections] and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110 # each ends by itself
             await asyncio.sleep(0.05)
         for connection in self._connections:
             connection.abort()

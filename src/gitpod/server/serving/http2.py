@@ -33,8 +33,8 @@ IDLE, AGE, LONGEST_CALL = 300.0, 600.0, 40.0
 """Seconds until a connection without calls is closed; until one is told to open another; and the time that its calls
 have then, which is longer than any call takes."""
 LINGER = 1.0
-"""Seconds in which calls may arrive that a client sent before it was told to open another connection; and in which what
-a client still sends is dropped before its connection is closed, as TCP would take the last frames from it otherwise."""
+"""Seconds in which calls may arrive that a client sent before it was told to open another connection; then, in which
+what it sends is dropped before its connection is closed, as TCP would take the last frames from it otherwise."""
 
 
 class HTTP2(asyncio.Protocol):
@@ -204,10 +204,8 @@ class HTTP2(asyncio.Protocol):
             self._transport.write(data)
 
     def _pace(self) -> None:
-        if self._is_full or self._is_behind:
-            self._transport.pause_reading()
-        else:
-            self._transport.resume_reading()
+        pause, resume = self._transport.pause_reading, self._transport.resume_reading
+        (pause if self._is_full or self._is_behind else resume)()
 
     def _leave_streams(self) -> None:
         for stream in [*self._streams.values()]:
