@@ -23,7 +23,8 @@ from tests.server.over_grpc.test_http2_limits import (
     head,
 )
 from tests.support.grpc_front import Serve
-from tests.support.raw_http2 import DATA, END_HEADERS, HEADERS, PREFACE, SETTINGS, frame
+from tests.support.raw_http2 import DATA, END_HEADERS, HEADERS, PREFACE, SETTINGS, field, frame
+from tests.support.service import TOKEN
 
 from gitpod.server.edge.headers import Receive, Scope, Send
 from gitpod.server.serving import http2, http2_settings, http2_stream
@@ -204,6 +205,18 @@ def test_a_late_call_does_not_hide_the_goodbye(raw: socket.socket, monkeypatch: 
     raw.sendall(call(3, head()))
     assert not is_reset(raw, 0.3)
     assert [int.from_bytes(payload[:4]) for kind, _, payload in frames(raw) if kind == GOAWAY] == [1]
+
+
+@pytest.mark.parametrize("method", ["Check", "Watch"])
+@pytest.mark.parametrize(("name", "value"), [(b"x-odd", b"\xff"), (b"grpc-timeout", b"soon")])
+def test_health_checks_refuse_odd_headers(
+    raw: socket.socket, caplog: pytest.LogCaptureFixture, method: str, name: bytes, value: bytes
+) -> None:
+    """As calls do. Whoever sends them needs no token, and fills no log."""
+    raw.sendall(call(1, head(f"/grpc.health.v1.Health/{method}", TOKEN, "application/grpc", field(name, value))))
+    answered = next(payload for kind, _, payload in frames(raw) if kind == HEADERS)
+    assert (b"grpc-status", b"3") in hpack.Decoder().decode(answered, raw=True)
+    assert caplog.records == []
 
 
 def test_small_frames_in_large_reads_do_no_harm(raw: socket.socket) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import connectrpc_grpcreflect as reflect  # type: ignore[import-untyped] # pyright: ignore[reportMissingTypeStubs] # neither is marked as typed
 from protobuf import DescService
 
-from gitpod.server.edge.applications import guarded_asgi, prompt
+from gitpod.server.edge.applications import checked, guarded_asgi, prompt
 from gitpod.server.edge.guard import Guard
 from gitpod.server.edge.headers import LONGEST_CALL, ASGIApplication, Receive, Scope, Send
 from gitpod.server.serving import health
@@ -82,7 +82,7 @@ class GRPCServer:
         self.port: int = listener.getsockname()[1] if listener else 0
         apps = {service.type_name: app, **reflection(service)}
         self._health = Health([*apps, health.NAME], ready)
-        checks = HealthApplication(self._health)
+        checks = checked(HealthApplication(self._health))
         check, watch = _Places(), _Places()
         calls = guarded_asgi(route(apps), ready=ready)
         by_path = {CHECK: check.placed(prompt(checks), LONGEST_CALL / 1000), WATCH: watch.placed(checks, None)}
