@@ -8,6 +8,7 @@ import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -264,8 +265,11 @@ def test_connect_to_a_grpc_port_is_named(
     assert "use the Connect port" in str(error)
 
 
-def test_grpc_to_a_connect_port_is_named(create: Create, service: Service) -> None:
-    """It speaks HTTP/1.1 alone."""
-    error = create(service.url, protocol="grpc")
+def test_grpc_to_a_port_of_http1_is_named(create: Create) -> None:
+    """As many services of Connect have one."""
+    with HTTPServer((HOST, 0), BaseHTTPRequestHandler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        error = create(f"http://{HOST}:{server.server_port}", protocol="grpc")
+        server.shutdown()
     assert error.attempts == 1
     assert "gRPC has a port of its own" in str(error)

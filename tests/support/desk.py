@@ -72,7 +72,7 @@ class Desk:
             stderr=subprocess.STDOUT,
             text=True,
             check=False,
-            timeout=60,
+            timeout=240,
         )
         assert done.returncode == status, done.stdout
         return done
