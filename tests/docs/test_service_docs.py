@@ -23,7 +23,7 @@ from gitpod.server.edge.applications import LONGEST_REQUEST
 from gitpod.server.edge.headers import LONGEST_CALL
 from gitpod.server.edge.options import MAX_REQUEST_BYTES
 from gitpod.server.edge.readiness import LONGEST_CHECK
-from gitpod.server.serving import grpc_server, http2, http2_frames, http2_stream, serve
+from gitpod.server.serving import grpc_server, http2, http2_frames, http2_settings, http2_stream, serve
 from gitpod.server.serving.http_connection import MAX_HEAD_BYTES, MAX_PIECES, Connection
 from gitpod.server.storage import limits
 
@@ -160,19 +160,19 @@ def test_the_documented_limits_are_the_codes() -> None:
         f"has waited for more than {limits.STUCK_TIMEOUT:g} s": True,
         f"failed after {LONGEST_CHECK:g} s": True,
         f"gives those under way {serve.GRACE} s": True,
-        f"| {http2.MAX_HEAD_BYTES // 1024} KiB; {http2_stream.MAX_PIECES:,} |": True,
+        f"| {http2_settings.MAX_HEAD_BYTES // 1024} KiB; {http2_stream.MAX_PIECES:,} |": True,
         f"the process ends {serve.LATEST_END} s after the signal": True,
         f"{LONGEST_REQUEST:g} s; then `deadline_exceeded`": True,
         f"{shares.TOKEN_CALLS} of a token; {shares.ORGANIZATION_CALLS} of an organization": True,
         f"{THREADS}, of them at most {shares.TOKEN_THREADS} of a token and {shares.ORGANIZATION_THREADS} of an": True,
         f"{shares.STRANGERS}, which {STRANGER_THREADS} threads look up": True,
         f"{http2.AGE + http2.LONGEST_CALL:g} s, of which the last {http2.LONGEST_CALL:g} are": True,
-        f"Without a call, {http2.IDLE:g} s. Cut when a frame takes longer than {http2_stream.STALL:g} s": True,
+        f"Without a call, {http2.IDLE:g} s. Cut when for {http2_stream.STALL:g} s": True,
         f"{http2_frames.CREDIT:,}, and {http2_frames.CALL_CREDIT} more for each call that was answered; a reset": True,
         f"a reset counts as {http2_frames.RESET_COST}": True,
         f"{(trailers.MAX_MESSAGE_BYTES + trailers.MAX_DETAILS_BYTES) // 1024} KiB, as many clients refuse": True,
         f"| {grpc_server.CONNECTIONS}, or what the limit of open files": True,
-        f"{http2.STREAMS}; clients keep": True,
+        f"{http2_settings.STREAMS}; clients keep": True,
         f"{grpc_server.OPEN_CALLS} checks, {grpc_server.OPEN_CALLS} watches": True,
         f"when its check takes longer than {LONGEST_CHECK:g} s": True,
         f"all of its threads, {THREADS + STRANGER_THREADS + 2}, before": True,

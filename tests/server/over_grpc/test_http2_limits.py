@@ -9,39 +9,32 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, suppress
 
 import pytest
-from tests.support.grpc_front import NAME, Client, Connect, Serve, answer
+from tests.support.grpc_front import Client, Connect, Serve, answer
 from tests.support.raw_http2 import (
+    CONTINUATION,
     DATA,
     END_HEADERS,
     END_STREAM,
+    GOAWAY,
     HEADERS,
+    PING,
     PREFACE,
+    PRIORITY,
+    RST_STREAM,
     SETTINGS,
+    WINDOW_UPDATE,
+    answered,
+    call,
     field,
     frame,
+    frames,
+    head,
 )
-from tests.support.service import TOKEN
 
 from gitpod.server.edge.headers import Receive, Scope, Send
 from gitpod.server.serving import http2, http2_frames, http2_stream
 
-PRIORITY, RST_STREAM, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = 2, 3, 6, 7, 8, 9
 FLOOD = 20_000
-LIST = f"/{NAME}/ListSecrets"
-
-
-def head(path: str = LIST, token: str = TOKEN, content_type: str = "application/grpc", *more: bytes) -> bytes:
-    """The head of a call."""
-    # The first two are `:method: POST` and `:scheme: http`, which have an index.
-    block = b"\x83\x86" + field(b":path", path.encode()) + field(b":authority", b"localhost")
-    for name, value in (("te", "trailers"), ("content-type", content_type), ("authorization", f"Bearer {token}")):
-        block += field(name.encode(), value.encode())
-    return block + b"".join(more)
-
-
-def call(stream: int, block: bytes) -> bytes:
-    """A call with an empty message."""
-    return frame(HEADERS, END_HEADERS, stream, block) + frame(DATA, END_STREAM, stream, bytes(5))
 
 
 @pytest.fixture
@@ -50,35 +43,6 @@ def raw(port: int) -> Iterator[socket.socket]:
     with closing(socket.create_connection(("127.0.0.1", port), 30)) as connection:
         connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
         yield connection
-
-
-def frames(connection: socket.socket) -> Iterator[tuple[int, int, bytes]]:
-    """The type, stream and payload of each frame that comes, until the connection is closed."""
-    received = b""
-    while True:
-        while len(received) >= 9 and len(received) >= (size := 9 + int.from_bytes(received[:3])):
-            yield received[3], int.from_bytes(received[5:9]), received[9:size]
-            received = received[size:]
-        try:
-            more = connection.recv(65536)
-        except ConnectionError:
-            return
-        if not more:
-            return
-        received += more
-
-
-def answered(connection: socket.socket) -> list[int]:
-    """The streams that were answered before the connection was closed."""
-    return [stream for kind, stream, _ in frames(connection) if kind == DATA]
-
-
-def until_answered(seen: Iterator[tuple[int, int, bytes]], stream: int) -> Iterator[tuple[int, int, bytes]]:
-    """The frames up to the first of this stream's answer that has data."""
-    for each in seen:
-        yield each
-        if each[:2] == (DATA, stream):
-            return
 
 
 FLOODS = {
@@ -264,43 +228,6 @@ def test_a_body_that_comes_after_the_answer_is_dropped(raw: socket.socket) -> No
         sum(int.from_bytes(payload) for kind, stream, payload in late if (kind, stream) == (WINDOW_UPDATE, 0))
         >= 160_000
     )
-
-
-@pytest.mark.parametrize("token", ["", f" {TOKEN}\t"])
-def test_white_space_around_a_header_ends_no_connection(raw: socket.socket, token: str) -> None:
-    """It is no part of the value, as in HTTP/1.1. A client whose token is empty learns that it needs one."""
-    raw.sendall(call(1, head(token=token)) + call(3, head()))
-    assert {stream for kind, stream, _ in until_answered(frames(raw), 3) if kind == HEADERS} == {1, 3}
-
-
-@pytest.mark.parametrize(
-    "malformed",
-    [
-        field(b"X-Upper", b"v"),
-        field(b"x-line", b"a\nb"),
-        field(b"connection", b"close"),
-        field(b"te", b"gzip"),
-        field(b":path", b"/again"),
-        field(b":unknown", b"v"),
-        field(b"", b"v"),
-    ],
-)
-def test_a_malformed_head_ends_its_call_alone(raw: socket.socket, client: Client, malformed: bytes) -> None:
-    """A proxy sends calls of many clients over one connection."""
-    raw.sendall(call(1, head() + malformed) + call(3, head()))
-    seen = list(until_answered(frames(raw), 3))
-    assert [payload for kind, stream, payload in seen if (kind, stream) == (RST_STREAM, 1)] == [struct.pack(">I", 1)]
-    assert (DATA, 1) not in {(kind, stream) for kind, stream, _ in seen}
-    client("ListSecrets")
-
-
-def test_a_flood_of_malformed_heads_ends_its_connection(raw: socket.socket) -> None:
-    """As each costs the service more than the client."""
-    block = head() + field(b"X-Upper", b"v")
-    with suppress(ConnectionError):
-        raw.sendall(b"".join(call(stream, block) for stream in range(1, 2 * http2_frames.CREDIT, 2)))
-    reset = [stream for kind, stream, _ in frames(raw) if kind == RST_STREAM]
-    assert len(reset) < http2_frames.CREDIT / 2
 
 
 def test_a_call_ends_in_one_piece(raw: socket.socket) -> None:

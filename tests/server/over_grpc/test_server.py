@@ -33,15 +33,34 @@ def test_many_calls_at_once(client: Client) -> None:
 
 
 def test_connections_are_limited(serve: Serve, connect: Connect) -> None:
-    """Those beyond the limit are closed at once. Nothing is sent over any of them, so nobody needs a token for that."""
-    port = serve(max_connections=MOST).port
-    client = connect(port)
-    client("ListSecrets")
+    """One more ends the one that has been without a call for longest, so nobody keeps others out by connections."""
+    held = Held()
+    port = serve(held, max_connections=MOST).port
+    call = connect(port).stream("Any", iter([b""]))
+    held.begun.wait()
     with ExitStack() as stack:
         strangers = [stack.enter_context(socket.create_connection(("127.0.0.1", port), 30)) for _ in range(4 * MOST)]
+        for ended in strangers[: 1 - MOST]:
+            while greeting(ended):
+                pass
         # The server speaks first, over each connection that it keeps.
-        assert len([each for each in strangers if greeting(each)]) == MOST - 1
-        client("ListSecrets")
+        assert all(greeting(kept) for kept in strangers[1 - MOST :])
+        other = connect(port).stream("Any", iter([b""]))
+        held.go_on.set()
+        assert code(other) is Status.OK
+    assert code(call) is Status.OK
+
+
+def test_a_connection_is_refused_when_all_have_calls(serve: Serve, connect: Connect) -> None:
+    """As none of them is ended for it."""
+    held = Held()
+    port = serve(held, max_connections=1).port
+    call = connect(port).stream("Any", iter([b""]))
+    held.begun.wait()
+    with socket.create_connection(("127.0.0.1", port), 30) as stranger:
+        assert greeting(stranger) == b""
+    held.go_on.set()
+    assert code(call) is Status.OK
 
 
 def greeting(connection: socket.socket) -> bytes:

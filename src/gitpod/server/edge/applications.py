@@ -103,6 +103,16 @@ def prompt(app: ASGIApplication) -> ASGIApplication:
     return prompted
 
 
+def checked(app: ASGIApplication) -> ASGIApplication:
+    """Wrap an application whose requests are not logged, so that its runtime reads no header that is refused here."""
+
+    async def checking(scope: Scope, receive: Receive, send: Send) -> None:
+        refused = refusal(scope, protocol_of(dict(scope["headers"]).get(b"content-type", b"")))
+        await (app(scope, receive, send) if refused is None else _send(send, refused))
+
+    return checking
+
+
 def _begin(request: Request, method: str, query: str) -> None:
     """Set the context variables of a request. The query of a GET is its message, so it has no pagination."""
     REQUEST.set(request)

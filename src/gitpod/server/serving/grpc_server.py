@@ -13,13 +13,14 @@ from typing import Any
 import connectrpc_grpcreflect as reflect  # type: ignore[import-untyped] # pyright: ignore[reportMissingTypeStubs] # neither is marked as typed
 from protobuf import DescService
 
-from gitpod.server.edge.applications import guarded_asgi, prompt
+from gitpod.server.edge.applications import checked, guarded_asgi, prompt
 from gitpod.server.edge.guard import Guard
 from gitpod.server.edge.headers import LONGEST_CALL, ASGIApplication, Receive, Scope, Send
 from gitpod.server.serving import health
 from gitpod.server.serving.grpc_asgi import NoPlaceError, answering_grpc
 from gitpod.server.serving.health import CHECK, WATCH, Health, HealthApplication, Ready
-from gitpod.server.serving.http2 import HTTP2
+from gitpod.server.serving.http2 import HTTP2, LINGER
+from gitpod.server.serving.http2_connections import Connections
 from gitpod.server.serving.http2_stream import STALL
 
 CONNECTIONS = 900
@@ -69,7 +70,7 @@ class GRPCServer:
         ready: returns what health checks answer.
         wrap: wraps the application of all services.
         tls: the certificate. None: no TLS.
-        max_connections: the most open connections. Further ones are closed at once.
+        max_connections: the most open connections. One more ends the one that has been without a call for longest.
     """
 
     def __init__(
@@ -86,7 +87,7 @@ class GRPCServer:
         self.port: int = listener.getsockname()[1] if listener else 0
         apps = {service.type_name: app, **reflection(service)}
         self._health = Health([*apps, health.NAME], ready)
-        checks = HealthApplication(self._health)
+        checks = checked(HealthApplication(self._health))
         check, watch = _Places(), _Places()
         # What is unknown is answered by the service, as over HTTP/1.1.
         calls = guarded_asgi(route(apps, app), ready=ready)
@@ -99,8 +100,7 @@ class GRPCServer:
         self._app = wrap(over_grpc) if wrap else over_grpc
         self._listener = listener
         self._tls = tls
-        self._most = max_connections
-        self._connections: set[HTTP2] = set()
+        self._connections = Connections(max_connections)
         self._server: asyncio.Server | None = None
         if tls:
             tls.set_alpn_protocols(["h2"])
@@ -120,7 +120,7 @@ class GRPCServer:
 
     def protocol(self) -> HTTP2:
         """Return what goes on with a new connection."""
-        return HTTP2(self._app, self._connections, self._most)
+        return HTTP2(self._app, self._connections)
 
     async def stop(self, grace: float) -> None:
         """Refuse new calls, cancel those under way after `grace` seconds, and return when all have ended."""
@@ -128,11 +128,15 @@ class GRPCServer:
         if self._server:
             self._server.close()
         tasks = [task for connection in self._connections for task in connection.tasks()]
-        for connection in [*self._connections]:
+        for connection in self._connections:
             connection.leave(refuse=True)
         if tasks:
             await asyncio.wait(tasks, timeout=grace)
-        for connection in [*self._connections]:
+        # Clients close their connections once they have read which of their last calls were not processed.
+        until = asyncio.get_running_loop().time() + min(grace, LINGER)
+        while [*self._connections] and asyncio.get_running_loop().time() < until:  # noqa: ASYNC110 # each ends by itself
+            await asyncio.sleep(0.05)
+        for connection in self._connections:
             connection.abort()
         await asyncio.gather(*tasks, return_exceptions=True)
 

@@ -1,54 +1,32 @@
 """A connection of HTTP/2 with timeouts and limits. h2 reads and writes the frames, and says which of them are wrong.
 
 Each request runs an ASGI application, as a request does under uvicorn. What is bounded: the connections, the requests
-of a connection at a time, the size of a head, frames that ask for nothing, the time of a frame, of an idle connection
-and of any connection, and the time that an answer waits for its reader.
+of a connection at a time, the size of a head, frames that ask for nothing, what is remembered of a client, the time of
+a frame, of an idle connection and of any connection, and the time that an answer waits for its reader.
 """
 
 import asyncio
-import logging
-import traceback
+from contextlib import suppress
 
-from h2.config import H2Configuration
-from h2.connection import H2Connection
 from h2.errors import ErrorCodes
-from h2.events import (
-    DataReceived,
-    Event,
-    RemoteSettingsChanged,
-    RequestReceived,
-    WindowUpdated,
-)
+from h2.events import DataReceived, Event, RemoteSettingsChanged, RequestReceived, WindowUpdated
 from h2.exceptions import H2Error, ProtocolError
-from h2.settings import SettingCodes, Settings
 from hyperframe.frame import GoAwayFrame, WindowUpdateFrame
 
-from gitpod.server.edge.headers import ASGIApplication, Scope
-from gitpod.server.serving.http2_frames import (
-    DATA,
-    GOAWAY,
-    HEAD,
-    MAX_FRAME_BYTES,
-    PREFACE,
-    RESET_COST,
-    Frames,
-    stream_of,
-)
+from gitpod.server.edge.headers import ASGIApplication
+from gitpod.server.serving import http2_frames as frames
+from gitpod.server.serving.http2_connections import Connections
+from gitpod.server.serving.http2_frames import Frames, stream_of
+from gitpod.server.serving.http2_settings import bound, h2_connection
 from gitpod.server.serving.http2_stream import STALL, Headers, Stream, head_of, scope_of
+from gitpod.server.serving.http2_timers import Timers
 
-logger = logging.getLogger("gitpod.server")
-
-MAX_HEAD_BYTES = 16 * 1024
-"""The most bytes of a request's head, as they count in HTTP/2: 32 more for each header."""
-STREAMS = 128
-"""The most calls of one connection at a time. Clients keep further calls back."""
-WINDOW = 256 * 1024
-"""The most bytes of a request's body. The application takes fewer."""
 IDLE, AGE, LONGEST_CALL = 300.0, 600.0, 40.0
 """Seconds until a connection without calls is closed; until one is told to open another; and the time that its calls
 have then, which is longer than any call takes."""
 LINGER = 1.0
-"""Seconds in which calls may arrive that a client sent before it was told to open another connection."""
+"""Seconds in which calls may arrive that a client sent before it was told to open another connection; then, in which
+what it sends is dropped before its connection is closed, as TCP would take the last frames from it otherwise."""
 
 
 class HTTP2(asyncio.Protocol):
@@ -57,93 +35,91 @@ class HTTP2(asyncio.Protocol):
     Args:
         app: answers the requests.
         connections: all open ones, to which this one is added.
-        most: the most of them. This one is closed at once if it is one more.
     """
 
-    def __init__(self, app: ASGIApplication, connections: "set[HTTP2]", most: int) -> None:
+    def __init__(self, app: ASGIApplication, connections: Connections) -> None:
         self._app = app
         self._connections = connections
-        self._most = most
         self._loop = asyncio.get_running_loop()
-        self._h2 = H2Connection(
-            H2Configuration(client_side=False, header_encoding=None, validate_inbound_headers=False)
-        )
-        settings = {
-            SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS,
-            SettingCodes.MAX_HEADER_LIST_SIZE: MAX_HEAD_BYTES,
-            SettingCodes.INITIAL_WINDOW_SIZE: WINDOW,
-            SettingCodes.ENABLE_CONNECT_PROTOCOL: 0,
-        }
-        self._h2.local_settings = Settings(client=False, initial_values=settings)
-        self._h2.decoder.max_header_list_size = MAX_HEAD_BYTES
+        self._h2 = h2_connection()
         self._streams: dict[int, Stream] = {}
         self._frames = Frames(self._streams)
-        self._is_full = self._is_leaving = self._is_refusing = False
+        self._timers = Timers()
+        self._is_full = self._is_leaving = self._is_refusing = self._is_over = self._is_behind = False
         self._owed = self._last = 0
-        self._age = self._idle = self._slow = None
-
-    _transport: asyncio.Transport
-    _age: asyncio.TimerHandle | None
-    _idle: asyncio.TimerHandle | None
-    _slow: asyncio.TimerHandle | None
+        self.idle_since: float | None = self._loop.time()
+        """When the last call ended, by the clock of the event loop. None: calls are under way."""
+        self._transport: asyncio.Transport
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # of a stream's protocol
         """Greet the client (asyncio.Protocol)."""
         self._transport = transport
-        if len(self._connections) >= self._most:
+        if not self._connections.enter(self):
             transport.abort()
             return
-        self._connections.add(self)
-        self._age = self._loop.call_later(AGE, self.leave)
-        self._idle = self._loop.call_later(IDLE, self.leave)
-        self._slow = self._loop.call_later(STALL, transport.abort)
+        self._timers.start("age", AGE, self.leave)
+        self._timers.start("idle", IDLE, self.leave)
+        self._timers.start("slow", STALL, transport.abort)
         self._h2.initiate_connection()
         self._flush()
 
     def connection_lost(self, exc: Exception | None) -> None:  # noqa: ARG002 # asyncio's signature
         """End the calls under way (asyncio.Protocol)."""
-        self._connections.discard(self)
-        for timer in (self._age, self._idle, self._slow):
-            if timer:
-                timer.cancel()
-        for stream in [*self._streams.values()]:
-            stream.leave()
+        self._connections.leave(self)
+        self._timers.stop_all()
+        self._leave_streams()
 
     def data_received(self, data: bytes) -> None:
         """Read what has arrived (asyncio.Protocol)."""
-        if self._transport.is_closing():
-            return
         self._frames.received += data
-        count = 0
+        if not self._is_behind:
+            self._read()
+
+    def _read(self) -> None:
+        if self.is_closing():
+            return
+        if self._is_full:
+            self._is_behind = True
+            return
+        left = frames.TURN
         try:
-            for count, frame in enumerate(self._frames.split(), 1):  # noqa: B007 # used after the loop
-                if frame is PREFACE or not self._is_handled(frame):
-                    for event in self._h2.receive_data(frame):
-                        self._take(event)
+            for frame in self._frames.split():
+                self._handle(frame)
+                left -= frames.CALL if frame[3] == frames.HEADERS else 1
+                if left <= 0:
+                    break
         except H2Error:
             # The last frame says what was wrong.
             self._flush()
-            self._transport.close()
-            for stream in [*self._streams.values()]:
-                stream.leave()
+            self._close()
+            self._leave_streams()
             return
         self._flush()
-        if self._slow and (count or not self._frames.received):
-            self._slow.cancel()
-            self._slow = None
-        if self._frames.received and not self._slow:
-            self._slow = self._loop.call_later(STALL, self._transport.abort)
-        if self._is_leaving:
+        if left < frames.TURN or not self._frames.received:
+            self._timers.stop("slow")
+        if self._frames.received:
+            self._timers.start_once("slow", STALL, self._transport.abort)
+        self._is_behind = left <= 0
+        self._pace()
+        if self._is_behind:
+            self._loop.call_soon(self._read)
+        elif self._is_leaving:
             self._rest()
 
     def pause_writing(self) -> None:
-        """Keep answers back until the client reads (asyncio.Protocol)."""
+        """Keep answers back, and read no further requests, until the client reads (asyncio.Protocol)."""
         self._is_full = True
+        self._pace()
+        self._timers.start("unread", STALL, self._transport.abort)
 
     def resume_writing(self) -> None:
         """Go on sending answers (asyncio.Protocol)."""
         self._is_full = False
+        self._timers.stop("unread")
+        self._pace()
         self._wake()
+        if self._is_behind:
+            self._loop.call_soon(self._read)
 
     def leave(self, *, refuse: bool = False) -> None:
         """Tell the client to open another connection, and close this one when its calls have ended.
@@ -151,13 +127,11 @@ class HTTP2(asyncio.Protocol):
         `refuse` refuses the calls that the client sent before it was told.
         """
         self._is_refusing |= refuse
-        if not self._is_leaving and not self._transport.is_closing():
+        if not self._is_leaving and not self.is_closing():
             self._is_leaving = True
             # h2 would end the calls under way.
             self._transport.write(GoAwayFrame(0, last_stream_id=2**31 - 1).serialize())
-            if self._age:
-                self._age.cancel()
-            self._age = self._loop.call_later(LONGEST_CALL, self._transport.abort)
+            self._timers.start("age", LONGEST_CALL, self._transport.abort)
         if refuse:
             self._rest()
         else:
@@ -166,8 +140,18 @@ class HTTP2(asyncio.Protocol):
     def abort(self) -> None:
         """Close the connection, and end its calls."""
         self._transport.abort()
-        for stream in [*self._streams.values()]:
-            stream.leave()
+        self._leave_streams()
+
+    def give_way(self) -> None:
+        """Close the connection, which has no calls, in favour of another one. Later calls were not processed."""
+        if not self.is_closing():
+            self._h2.close_connection(last_stream_id=self._last)
+            self._flush()
+        self._transport.abort()
+
+    def is_closing(self) -> bool:
+        """Tell whether nothing is sent any more."""
+        return self._is_over or self._transport.is_closing()
 
     def tasks(self) -> "list[asyncio.Task[None]]":
         """Return the calls under way."""
@@ -187,11 +171,12 @@ class HTTP2(asyncio.Protocol):
     def send_data(self, stream: Stream, data: bytes, *, is_last: bool) -> None:
         """Send a part of the body of an answer, for which there is room."""
         self._h2.send_data(stream.id, data, end_stream=is_last)
+        self._frames.earn(frames.DATA_CREDIT)
         self._finish(stream, is_last=is_last)
 
     def reset(self, stream: Stream, code: ErrorCodes) -> None:
         """End a call without an answer, or before the end of its request."""
-        if not self._transport.is_closing():
+        if not self.is_closing():
             self._h2.reset_stream(stream.id, code)
             self._flush()
         stream.leave()
@@ -206,27 +191,40 @@ class HTTP2(asyncio.Protocol):
 
     def _flush(self) -> None:
         data = self._h2.data_to_send()
-        if data and not self._transport.is_closing():
+        if data and not self.is_closing():
             self._transport.write(data)
+
+    def _pace(self) -> None:
+        pause, resume = self._transport.pause_reading, self._transport.resume_reading
+        (pause if self._is_full or self._is_behind else resume)()
+
+    def _leave_streams(self) -> None:
+        for stream in [*self._streams.values()]:
+            stream.leave()
 
     def _wake(self) -> None:
         for stream in self._streams.values():
             stream.wake()
 
+    def _handle(self, frame: bytes) -> None:
+        if frame is frames.PREFACE or not self._is_handled(frame):
+            for event in self._h2.receive_data(frame):
+                self._take(event)
+
     def _is_handled(self, frame: bytes) -> bool:
         """Handle a frame that h2 would take for the end of calls. Returns whether it is one."""
-        if frame[3] == GOAWAY:
+        if frame[3] == frames.GOAWAY:
             # The client waits for its calls.
             self._is_leaving = True
             return True
         number = stream_of(frame)
         stream = self._streams.get(number)
         is_answered = stream.is_answered if stream else number <= self._last
-        if frame[3] != DATA or not is_answered:
+        if frame[3] != frames.DATA or not is_answered:
             return False
         # The request was answered before its body came. h2 would reset its stream once more, with an error, which
         # proxies take for the answer.
-        if size := len(frame) - HEAD:
+        if size := len(frame) - frames.HEAD:
             self._transport.write(WindowUpdateFrame(0, window_increment=size).serialize())
         return True
 
@@ -234,10 +232,12 @@ class HTTP2(asyncio.Protocol):
         if isinstance(event, RequestReceived):
             self._begin(event)
         elif isinstance(event, RemoteSettingsChanged) or (isinstance(event, WindowUpdated) and not event.stream_id):
+            if isinstance(event, RemoteSettingsChanged):
+                bound(self._h2, event)
             self._wake()
         elif isinstance(event, DataReceived):
             self._owed += event.flow_controlled_length or 0
-            if self._owed >= MAX_FRAME_BYTES:
+            if self._owed >= frames.MAX_FRAME_BYTES:
                 self._h2.increment_flow_control_window(self._owed)
                 self._owed = 0
         stream = self._streams.get(getattr(event, "stream_id", None) or 0)
@@ -256,44 +256,45 @@ class HTTP2(asyncio.Protocol):
             # Of this call alone: a proxy may send calls of others over the connection.
             self._refuse(number, ErrorCodes.PROTOCOL_ERROR)
             return
-        if self._idle:
-            self._idle.cancel()
-            self._idle = None
+        self._timers.stop("idle")
+        self.idle_since = None
         scope = scope_of(headers, self._transport)
         stream = self._streams[number] = Stream(self, number, is_head=scope["method"] == "HEAD")
-        stream.task = self._loop.create_task(self._run(scope, stream))
+        stream.task = self._loop.create_task(stream.run(self._app, scope))
+        # Not at the end of the task's own code, which does not run if the task is cancelled before it begins.
+        stream.task.add_done_callback(lambda _: self._end(stream))
 
     def _refuse(self, number: int, code: ErrorCodes) -> None:
         self._h2.reset_stream(number, code)
-        self._frames.pay(RESET_COST)
-
-    async def _run(self, scope: Scope, stream: Stream) -> None:
-        """Answer a request. Nothing is said of an exception, whose message may quote a value."""
-        try:
-            await self._app(scope, stream.receive, stream.send)
-        except Exception as error:  # noqa: BLE001 # the application's
-            frames = "".join(traceback.format_tb(error.__traceback__))
-            logger.error("HTTP/2 %s: %s\n%s", scope["path"], type(error).__name__, frames)  # noqa: TRY400 # `exception` logs the message
-        finally:
-            self._end(stream)
+        self._frames.pay(frames.RESET_COST)
 
     def _end(self, stream: Stream) -> None:
         del self._streams[stream.id]
         if stream.is_answered:
-            self._frames.earn()
-        elif not stream.is_gone and not self._transport.is_closing():
+            self._frames.earn(frames.CALL_CREDIT)
+        elif not stream.is_gone and not self.is_closing():
             self._h2.reset_stream(stream.id, ErrorCodes.INTERNAL_ERROR)
             self._flush()
         self._rest()
 
     def _rest(self) -> None:
         """Close the connection, now or later, if it has no calls."""
-        if self._streams or self._transport.is_closing():
+        if self._streams or self.is_closing():
             return
         if self._is_leaving:
             # Later calls, if there are any, were not processed.
             self._h2.close_connection(last_stream_id=self._last)
             self._flush()
-            self._transport.close()
-        elif not self._idle:
-            self._idle = self._loop.call_later(IDLE, self.leave)
+            self._is_over = True
+            # Not over TLS, and not when the client has gone meanwhile.
+            with suppress(NotImplementedError, OSError):
+                self._transport.write_eof()
+            self._loop.call_later(LINGER, self._close)
+        else:
+            self.idle_since = self._loop.time()
+            self._timers.start_once("idle", IDLE, self.leave)
+
+    def _close(self) -> None:
+        """Close the connection once the client has read what was sent, or does not read it in time."""
+        self._transport.close()
+        self._timers.start("closing", STALL, self._transport.abort)

@@ -12,9 +12,13 @@ MAX_BLOCK_BYTES = 32 * 1024
 """The most bytes of the frames of a request's head. h2 decodes them when the last one has come."""
 CREDIT = 1000
 """Frames that a connection may send beside those of its requests: pings, settings, resets. Each call that is answered
-allows for `CALL_CREDIT` more, up to this number. A reset costs `RESET_COST`, because it ends a call that cost more."""
-CALL_CREDIT, RESET_COST = 16, 4
-DATA, HEADERS, RST_STREAM, GOAWAY, CONTINUATION = 0, 1, 3, 7, 9
+allows for `CALL_CREDIT` more, and each frame of an answer's body for `DATA_CREDIT`, as its reader opens the windows of
+the stream and of the connection and may send a ping, up to this number. A reset costs `RESET_COST`, because it ends a
+call that cost more, and settings one for each `SETTINGS_BYTES`."""
+CALL_CREDIT, DATA_CREDIT, RESET_COST, SETTINGS_BYTES = 16, 3, 4, 64
+TURN, CALL = 64, 8
+"""The most frames to handle before others have their turn, and as how many a new call counts."""
+DATA, HEADERS, RST_STREAM, SETTINGS, GOAWAY, CONTINUATION = 0, 1, 3, 4, 7, 9
 END_HEADERS = 4
 
 
@@ -64,9 +68,9 @@ class Frames:
         if self._credit < 0:
             raise ProtocolError
 
-    def earn(self) -> None:
-        """Add to the credit, for a call that was answered."""
-        self._credit = min(self._credit + CALL_CREDIT, CREDIT)
+    def earn(self, credit: int) -> None:
+        """Add to the credit, for something that was sent."""
+        self._credit = min(self._credit + credit, CREDIT)
 
     def _charge(self, frame: bytes) -> None:
         kind, stream = frame[3], stream_of(frame)
@@ -79,4 +83,5 @@ class Frames:
         is_new = kind == HEADERS and stream > self._last
         self._last = max(self._last, stream) if is_new else self._last
         if not is_new and not (kind in (HEADERS, DATA) and stream in self._streams):
-            self.pay(RESET_COST if kind == RST_STREAM else 1)
+            costs = {RST_STREAM: RESET_COST, SETTINGS: 1 + len(frame) // SETTINGS_BYTES}
+            self.pay(costs.get(kind, 1))

@@ -1,16 +1,22 @@
 """One request of HTTP/2 and its answer, as `receive` and `send` of ASGI."""
 
 import asyncio
+import logging
+import traceback
 from typing import Any, Protocol
 
 from h2.errors import ErrorCodes
 from h2.events import DataReceived, Event, RequestReceived, StreamEnded, StreamReset, WindowUpdated
 from h2.utilities import HeaderValidationFlags, validate_headers
 
-from gitpod.server.edge.headers import Scope
+from gitpod.server.edge.headers import ASGIApplication, Scope
+
+logger = logging.getLogger("gitpod.server")
 
 STALL = 10.0
 """Seconds in which a client must read something of an answer that waits for it."""
+LONGEST_ANSWER = 40.0
+"""Seconds in which a client must read the whole of a message."""
 MAX_PIECES = 2048
 """The most frames of a request's body. Each costs some microseconds, whatever its size."""
 Headers = list[tuple[bytes, bytes]]
@@ -54,6 +60,14 @@ class Stream:
         self._input, self._room = asyncio.Event(), asyncio.Event()
         self._head: Headers | None = None
         self._has_trailers = False
+
+    async def run(self, app: ASGIApplication, scope: Scope) -> None:
+        """Answer the request. Nothing is said of an exception, whose message may quote a value."""
+        try:
+            await app(scope, self.receive, self.send)
+        except Exception as error:  # noqa: BLE001 # the application's
+            frames = "".join(traceback.format_tb(error.__traceback__))
+            logger.error("HTTP/2 %s: %s\n%s", scope["path"], type(error).__name__, frames)  # noqa: TRY400 # `exception` logs the message
 
     def take(self, event: Event) -> None:
         """Take what the client sent."""
@@ -121,29 +135,31 @@ class Stream:
     async def _send_body(self, body: bytes, *, is_last: bool) -> None:
         has_head = self._head is not None
         self._send_head(is_last=is_last and not body)
-        while body:
-            size = await self._wait_for_room()
-            if self.is_gone:
-                return
-            piece, body = body[:size], body[size:]
-            self._connection.send_data(self, piece, is_last=is_last and not body)
-            has_head = True
+        try:
+            async with asyncio.timeout(LONGEST_ANSWER):
+                while body:
+                    size = await self._wait_for_room()
+                    if self.is_gone:
+                        return
+                    piece, body = body[:size], body[size:]
+                    self._connection.send_data(self, piece, is_last=is_last and not body)
+                    has_head = True
+        except TimeoutError:
+            self.is_gone = True
+            self._connection.reset(self, ErrorCodes.CANCEL)
+            return
         if is_last and not has_head:
             self._connection.send_data(self, b"", is_last=True)
 
     async def _wait_for_room(self) -> int:
-        """Return how many bytes may be sent now. Ends the call if its client reads nothing for `STALL` seconds."""
+        """Return how many bytes may be sent now. Raises TimeoutError after `STALL` seconds without any."""
         while not self.is_gone:
             room = self._connection.room(self)
             if room:
                 return room
             self._room.clear()
-            try:
-                async with asyncio.timeout(STALL):
-                    await self._room.wait()
-            except TimeoutError:
-                self.is_gone = True
-                self._connection.reset(self, ErrorCodes.CANCEL)
+            async with asyncio.timeout(STALL):
+                await self._room.wait()
         return 0
 
 

@@ -1,0 +1,70 @@
+"""Heads of calls over HTTP/2 that are odd or malformed."""
+
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import closing, suppress
+
+import pytest
+from tests.support.grpc_front import Client
+from tests.support.raw_http2 import (
+    DATA,
+    HEADERS,
+    PREFACE,
+    RST_STREAM,
+    SETTINGS,
+    call,
+    field,
+    frame,
+    frames,
+    head,
+    until_answered,
+)
+from tests.support.service import TOKEN
+
+from gitpod.server.serving import http2_frames
+
+
+@pytest.fixture
+def raw(port: int) -> Iterator[socket.socket]:
+    """A connection, after the greeting."""
+    with closing(socket.create_connection(("127.0.0.1", port), 30)) as connection:
+        connection.sendall(PREFACE + frame(SETTINGS, 0, 0, b""))
+        yield connection
+
+
+@pytest.mark.parametrize("token", ["", f" {TOKEN}\t"])
+def test_white_space_around_a_header_ends_no_connection(raw: socket.socket, token: str) -> None:
+    """It is no part of the value, as in HTTP/1.1. A client whose token is empty learns that it needs one."""
+    raw.sendall(call(1, head(token=token)) + call(3, head()))
+    assert {stream for kind, stream, _ in until_answered(frames(raw), 3) if kind == HEADERS} == {1, 3}
+
+
+@pytest.mark.parametrize(
+    "malformed",
+    [
+        field(b"X-Upper", b"v"),
+        field(b"x-line", b"a\nb"),
+        field(b"connection", b"close"),
+        field(b"te", b"gzip"),
+        field(b":path", b"/again"),
+        field(b":unknown", b"v"),
+        field(b"", b"v"),
+    ],
+)
+def test_a_malformed_head_ends_its_call_alone(raw: socket.socket, client: Client, malformed: bytes) -> None:
+    """A proxy sends calls of many clients over one connection."""
+    raw.sendall(call(1, head() + malformed) + call(3, head()))
+    seen = list(until_answered(frames(raw), 3))
+    assert [payload for kind, stream, payload in seen if (kind, stream) == (RST_STREAM, 1)] == [struct.pack(">I", 1)]
+    assert (DATA, 1) not in {(kind, stream) for kind, stream, _ in seen}
+    client("ListSecrets")
+
+
+def test_a_flood_of_malformed_heads_ends_its_connection(raw: socket.socket) -> None:
+    """As each costs the service more than the client."""
+    block = head() + field(b"X-Upper", b"v")
+    with suppress(ConnectionError):
+        raw.sendall(b"".join(call(stream, block) for stream in range(1, 2 * http2_frames.CREDIT, 2)))
+    reset = [stream for kind, stream, _ in frames(raw) if kind == RST_STREAM]
+    assert len(reset) < http2_frames.CREDIT / 2
