@@ -14,8 +14,10 @@ from pathlib import Path
 
 import hpack
 import pytest
+import zstandard
 from tests.server.over_grpc.test_http2_limits import (
     GOAWAY,
+    LIST,
     RST_STREAM,
     WINDOW_UPDATE,
     call,
@@ -217,6 +219,18 @@ def test_health_checks_refuse_odd_headers(
     answered = next(payload for kind, _, payload in frames(raw) if kind == HEADERS)
     assert (b"grpc-status", b"3") in [*hpack.Decoder().decode(answered, raw=True)]
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("left", [3, 12, -1])
+def test_a_zstd_frame_that_is_cut_short_is_refused(raw: socket.socket, left: int) -> None:
+    """It would be read as a message without what is missing, such as a filter."""
+    whole = zstandard.ZstdCompressor(write_content_size=False).compress(bytes(64))
+    cut = whole[:left]
+    block = head(LIST, TOKEN, "application/grpc", field(b"grpc-encoding", b"zstd"))
+    body = b"\1" + struct.pack(">I", len(cut)) + cut
+    raw.sendall(frame(HEADERS, END_HEADERS, 1, block) + frame(DATA, 1, 1, body))
+    answered = next(payload for kind, _, payload in frames(raw) if kind == HEADERS)
+    assert (b"grpc-status", b"3") in [*hpack.Decoder().decode(answered, raw=True)]
 
 
 def test_small_frames_in_large_reads_do_no_harm(raw: socket.socket) -> None:
