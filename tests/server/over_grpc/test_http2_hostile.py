@@ -14,12 +14,14 @@ from pathlib import Path
 
 import hpack
 import pytest
+import zstandard
 from tests.support.grpc_front import Serve
 from tests.support.raw_http2 import (
     DATA,
     END_HEADERS,
     GOAWAY,
     HEADERS,
+    LIST,
     PREFACE,
     RST_STREAM,
     SETTINGS,
@@ -223,6 +225,19 @@ def test_health_checks_refuse_odd_headers(
     answered = next(payload for kind, _, payload in frames(raw) if kind == HEADERS)
     assert (b"grpc-status", b"3") in [*hpack.Decoder().decode(answered, raw=True)]
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("left", [3, 12, -1])
+def test_a_zstd_frame_that_is_cut_short_is_refused(raw: socket.socket, left: int) -> None:
+    """It would be read as a message without what is missing, such as a filter."""
+    whole = zstandard.ZstdCompressor(write_content_size=False).compress(bytes(64))
+    cut = whole[:left]
+    block = head(LIST, TOKEN, "application/grpc", field(b"grpc-encoding", b"zstd"))
+    body = b"\1" + struct.pack(">I", len(cut)) + cut
+    raw.sendall(frame(HEADERS, END_HEADERS, 1, block) + frame(DATA, 1, 1, body))
+    decoder, heads = hpack.Decoder(), (payload for kind, _, payload in frames(raw) if kind == HEADERS)
+    decoder.decode(next(heads), raw=True)
+    assert (b"grpc-status", b"3") in [*decoder.decode(next(heads), raw=True)]
 
 
 def test_small_frames_in_large_reads_do_no_harm(raw: socket.socket) -> None:

@@ -36,6 +36,6 @@ def _compressions() -> list[Compression]:
     """Return the compressions of requests: gzip, and zstd if its package is installed."""
     if find_spec("zstandard") is None:
         return [GzipCompression()]
-    from connectrpc.compression.zstd import ZstdCompression  # which imports that package
+    from gitpod.server.edge.whole_zstd import WholeZstd  # which imports that package
 
-    return [GzipCompression(), ZstdCompression()]
+    return [GzipCompression(), WholeZstd()]
