@@ -79,6 +79,8 @@ def check(name: str, python: str, wheel: Path, pins: list[str]) -> bool:
     uv = str(BIN / "uv")
     extras = ",".join(PROJECT["optional-dependencies"])
     install = [uv, "pip", "install", "-q", "--python", str(folder), "--compile-bytecode", f"{wheel}[{extras}]", *pins]
+    # A client of gRPC that is not this package's.
+    install.append("grpcio")
     smoke = [str(folder / "bin/python"), str(ROOT / "tools/smoke.py")]
     log = OUT / f"{name}.log"
     with log.open("w") as output:
