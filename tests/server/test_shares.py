@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, suppress
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ import pytest
 from postgres import until
 from protobuf.wkt import StringValue
 from tests.support.grpc_front import LIST_SERVICES, REFLECT, Client, Silence, Status, code, secret
-from tests.support.raw_http2 import unread_calls
+from tests.support.raw_http2 import HEADERS, frames, unread_calls
 from tests.support.raw_requests import CREATE, LIST, post
 from tests.support.shared import CHECK, PLACES, WATCH, Shared, serving
 from tests.support.target import read_answer
@@ -127,9 +127,13 @@ def test_answers_that_nobody_reads_are_counted_while_they_wait(tmp_path: Path) -
         token, port, half = shared.token(), shared.grpc_port, TOKEN_CALLS // 2 + 8
         with (
             shared.client(token) as client,
-            unread_calls(port, LIST, token, half),
-            unread_calls(port, LIST, token, half),
+            unread_calls(port, LIST, token, half) as first,
+            unread_calls(port, LIST, token, half) as second,
         ):
+            for each in (first, second):
+                # The client's own call would take a place before them.
+                heads = (stream for kind, stream, _ in frames(each) if kind == HEADERS)
+                assert len(list(islice(heads, half))) == half
             until(lambda: is_refused(client), "the share is used up")
             shared.works_for_others()
             until(lambda: not is_refused(client), "the share is free again")
