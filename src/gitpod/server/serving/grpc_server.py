@@ -100,7 +100,7 @@ class GRPCServer:
         self._app = wrap(over_grpc) if wrap else over_grpc
         self._listener = listener
         self._tls = tls
-        self._connections = Connections(max_connections)
+        self._connections = Connections[HTTP2](max_connections)
         self._server: asyncio.Server | None = None
         if tls:
             tls.set_alpn_protocols(["h2"])

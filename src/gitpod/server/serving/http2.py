@@ -37,7 +37,7 @@ class HTTP2(asyncio.Protocol):
         connections: all open ones, to which this one is added.
     """
 
-    def __init__(self, app: ASGIApplication, connections: Connections) -> None:
+    def __init__(self, app: ASGIApplication, connections: Connections["HTTP2"]) -> None:
         self._app = app
         self._connections = connections
         self._loop = asyncio.get_running_loop()
