@@ -2,6 +2,7 @@
 
 import base64
 import json
+import logging
 import os
 import re
 import signal
@@ -20,6 +21,7 @@ from tests.support.operators import KMS
 from tests.support.processes import Process
 
 from gitpod import Gitpod
+from gitpod.server.log import LONGEST_LINE, JSONLines
 
 MAIN = "from gitpod.cli import main; main()"
 IMPATIENT = f"from gitpod.server.serving import serve; serve.LATEST_END = 1; {MAIN}"
@@ -203,12 +205,39 @@ def test_every_option_works_with_workers(begin: Callable[..., Served], tmp_path:
     grpc_url = re.sub(r"\d+$", known["gRPC"], known["GITPOD_BASE_URL"])
     for pid in served.workers():
         os.kill(pid, signal.SIGSTOP)
-        for url, more in ((known["GITPOD_BASE_URL"], {}), (grpc_url, {"protocol": "grpc"})):
+        for url in (known["GITPOD_BASE_URL"], grpc_url):
             token, ca = known["GITPOD_API_KEY"], f"{tmp_path}/ca.crt"
-            with Gitpod(bearer_token=token, base_url=url, ca_cert=ca, **more) as client:
+            with Gitpod(
+                bearer_token=token, base_url=url, ca_cert=ca, protocol="grpc" if url == grpc_url else "connect"
+            ) as client:
                 assert list(client.secrets.list()) == []
         os.kill(pid, signal.SIGCONT)
     assert served.stop() == 0
+
+
+def even(number: int) -> None:
+    """Fail below a stack whose frames alternate: Python shows many equal ones as one."""
+    odd(number - 1)
+
+
+def odd(number: int) -> None:
+    if not number:
+        raise ValueError
+    even(number - 1)
+
+
+@pytest.mark.parametrize("message", ["short", 'é\0"\\' * 5000])
+def test_no_line_is_longer_than_what_a_pipe_takes_as_a_whole(message: str) -> None:
+    """A worker could write into the middle of another one's line. A shortened line is JSON, too."""
+    with pytest.raises(ValueError, match="") as failure:
+        even(401)
+    for error in ((failure.type, failure.value, failure.tb), None):
+        record = logging.LogRecord("gitpod.server", logging.ERROR, "", 0, message, (), error)
+        line = JSONLines().format(record)
+        assert len(line.encode()) < LONGEST_LINE
+        shown = json.loads(line)
+        assert shown["message"][:2] == message[:2].replace("é\0", "??")
+        assert not error or shown["stack"].endswith("raise ValueError\n")
 
 
 def test_sqlite_has_one(tmp_path: Path) -> None:
