@@ -222,14 +222,14 @@ def even(number: int) -> None:
 
 def odd(number: int) -> None:
     if not number:
-        raise ValueError
+        raise ValueError("deep")
     even(number - 1)
 
 
 @pytest.mark.parametrize("message", ["short", 'é\0"\\' * 5000])
 def test_no_line_is_longer_than_what_a_pipe_takes_as_a_whole(message: str) -> None:
     """A worker could write into the middle of another one's line. A shortened line is JSON, too."""
-    with pytest.raises(ValueError, match="") as failure:
+    with pytest.raises(ValueError, match="deep") as failure:
         even(401)
     for error in ((failure.type, failure.value, failure.tb), None):
         record = logging.LogRecord("gitpod.server", logging.ERROR, "", 0, message, (), error)
@@ -237,7 +237,7 @@ def test_no_line_is_longer_than_what_a_pipe_takes_as_a_whole(message: str) -> No
         assert len(line.encode()) < LONGEST_LINE
         shown = json.loads(line)
         assert shown["message"][:2] == message[:2].replace("é\0", "??")
-        assert not error or shown["stack"].endswith("raise ValueError\n")
+        assert not error or shown["stack"].endswith('raise ValueError("deep")\n')
 
 
 def test_sqlite_has_one(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
+from types import FrameType
 from typing import Any, NamedTuple
 
 from gitpod.server.errors import ServiceError, StoreUnavailableError
@@ -87,8 +88,12 @@ class Workers:
             ServiceError, StoreUnavailableError: a worker did not start. One that ends later is started again.
         """
         stop, tell = os.pipe()
+
+        def end(_: int, __: FrameType | None) -> None:
+            os.write(tell, b"\0")
+
         for each in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(each, lambda *_: os.write(tell, b"\0"))
+            signal.signal(each, end)
         try:
             self._start()
             while self._goes_on(stop):
@@ -132,7 +137,8 @@ class Workers:
             raise news
 
     def _start(self) -> None:
-        news, theirs = SPAWN.Pipe(duplex=False)
+        pipe: Any = SPAWN.Pipe(duplex=False)  # the class depends on the system
+        news, theirs = pipe
         token = self._announcement and self._announcement.token
         process = SPAWN.Process(target=work, args=(self._serve, self._sockets, token, theirs), name="gitpod-worker")
         try:
@@ -187,6 +193,10 @@ class Workers:
                 worker.process.join()
 
 
+def _ignore(_: int, __: FrameType | None) -> None:
+    pass
+
+
 def ended(code: int) -> str:
     """Say how a process ended, by its exit code as of multiprocessing."""
     return f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
@@ -195,7 +205,7 @@ def ended(code: int) -> str:
 def work(serve: Serve, sockets: Sequence[socket.socket], token: str | None, news: "Connection[Any, Any]") -> None:
     """Be a worker: the new process runs this."""
     # Not SIG_IGN, which the command of a key would inherit.
-    signal.signal(signal.SIGINT, lambda *_: None)
+    signal.signal(signal.SIGINT, _ignore)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     parent: Any = multiprocessing.parent_process()
     try:
