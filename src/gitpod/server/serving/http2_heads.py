@@ -55,7 +55,20 @@ class HeadEncoder(Encoder):
 
 
 class HeadDecoder(Decoder):
-    """Decodes headers that are in the table."""
+    """Remembers the last head whose headers were all in the table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._last: tuple[bytes, list[HeaderTuple]] | None = None
+
+    def decode(self, data: bytes, raw: bool = False) -> list[HeaderTuple]:  # noqa: FBT001, FBT002 # hpack's signature
+        """Return the headers of a head (hpack.Decoder)."""
+        if self._last and self._last[0] == data:
+            return self._last[1]
+        headers = [*super().decode(data, raw)]
+        # Any other head may have changed the table.
+        self._last = (data, headers) if all(INDEXED < byte < INDEXED | LONG for byte in data) else None
+        return headers
 
     def _decode_indexed(self, data: bytes | memoryview) -> tuple[HeaderTuple, int]:
         number = data[0] & LONG
