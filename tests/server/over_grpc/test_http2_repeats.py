@@ -54,7 +54,9 @@ def test_the_heads_of_requests_are_read(steps: list[Headers | int]) -> None:
     encoder, decoder = hpack.Encoder(), HeadDecoder()
     for step in steps:
         if isinstance(step, int):
-            encoder.header_table_size = step
+            # hpack does not announce a size that is set twice.
+            if step != encoder.header_table_size:
+                encoder.header_table_size = step
         else:
             for _ in range(3):
                 assert [(name, value) for name, value in decoder.decode(encoder.encode(step), raw=True)] == step
