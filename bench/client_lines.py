@@ -160,7 +160,7 @@ def line(
                 )
             )
         found = interleaved(workers, plan.rounds)
-    return Line(*words, summary(found), ratios(found, goals), missing)
+    return Line(*words, summary(found), ratios(found, goals, missing), missing)
 
 
 def where(stack: ExitStack, python: Path, way: Way, server: Program, ca: Path | None) -> list[object]:

@@ -74,10 +74,10 @@ def bulk(plan: Plan) -> Line:
             ways[f"{LOOP}, {fewest:,}"] = partial(against.loop, python, fewest)
         except MissingPeerError as error:
             missing[LOOP] = str(error)
-        found = interleaved(ways, min(plan.rounds, 3), warm_up=False)
+        found = interleaved(ways, min(plan.rounds, 3))
     goals = [Comparison(f"{LOOP}, {fewest:,}", f"import of {fewest:,}", "wall", at_least=6)]
     about = "On one processor, which the client and the service share; on SQLite."
-    return Line("bulk", "Import and list", about, "s", summary(found), ratios(found, goals), missing)
+    return Line("bulk", "Import and list", about, "s", summary(found), ratios(found, goals, missing), missing)
 
 
 @contextmanager

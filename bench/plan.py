@@ -5,6 +5,8 @@ from pathlib import Path
 
 from bench.environments import Environments
 
+USUAL = 32
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
@@ -30,6 +32,11 @@ class Plan:
     environments: Environments
     folder: Path
 
+    @property
+    def usual(self) -> int:
+        """The connections that goals without others are for."""
+        return USUAL if USUAL in self.connections else self.connections[-1]
+
 
 def short(environments: Environments, folder: Path) -> Plan:
     """Under three minutes on two idle processors."""
@@ -48,7 +55,7 @@ def short(environments: Environments, folder: Path) -> Plan:
 def full(environments: Environments, folder: Path) -> Plan:
     """About twenty minutes."""
     return Plan(
-        rounds=7,
+        rounds=9,
         seconds=0.4,
         connections=(1, 8, 32, 64),
         sizes=(10, 10_000, 200_000),

@@ -96,7 +96,9 @@ def quartiles(spread: Spread) -> str:
 
 
 def shown(number: float) -> str:
-    """A number with three digits that matter."""
+    """A number with three digits, or all that it has before the point."""
     if number >= LARGE:
         return f"{number:,.0f}"
-    return f"{number:.1f}" if number >= SMALL else f"{number:.2f}"
+    if number >= SMALL:
+        return f"{number:.1f}"
+    return f"{number:.2f}" if number >= 1 else f"{number:.3f}"

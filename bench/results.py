@@ -91,14 +91,26 @@ def summary(found: Mapping[str, Sequence[Measures]]) -> dict[str, dict[str, Spre
 
 
 def ratios(
-    found: Mapping[str, Sequence[Measures]], comparisons: Iterable[Comparison], *, fewest: int = FEWEST
+    found: Mapping[str, Sequence[Measures]],
+    comparisons: Iterable[Comparison],
+    missing: Iterable[str] = (),
+    *,
+    fewest: int = FEWEST,
 ) -> list[Ratio]:
-    """Each comparison between ways that were measured: the quartiles of the ratios within the rounds."""
-    return [
-        judged(each, quotients(found, each), fewest=fewest)
-        for each in comparisons
-        if each.of in found and (each.to is None or each.to in found)
-    ]
+    """Each comparison, by the quartiles of the ratios within the rounds, but those with ways that were left out.
+
+    Raises:
+        KeyError: a way was neither measured nor left out.
+    """
+    judgements: list[Ratio] = []
+    for each in comparisons:
+        absent = [way for way in (each.of, each.to) if way is not None and way not in found]
+        for way in absent:
+            if not any(name in way for name in missing):
+                raise KeyError(way)
+        if not absent:
+            judgements.append(judged(each, quotients(found, each), fewest=fewest))
+    return judgements
 
 
 def quotients(found: Mapping[str, Sequence[Measures]], each: Comparison) -> list[float]:

@@ -5,16 +5,14 @@ from collections.abc import Callable, Mapping
 from bench.results import Measures
 
 
-def interleaved(
-    ways: Mapping[str, Callable[[], Measures]], rounds: int, *, warm_up: bool = True
-) -> dict[str, list[Measures]]:
-    """What each way measured in each round. A first round warms up and does not count.
+def interleaved(ways: Mapping[str, Callable[[], Measures]], rounds: int) -> dict[str, list[Measures]]:
+    """What each way measured in each round. One round before warms up, unless a single one is asked for.
 
     Each round begins with another way, so that none always follows the same one.
     """
     found: dict[str, list[Measures]] = {way: [] for way in ways}
     names = list(ways)
-    for number in range(-warm_up, rounds):
+    for number in range(0 if rounds == 1 else -1, rounds):
         first = number % len(names) if names else 0
         for way in names[first:] + names[:first]:
             measures = ways[way]()

@@ -56,7 +56,7 @@ def sqlite(plan: Plan) -> Line:
             ways[way] = stored(stack, plan, PYTHON, "sqlite", str(file), inserts)
         found = interleaved(ways, plan.rounds)
     goals = [*served_goals(plan), *peer_goals(plan)]
-    return Line("sqlite", "The service on SQLite", SERVED, "ms", summary(found), ratios(found, goals), missing)
+    return Line("sqlite", "The service on SQLite", SERVED, "ms", summary(found), ratios(found, goals, missing), missing)
 
 
 def postgresql(plan: Plan) -> Line:
@@ -74,19 +74,21 @@ def postgresql(plan: Plan) -> Line:
         except MissingPeerError as error:
             missing["raw psycopg, 1 insert"] = str(error)
         found = interleaved(ways, plan.rounds)
-    goals = [Comparison(name(call, "Connect", 32), None, "cpu") for call in CALLS]
-    goals.append(Comparison(name("create", "Connect", 32), "raw psycopg, 1 insert", "rate"))
-    return Line("postgresql", "The service on PostgreSQL", SERVED, "ms", summary(found), ratios(found, goals), missing)
+    goals = [Comparison(name(call, "Connect", plan.usual), None, "cpu") for call in CALLS]
+    goals.append(Comparison(name("create", "Connect", plan.usual), "raw psycopg, 1 insert", "rate"))
+    return Line(
+        "postgresql", "The service on PostgreSQL", SERVED, "ms", summary(found), ratios(found, goals, missing), missing
+    )
 
 
 def workers(plan: Plan) -> Line:
     """`serve --workers 2` beside one, both on one PostgreSQL."""
     ways: Ways = {}
     with ExitStack() as stack:
+        options = {number: processes(number) for number in (1, 2)}
         cluster = stack.enter_context(durable())
-        for number in (1, 2):
-            url = cluster.create_database(f"workers{number}")
-            _, target = stack.enter_context(ours(url, plan.folder, options(number)))
+        for number, given in options.items():
+            _, target = stack.enter_context(ours(cluster.create_database(f"workers{number}"), plan.folder, given))
             for call in ("create", "value"):
                 add(ways, plan, target, call, f"{number} of --workers", only=plan.connections[-1:])
         found = interleaved(ways, plan.rounds)
@@ -100,7 +102,7 @@ def workers(plan: Plan) -> Line:
     return Line("workers", "More than one process on PostgreSQL", SERVED, "ms", summary(found), ratios(found, goals))
 
 
-def options(number: int) -> list[str]:
+def processes(number: int) -> list[str]:
     """The option for so many processes. Raises `MissingPeerError` while `serve` has none."""
     from gitpod.cli.commands.serve import serve
 
@@ -141,7 +143,7 @@ def stored(stack: ExitStack, plan: Plan, python: Path, engine: str, where: str, 
 def served_goals(plan: Plan) -> list[Comparison]:
     """What the service is to reach by itself, and how gRPC and many connections compare."""
     first, last = plan.connections[0], plan.connections[-1]
-    at = [Comparison(name(call, "Connect", 32), None, "cpu", at_most=most) for call, most in CPU_GOALS.items()]
+    at = [Comparison(name(call, "Connect", plan.usual), None, "cpu", at_most=most) for call, most in CPU_GOALS.items()]
     dearer = [Comparison(name(call, "Connect", last), name(call, "Connect", first), "cpu", at_most=1) for call in CALLS]
     grpc = [
         Comparison(name(call, "gRPC", each), name(call, "Connect", each), "cpu", at_most=1.3)

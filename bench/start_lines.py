@@ -76,7 +76,7 @@ def start(plan: Plan) -> Line:
         ways[GET] = getting(plan.folder)
         found = interleaved(ways, plan.rounds)
     about = "Whole processes. `gitpod-secrets get` reads one value of a store in a file."
-    return Line("start", "Start-up", about, "ms", summary(found), ratios(found, START_GOALS), missing)
+    return Line("start", "Start-up", about, "ms", summary(found), ratios(found, START_GOALS, missing), missing)
 
 
 def memory(plan: Plan) -> Line:
@@ -98,9 +98,11 @@ def memory(plan: Plan) -> Line:
                 missing[name] = str(error)
                 continue
             ways[name] = partial(kept, python, program + MEMORY, f"http://{server.address}", *arguments)
-        found = interleaved(ways, plan.rounds, warm_up=False)
+        found = interleaved(ways, plan.rounds)
     about = "What a process shares with no other after its first call."
-    return Line("memory", "Memory of a client", about, "", summary(found), ratios(found, MEMORY_GOALS), missing)
+    return Line(
+        "memory", "Memory of a client", about, "", summary(found), ratios(found, MEMORY_GOALS, missing), missing
+    )
 
 
 def whole(folder: Path, command: list[object], **more: str) -> Measures:
