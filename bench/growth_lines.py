@@ -6,14 +6,19 @@ from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
+from bench.exchanges import page
 from bench.plan import Plan
 from bench.results import Comparison, Line, Measures, ratios, summary
 from bench.rounds import interleaved
 from bench.service_lines import CALLS, Ways
 from bench.services import PAGED, ours
 from bench.usage import memory
+from served import TOKEN
 
 CONNECTIONS = 8
+ON_A_PAGE = 10
+"""As many as the project has at least."""
+
 STEPS = 10
 
 
@@ -25,12 +30,13 @@ def sizes(plan: Plan) -> Line:
             store = plan.folder / f"size{size}.db"
             _, target = stack.enter_context(ours(f"sqlite:///{store}", plan.folder, secrets=min(size, 50)))
             fill(store, size)
+            target = target._replace(calls=target.calls | {"page": page(PAGED, TOKEN, ON_A_PAGE)})
             for call in CALLS:
                 ways[f"{call}, {size:,} stored"] = partial(target.load, call, CONNECTIONS, 2 * plan.seconds)
         found = interleaved(ways, plan.rounds)
     few, *more = (f"{size:,} stored" for size in plan.sizes)
     goals = [Comparison(f"{call}, {many}", f"{call}, {few}", "cpu") for call in CALLS for many in more]
-    about = f"On SQLite, over {CONNECTIONS} connections. A page is the first of the project that has them all."
+    about = f"On SQLite, over {CONNECTIONS} connections. A page has {ON_A_PAGE}, of the project that has them all."
     return Line("sizes", "Few secrets and many", about, "ms", summary(found), ratios(found, goals))
 
 

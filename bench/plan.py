@@ -42,7 +42,7 @@ def short(environments: Environments, folder: Path) -> Plan:
     """Under three minutes on two idle processors."""
     return Plan(
         rounds=4,
-        seconds=0.2,
+        seconds=0.15,
         connections=(1, 32),
         sizes=(10, 10_000),
         imports=(1_000,),

@@ -73,7 +73,6 @@ def client(plot: Any, lines: Lines) -> Any:  # noqa: ANN401 # matplotlib's, here
             bars(axis, places, spreads, height=width, color=COLOURS[number], label=measure.replace("cpu", "CPU"))
         axis.set_yticks(range(len(ways)), list(ways))
         axis.invert_yaxis()
-        axis.set_xscale("log")
         axis.set_xlabel(words)
         if len(measures) > 1:
             axis.legend(frameon=False)
@@ -81,10 +80,12 @@ def client(plot: Any, lines: Lines) -> Any:  # noqa: ANN401 # matplotlib's, here
 
 
 def bars(axis: Any, places: list[float], spreads: list[dict[str, float]], **how: Any) -> None:  # noqa: ANN401
-    """Medians, with a line between the quartiles."""
+    """Medians in numbers too, with a line between the quartiles."""
     middles = [each["middle"] for each in spreads]
     around = [[each["middle"] - each["low"] for each in spreads], [each["high"] - each["middle"] for each in spreads]]
     axis.barh(places, middles, xerr=around, error_kw={"ecolor": GREY, "lw": 1}, **how)
+    for place, each in zip(places, spreads, strict=True):
+        axis.text(each["high"], place, f"  {each['middle']:,.0f}", va="center", fontsize=7)
 
 
 def service(plot: Any, lines: Lines) -> Any:  # noqa: ANN401

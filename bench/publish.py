@@ -13,6 +13,12 @@ from bench.results import Line, Spread
 BEGIN, END = "<!-- bench: begin, written by make bench -->", "<!-- bench: end -->"
 PAGE = "docs/performance.md"
 PLOTS = "docs/plots"
+PICTURES = {
+    "client": "Microseconds of a create by each client, and processor time of starting",
+    "service": "Calls a second, 99th percentile and processor time a call over the number of connections",
+    "growth": "Processor time a call over the secrets stored, and memory over the requests answered",
+}
+"""What each plot shows, for those who do not see it."""
 
 
 def published(root: Path, machine: Machine, lines: Sequence[Line], results: Path, environments: Environments) -> None:
@@ -20,7 +26,10 @@ def published(root: Path, machine: Machine, lines: Sequence[Line], results: Path
     python = environments.python("matplotlib")
     command: list[str | Path] = [python, "-m", "bench.plots", results, root / PLOTS]
     subprocess.run(command, check=True, cwd=Path(__file__).parents[1], env=environment())  # noqa: S603 # our own
-    between(root / PAGE, document(machine, lines))
+    drawn = (
+        f"![{words}](plots/{name}.svg)" for name, words in PICTURES.items() if (root / PLOTS / f"{name}.svg").exists()
+    )
+    between(root / PAGE, "\n\n".join([*drawn, document(machine, lines)]))
     between(root / "README.md", "\n".join(short(machine, lines)) + "\n")
 
 
