@@ -4,10 +4,14 @@ import os
 import platform
 import time
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 BUSY = 0.5
 """The load above which a machine is not idle."""
+
+OWN = ("connectrpc", "protobuf-py", "pyqwest", "uvicorn", "SQLAlchemy", "cryptography", "psycopg")
+"""What the numbers of the client and the service depend on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +21,7 @@ class Machine:
     Attributes:
         date: in UTC.
         load: the load averages of one minute, before the first line and after the last.
+        own: what the client and the service run on, with versions.
         peers: the packages of each environment, with their versions.
     """
 
@@ -28,6 +33,7 @@ class Machine:
     system: str
     python: str
     load: tuple[float, float]
+    own: list[str]
     peers: dict[str, list[str]]
 
     @property
@@ -47,6 +53,7 @@ def described(form: str, load_before: float, peers: dict[str, list[str]]) -> Mac
         system=f"{platform.system()} {platform.release().partition('-')[0]}",
         python=f"{platform.python_implementation()} {platform.python_version()}",
         load=(load_before, load()),
+        own=[f"{name} {version(name)}" for name in OWN],
         peers=peers,
     )
 

@@ -77,9 +77,9 @@ def row(ratio: Ratio) -> list[str]:
 
 
 def packages(machine: Machine) -> str:
-    """The peers, by what is pinned of each."""
+    """What was measured: our libraries, and the peers by what is pinned of each."""
     pinned = ", ".join(f"{pin.replace('==', ' ')}" for peer in machine.peers for pin in PINS[peer])
-    return f"Peers: {pinned}." if pinned else "No peer was installed."
+    return f"Versions: {', '.join(machine.own)}. Peers: {pinned or 'none was installed'}."
 
 
 def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
