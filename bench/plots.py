@@ -12,10 +12,11 @@ from typing import Any
 GREY = "#808080"
 COLOURS = ["#2f81f7", "#e3702d", "#2da44e", "#a371f7", "#d29922"]
 STYLE = {
-    "svg.fonttype": "path",
+    "svg.fonttype": "none",
     "svg.hashsalt": "gitpod-connect",
     "savefig.transparent": True,
-    "font.family": "DejaVu Sans",
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial"],
     "font.size": 9,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -133,7 +134,9 @@ def growth(plot: Any, lines: Lines) -> Any:  # noqa: ANN401
             if way.startswith(call)
         ]
         left.plot(*zip(*points, strict=True), marker="o", ms=3, color=colour, label=call)
-    left.set_xscale("log")
+        left.set_xscale("log")
+        left.set_xticks([each for each, _ in points], [f"{each:,}" for each, _ in points])
+    left.minorticks_off()
     left.set_xlabel("secrets stored")
     left.set_ylabel("CPU of the service, ms a call")
     left.legend(frameon=False)
