@@ -1,10 +1,9 @@
 """The SDK, and what it is built on, as ways to send one create: `python -m bench.peers.ours WAY URL [CA_FILE]`.
 
-The only file of the bench that names private parts of the SDK.
+The only file of the bench that names private parts of the SDK. The memory of a bare stub is measured with this module
+loaded, so each way imports by itself what the others do not need.
 """
 
-import http.client
-import ssl
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -13,7 +12,6 @@ from urllib.parse import urlsplit
 
 import pyqwest
 from bench.peers.request import HEADERS, ID, PARAMS, PATH, TOKEN
-from bench.peers.worker import work, work_async
 from protobuf import Oneof
 
 from gitpod import AsyncGitpod, Gitpod
@@ -65,6 +63,9 @@ def raw_pyqwest(url: str, ca: str | None) -> Callable[[], object]:
 
 def standard(url: str, ca: str | None) -> Callable[[], object]:
     """The same by `http.client`."""
+    import http.client
+    import ssl
+
     host = urlsplit(url).netloc
     connection = (
         http.client.HTTPSConnection(host, context=ssl.create_default_context(cafile=ca))
@@ -108,6 +109,8 @@ ASYNC = {"sdk-async": sdk_async, "stub-async": stub_async}
 
 
 def main() -> None:
+    from bench.peers.worker import work, work_async
+
     way, url, *ca = sys.argv[1:]
     if way in SYNC:
         work(SYNC[way](url, ca[0] if ca else None))
