@@ -111,9 +111,10 @@ class Calls(Generic[S]):
             # For gRPC, which connectrpc decompresses itself. For Connect, `_transport` keeps this bound.
             read_max_bytes=MAX_RESPONSE_BYTES,
         )
-        self._stub = make(interceptors=[RetryInterceptor(options.max_retries)])
+        retries = partial(RetryInterceptor, options.max_retries, has_trailers=options.protocol != "connect")
+        self._stub = make(interceptors=[retries()])
         # For `put`, which may send every request twice.
-        self._repeating = make(interceptors=[RetryInterceptor(options.max_retries, repeat=True)])
+        self._repeating = make(interceptors=[retries(repeat=True)])
 
     def _translated(self, error: Exception, request: Message, call: Call) -> BaseException:
         """Return the error that the caller gets for a failure, without the frames that hold the request."""
