@@ -114,7 +114,8 @@ class RetryInterceptor:
         while (delay := self._delay(failure, answer, request, ctx)) is not None:
             yield delay
             _write_deadline(ctx)
-            with Answer(failure.attempts + 1, has_trailers=self._has_trailers) as answer:
+            answer = Answer(failure.attempts + 1, has_trailers=self._has_trailers)
+            with answer:
                 try:
                     message: RES = yield None
                 except ConnectError as error:

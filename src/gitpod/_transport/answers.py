@@ -6,7 +6,7 @@ This module loads with the first connection: no module can be loaded while the i
 import json
 from base64 import b64decode
 from contextvars import ContextVar
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 from connectrpc.code import Code
 from pyqwest import FullResponse, Headers, Response, SyncResponse
@@ -14,6 +14,9 @@ from pyqwest import FullResponse, Headers, Response, SyncResponse
 from gitpod._endpoint import is_installed
 from gitpod._transport.body import unzstd
 from gitpod._transport.failures import IS_TLS, NotSentError
+
+RequestHeaders: TypeAlias = Headers | dict[str, str]
+"""The headers of a request: connectrpc's for gRPC and gRPC-Web, a dict with names in lower case for Connect."""
 
 HTTP_OK, BAD_REQUEST = 200, 400
 JSON, OTHER = "application/json", "application/octet-stream"
@@ -76,7 +79,9 @@ def checked(answer: FullResponse) -> FullResponse:
         answer.headers["content-type"] = content_type
     if (asked := ASKED.get()) is not None:
         asked.take(answer.status, answer.headers)
-    return answer if content is answer.content else FullResponse(answer.status, answer.headers, content, answer.trailers)
+    return (
+        answer if content is answer.content else FullResponse(answer.status, answer.headers, content, answer.trailers)
+    )
 
 
 def _error(content_type: str, content: bytes) -> tuple[str, bytes]:
