@@ -185,7 +185,9 @@ def _too_many(desc: DescMessage, oneof: str, given: list[str], path: str) -> Vio
 
 def _secret(read: Reader, value: object, path: str, problems: Problems) -> object:
     """Read a value that may come hidden."""
-    reveal = None if isinstance(value, str) else getattr(value, "get_secret_value", None)
+    if isinstance(value, str):
+        return read(value, path, problems)
+    reveal = getattr(value, "get_secret_value", None)
     try:
         value = reveal() if callable(reveal) else value
     except Exception:  # noqa: BLE001 # its text may hold the value
@@ -202,7 +204,7 @@ def _text(value: object, path: str, problems: Problems) -> str:
     if not isinstance(value, str):
         problems.note(path, "type", "must be a string")
         return ""
-    if not _is_unicode(value):
+    if not (value.isascii() or _is_unicode(value)):
         problems.note(path, "string.utf8", "must be valid Unicode, without lone surrogates")
         return ""
     return value
@@ -210,9 +212,10 @@ def _text(value: object, path: str, problems: Problems) -> str:
 
 def _is_unicode(text: str) -> bool:
     try:
-        return text.isascii() or bool(text.encode())
+        text.encode()
     except UnicodeEncodeError:
         return False
+    return True
 
 
 def _flag(value: object, path: str, problems: Problems) -> bool:

@@ -96,9 +96,9 @@ def _time(message: Timestamp) -> datetime:
 
 def create_response(message: secret_pb.CreateSecretResponse) -> types.SecretCreateResponse:
     """Return what `secrets.create` returns."""
-    if message.secret is None:
+    if (created := message.secret) is None:
         raise UntrustedResponseError("the answer holds no secret")
-    return types.SecretCreateResponse(secret=secret(message.secret))
+    return types.SecretCreateResponse(secret=secret(created))
 
 
 def get_value_response(message: secret_pb.GetSecretValueResponse) -> SecretValue:
@@ -122,4 +122,4 @@ def secret(message: secret_pb.Secret) -> types.Secret:
         raise UntrustedResponseError("the answer holds a secret without an id")
     found: types.Secret = _result(message)
     # An empty scope, or one of a kind that is newer than this package, has no id to show.
-    return replace(found, scope=None) if found.scope == NO_SCOPE else found
+    return found if found.scope is None or found.scope != NO_SCOPE else replace(found, scope=None)

@@ -76,7 +76,7 @@ class Call:
     ) -> None:
         try:
             self.timeout = options.timeout if timeout is None else seconds(timeout)
-            extra = headers(extra_headers, "extra_headers")
+            extra = {} if extra_headers is None else headers(extra_headers, "extra_headers")
         except GitpodError as error:
             raise InvalidRequestError(str(error)) from None
         own = {"user-agent": USER_AGENT, "authorization": f"Bearer {options.bearer_token}"}

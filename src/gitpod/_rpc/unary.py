@@ -64,14 +64,9 @@ class Unary:
         self, method: MethodInfo[REQ, RES], headers: Mapping[str, str], timeout_ms: int
     ) -> RequestContext[REQ, RES]:
         """Return the context of a call. Its deadline begins."""
-        sent = {**headers, **self._headers, "connect-timeout-ms": str(timeout_ms)}
-        return RequestContext(
-            method=method,
-            http_method="POST",
-            # A dict does here: all names are in lower case, and none comes twice.
-            request_headers=cast("Headers", sent),
-            timeout_ms=timeout_ms,
-        )
+        # A dict does for Headers: all names are in lower case, and none comes twice.
+        sent: Any = {**headers, **self._headers, "connect-timeout-ms": str(timeout_ms)}
+        return RequestContext(method=method, http_method="POST", request_headers=sent, timeout_ms=timeout_ms)
 
     def request(self, request: Any, ctx: RequestContext[Any, Any]) -> tuple[str, dict[str, str], bytes, float]:  # noqa: ANN401 # any message
         """Return the URL, the headers and the body of a request, and the seconds that are left.
@@ -85,8 +80,8 @@ class Unary:
         content = self._codec.encode(request)
         if self._compress is not None:
             content = self._compress(content)
-        url = f"{self._address}/{ctx.method.service_name}/{ctx.method.name}"
-        return url, cast("dict[str, str]", ctx.request_headers), content, left / 1000
+        method, headers = ctx.method, cast("Any", ctx.request_headers)
+        return f"{self._address}/{method.service_name}/{method.name}", headers, content, left / 1000
 
     def message(self, answer: FullResponse, kind: type[RES]) -> RES:
         """Return the message of an answer.

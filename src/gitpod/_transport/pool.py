@@ -83,7 +83,8 @@ class Pool:
             return
         connection.idle_since = monotonic()
         self._idle.append(connection)
-        self._drop_oldest()
+        if len(self._idle) > 1:
+            self._drop_oldest()
 
     def _drop_oldest(self) -> None:
         """Close connections that were not used for too long. After a burst of calls, no call would take them."""

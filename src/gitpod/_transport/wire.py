@@ -49,6 +49,7 @@ class Connection:
 
     def __init__(self, target: Target, deadline: float) -> None:
         self._target = target
+        self._host = f"host: {target.host_header}"
         self._deadline = deadline
         self._is_new = True
         self.is_reusable = False
@@ -93,7 +94,7 @@ class Connection:
             TimeoutError: the deadline passed.
         """
         self._deadline, self.is_reusable = deadline, False
-        lines = [f"{method} {path} HTTP/1.1", f"host: {self._target.host_header}"]
+        lines = [f"{method} {path} HTTP/1.1", self._host]
         lines += [f"{name}: {value}" for name, value in headers]
         lines += [f"content-length: {len(content)}", "", ""]
         try:
