@@ -19,11 +19,13 @@ from connectrpc.errors import ConnectError
 from connectrpc.method import MethodInfo
 from connectrpc.request import Headers, RequestContext
 from pyqwest import FullResponse
+from pyqwest import Headers as HTTPHeaders
 
 from gitpod._rpc.retry import RetryInterceptor
 from gitpod._transport.answers import HTTP_OK
 
 if TYPE_CHECKING:
+    from gitpod._transport.answers import RequestHeaders
     from gitpod._transport.connections import AsyncConnections, SyncConnections
 
 REQ = TypeVar("REQ")
@@ -38,6 +40,9 @@ class Unary:
         codec: encodes requests and decodes answers.
         send_compression: compresses requests; None for none.
         accept_compression: what answers may be compressed by; None for gzip.
+
+    Attributes:
+        codec: the same.
     """
 
     def __init__(
@@ -49,7 +54,7 @@ class Unary:
         accept_compression: list[Compression] | None,
     ) -> None:
         self._address = address
-        self._codec = codec
+        self.codec = codec
         self._compress = send_compression.compress if send_compression else None
         self._accepted = resolve_compressions(accept_compression)
         self._content_type = f"application/{codec.name()}"
@@ -61,14 +66,19 @@ class Unary:
         }
 
     def context(
-        self, method: MethodInfo[REQ, RES], headers: Mapping[str, str], timeout_ms: int
+        self, method: MethodInfo[REQ, RES], headers: Headers | Mapping[str, str] | None, timeout_ms: int | None
     ) -> RequestContext[REQ, RES]:
         """Return the context of a call. Its deadline begins."""
-        # A dict does for Headers: all names are in lower case, and none comes twice.
-        sent: Any = {**headers, **self._headers, "connect-timeout-ms": str(timeout_ms)}
+        assert headers is not None and timeout_ms is not None  # noqa: S101, PT018 # `Call` has both
+        own = {**self._headers, "connect-timeout-ms": str(timeout_ms)}
+        # A dict does unless a name comes twice, which it does in no call of this package.
+        sent: Any = {**headers, **own}
+        if isinstance(headers, Headers):
+            sent = HTTPHeaders(headers.allitems())
+            sent.update(own)
         return RequestContext(method=method, http_method="POST", request_headers=sent, timeout_ms=timeout_ms)
 
-    def request(self, request: Any, ctx: RequestContext[Any, Any]) -> tuple[str, dict[str, str], bytes, float]:  # noqa: ANN401 # any message
+    def request(self, request: Any, ctx: RequestContext[Any, Any]) -> tuple[str, "RequestHeaders", bytes, float]:  # noqa: ANN401 # any message
         """Return the URL, the headers and the body of a request, and the seconds that are left.
 
         Raises:
@@ -77,7 +87,7 @@ class Unary:
         left = ctx.timeout_ms or 0
         if left <= 0:
             raise ConnectError(Code.DEADLINE_EXCEEDED, "Request timed out")
-        content = self._codec.encode(request)
+        content = self.codec.encode(request)
         if self._compress is not None:
             content = self._compress(content)
         method, headers = ctx.method, cast("Any", ctx.request_headers)
@@ -96,12 +106,12 @@ class Unary:
             or "content-encoding" in headers
         ):
             protocol = ConnectClientProtocol()
-            protocol.validate_response(self._codec.name(), answer.status, headers.get("content-type", ""))
+            protocol.validate_response(self.codec.name(), answer.status, headers.get("content-type", ""))
             protocol.handle_response_compression(headers, self._accepted, stream=False)
             if answer.status != HTTP_OK:
                 raise ConnectWireError.from_response(answer).to_exception()
         try:
-            message: RES = self._codec.decode(answer.content, kind)
+            message: RES = self.codec.decode(answer.content, kind)
         except Exception as error:
             raise ConnectError(Code.INVALID_ARGUMENT, f"unmarshal message: {error}") from error
         return message
@@ -134,7 +144,7 @@ class UnarySync(ConnectClientSync):
         use_get: bool = False,  # noqa: ARG002 # a GET would write the request into the logs of proxies
     ) -> RES:
         """Make a call."""
-        ctx = self._unary.context(method, headers or {}, timeout_ms or 0)
+        ctx = self._unary.context(method, headers, timeout_ms)
         return self._retries.intercept_unary_sync(self._attempt, request, ctx)
 
     def _attempt(self, request: REQ, ctx: RequestContext[REQ, RES]) -> RES:
@@ -166,7 +176,7 @@ class UnaryAsync(ConnectClient):
         use_get: bool = False,  # noqa: ARG002 # a GET would write the request into the logs of proxies
     ) -> RES:
         """Make a call."""
-        ctx = self._unary.context(method, headers or {}, timeout_ms or 0)
+        ctx = self._unary.context(method, headers, timeout_ms)
         return await self._retries.intercept_unary(self._attempt, request, ctx)
 
     async def _attempt(self, request: REQ, ctx: RequestContext[REQ, RES]) -> RES:
