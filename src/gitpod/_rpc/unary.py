@@ -1,6 +1,6 @@
 """Sends calls over Connect, in place of connectrpc's clients: half a client's work beside the sockets was theirs.
 
-connectrpc prepares each call for every protocol, and copies the headers of the request four times. The generated stubs
+connectrpc prepares each call for every protocol, and copies the headers of the request twice. The generated stubs
 inherit `execute_unary` from here. connectrpc still reads every answer that is not a plain success.
 """
 
