@@ -13,7 +13,7 @@ from protobuf import Message
 
 from gitpod._transport.answers import HTTP_OK, NO_CODE
 from gitpod._transport.failures import NotSentError
-from gitpod._transport.threads import can_import
+from gitpod._transport.loading import can_import
 from gitpod.errors import GitpodError
 
 if TYPE_CHECKING:
