@@ -17,7 +17,7 @@ R = TypeVar("R")
 
 MAX_RETRIES = 5
 """Retries of each call: up to 15 seconds of waiting in all, so that a short network fault only costs time."""
-WORKERS = 16
+WORKERS = 32
 """Calls at once, unless the user says otherwise."""
 NOT_TRIED = "not tried, as the service could not be reached"
 
