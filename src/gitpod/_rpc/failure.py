@@ -15,7 +15,7 @@ from protobuf import Message
 
 from gitpod._transport.answers import ASKED, HTTP_OK, NO_CODE, Head
 from gitpod._transport.failures import NotSentError
-from gitpod._transport.threads import can_import
+from gitpod._transport.loading import can_import
 from gitpod.errors import GitpodError
 
 if TYPE_CHECKING:

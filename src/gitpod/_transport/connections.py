@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from gitpod._transport.failures import NotSentError, ending, forked
-from gitpod._transport.threads import can_import, in_thread, is_ending, loading
+from gitpod._transport.loading import can_import, loading
+from gitpod._transport.threads import in_thread, is_ending
 from gitpod.errors import APIConnectionError, GitpodError
 
 if TYPE_CHECKING:

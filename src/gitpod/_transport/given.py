@@ -14,8 +14,8 @@ from pyqwest import FullResponse, Headers
 from gitpod._transport.answers import RequestHeaders
 from gitpod._transport.body import Body
 from gitpod._transport.failures import BrokenExchangeError, NotSentError, NotSentTimeoutError, ending
+from gitpod._transport.loading import can_import
 from gitpod._transport.pool import CONNECT_TIMEOUT
-from gitpod._transport.threads import can_import
 from gitpod.errors import GitpodError
 
 HINT = "(pip install 'gitpod-connect[httpx]')"

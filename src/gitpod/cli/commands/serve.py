@@ -1,5 +1,6 @@
 """The command `serve`."""
 
+import gc
 import os
 from functools import partial
 from pathlib import Path
@@ -62,6 +63,7 @@ def serve(
     served = Settings(host=host, origins=allow_origin, allowed_headers=allow_header, token=token, **options)
     if host not in LOOPBACK and served.tls_cert is None:
         hint("HTTP shows the token and every value to the network; put TLS in front, or use --tls-cert")
+    gc.enable()
     with reported():
         run(served, announce=partial(_announce, is_token_set=token is not None))
 
