@@ -133,7 +133,7 @@ class _Answer:
         self._request = request
         self._is_whole = is_whole
         self._start: dict[str, Any] = {}
-        self._body = bytearray()
+        self._body = b""
 
     async def __call__(self, message: Any) -> None:  # noqa: ANN401 # any message of ASGI
         """Send a message, or keep it until the body is whole (ASGI's `send`)."""
@@ -150,7 +150,7 @@ class _Answer:
             if not message.get("more_body", False):
                 length = (b"content-length", _length(self._body))
                 await self._send({**self._start, "headers": self._headers(length)})
-                await self._send({"type": "http.response.body", "body": bytes(self._body)})
+                await self._send({"type": "http.response.body", "body": self._body})
         else:
             await self._send(message)
 
@@ -177,8 +177,8 @@ def _with_length(app: WSGIApplication, environ: WSGIEnvironment, start_response:
     return [body]
 
 
-def _length(body: bytes | bytearray) -> bytes:
-    return str(len(body)).encode()
+def _length(body: bytes) -> bytes:
+    return b"%d" % len(body)
 
 
 async def _send(send: Send, response: Response) -> None:

@@ -13,7 +13,9 @@ from gitpod.server.edge.headers import CLOSE, ASGIApplication, Scope
 logger = logging.getLogger("gitpod.server")
 
 Headers = list[tuple[bytes, bytes]]
-STATUS_LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n".encode() for each in HTTPStatus}
+PHRASES = {each.value: each.phrase for each in HTTPStatus}
+# Connect answers a call that was cancelled by 499, which has no phrase.
+STATUS_LINES = {code: f"HTTP/1.1 {code} {PHRASES.get(code, '')}\r\n".encode() for code in range(200, 600)}
 TEXT = (b"content-type", b"text/plain; charset=utf-8")
 
 
