@@ -52,8 +52,12 @@ class Request:
 
     def line(self, created: float, duration_ms: float) -> str:
         """Return the line that `JSONLines` formats, in a quarter of the time that `logging` takes for it."""
-        given = {name: value for name, value in self._fields(duration_ms).items() if value != ""}
-        return f'{{"time": "{_time(created)}", {START}{json.dumps(given)[1:]}'
+        # Of these three each is one of a few words.
+        words = [("protocol", self.protocol), ("method", self.method), ("code", self.code)]
+        text = "".join([f'"{name}": "{word}", ' for name, word in words if word])
+        subject = f'"subject": {json.dumps(self.subject)}, ' if self.subject else ""
+        end = f'"status": {self.status}, {subject}"duration_ms": {duration_ms}, "request_id": "{self.id}"}}'
+        return f'{{"time": "{_time(created)}", {START}{text}{end}'
 
     def _fields(self, duration_ms: float) -> dict[str, object]:
         return {

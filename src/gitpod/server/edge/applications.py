@@ -14,6 +14,7 @@ from connectrpc.errors import ConnectError
 
 from gitpod.server.edge.headers import (
     ACCEPTED_ENCODINGS,
+    ENDED,
     ASGIApplication,
     Receive,
     Response,
@@ -81,6 +82,9 @@ def prompt(app: ASGIApplication) -> ASGIApplication:
     """Wrap an application of unary calls: a request must have ended `LONGEST_REQUEST` seconds after it began."""
 
     async def prompted(scope: Scope, receive: Receive, send: Send) -> None:
+        if ENDED in (scope.get("extensions") or {}):
+            await app(scope, receive, send)
+            return
         until = asyncio.get_running_loop().time() + LONGEST_REQUEST
         is_ended = False
 
@@ -116,7 +120,7 @@ def checked(app: ASGIApplication) -> ASGIApplication:
 def _begin(request: Request, method: str, query: str) -> None:
     """Set the context variables of a request. The query of a GET is its message, so it has no pagination."""
     REQUEST.set(request)
-    # uvicorn begins a request that was sent right behind another one in the context of that one.
+    # A server may begin a request that was sent right behind another one in the context of that one.
     SHARE.set(None)
     QUERY.set(query if (method, request.protocol) == ("POST", "connect") else "")
 

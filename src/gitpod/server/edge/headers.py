@@ -15,6 +15,8 @@ ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 """Status, headers and body."""
 
+ENDED = "gitpod.request_ended"
+"""The extension in a scope of a request whose end has come already."""
 LONGEST_CALL = 30_000
 """Milliseconds that a call may take, including the time to read its body. A client may allow less."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT, FlowControl
 
-from gitpod.server.edge.headers import CLOSE, ASGIApplication, Scope
+from gitpod.server.edge.headers import CLOSE, ENDED, ASGIApplication, Scope
 
 logger = logging.getLogger("gitpod.server")
 
@@ -77,6 +77,8 @@ class Exchange:
     async def run(self, app: ASGIApplication, scope: Scope) -> None:
         """Answer the request. Nothing is said of an exception, whose message may quote a value."""
         self._is_head = scope["method"] == "HEAD"
+        if self._is_ended:
+            scope["extensions"] = {ENDED: {}}
         try:
             await app(scope, self.receive, self.send)
         except asyncio.CancelledError:
