@@ -8,10 +8,8 @@ MAX_HEAD_BYTES = 16 * 1024
 """The most bytes of a request's head, as of the metadata of gRPC."""
 END_OF_HEAD = re.compile(rb"\n\r?\n")
 REQUEST_LINE = re.compile(rb"([-!#$%&'*+.^_`|~0-9A-Za-z]+) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])\r?\n")
-FIELD_LINES = re.compile(
-    rb"^([-!#$%&'*+.^_`|~0-9A-Za-z]+):[ \t]*((?:[\x21-\x7e\x80-\xff]+(?:[ \t]+[\x21-\x7e\x80-\xff]+)*)?)[ \t]*\r?\n",
-    re.MULTILINE,
-)
+# No two parts of it take the same characters in turn: h11 takes 1.2 s for a line of 16,000 spaces and a NUL.
+FIELD_LINES = re.compile(rb"^([-!#$%&'*+.^_`|~0-9A-Za-z]+):([\t\x20-\x7e\x80-\xff]*)\r?\n", re.MULTILINE)
 FOLD = re.compile(rb"\r?\n[ \t]+")
 FRAMING = frozenset({b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"})
 LENGTH = re.compile(rb"[0-9]{1,20}")
@@ -84,7 +82,7 @@ def read_fields(lines: bytes) -> list[tuple[bytes, bytes]]:
         if unfolded != lines and not lines.startswith((b" ", b"\t")):
             return read_fields(unfolded)
         raise MalformedError("a header line is malformed")
-    return [(name.lower(), value) for name, value in found]
+    return [(name.lower(), value.strip(b" \t")) for name, value in found]
 
 
 def scope_of(head: Head) -> dict[str, Any]:
