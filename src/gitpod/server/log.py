@@ -2,9 +2,9 @@
 
 import json
 import logging
+import os
 import time
 import traceback
-import uuid
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -16,14 +16,26 @@ LONGEST_LINE = 4096
 """The most bytes of a line. A pipe takes so many as a whole (PIPE_BUF), whichever other workers write to it."""
 LONGEST_TEXTS = 1800
 """Characters of the message and the stack together, in a line that would be longer. A character may take two bytes."""
+START = '"level": "info", "logger": "gitpod.server.requests", "message": "request", '
+"""How the line of a request goes on after its time."""
+VARIANTS = "89ab"
+"""The digits that say that a UUID is one of RFC 9562."""
 LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+
+
+def _new_id() -> str:
+    """Return a random UUID (RFC 9562 version 4). `uuid.uuid4` takes three times as long."""
+    digits = os.urandom(16).hex()
+    return (
+        f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{VARIANTS[int(digits[16], 16) % 4]}{digits[17:20]}-{digits[20:]}"
+    )
 
 
 @dataclass(slots=True)
 class Request:
     """A request under way. `code` is a Connect code or `ok`, empty for a request that is no call of the service."""
 
-    id: str = field(default_factory=lambda: str(uuid.uuid4()))
+    id: str = field(default_factory=_new_id)
     protocol: str = ""
     method: str = ""
     subject: str = ""
@@ -33,16 +45,34 @@ class Request:
 
     def log(self) -> None:
         """Write the line of the request."""
-        fields = {
+        if not requests.isEnabledFor(logging.INFO):
+            return
+        duration_ms = round((time.perf_counter() - self.began_at) * 1000, 3)
+        handlers = [*logger.handlers, *requests.handlers]
+        if len(handlers) == 1 and isinstance(handlers[0], Lines):
+            handlers[0].write(self.line(time.time(), duration_ms))
+        else:
+            requests.info("request", extra={"fields": self._fields(duration_ms)})
+
+    def line(self, created: float, duration_ms: float) -> str:
+        """Return the line that `JSONLines` formats, in a quarter of the time that `logging` takes for it."""
+        # Of these three each is one of a few words.
+        words = [("protocol", self.protocol), ("method", self.method), ("code", self.code)]
+        text = "".join([f'"{name}": "{word}", ' for name, word in words if word])
+        subject = f'"subject": {json.dumps(self.subject)}, ' if self.subject else ""
+        end = f'"status": {self.status}, {subject}"duration_ms": {duration_ms}, "request_id": "{self.id}"}}'
+        return f'{{"time": "{_time(created)}", {START}{text}{end}'
+
+    def _fields(self, duration_ms: float) -> dict[str, object]:
+        return {
             "protocol": self.protocol,
             "method": self.method,
             "code": self.code,
             "status": self.status,
             "subject": self.subject,
-            "duration_ms": round((time.perf_counter() - self.began_at) * 1000, 3),
+            "duration_ms": duration_ms,
             "request_id": self.id,
         }
-        requests.info("request", extra={"fields": fields})
 
 
 REQUEST: ContextVar[Request] = ContextVar("gitpod_request")
@@ -55,8 +85,7 @@ class JSONLines(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """Return the line (logging.Formatter)."""
         line: dict[str, object] = {
-            # A clock may be wrong, and a datetime ends with the year 9999.
-            "time": datetime.fromtimestamp(min(max(record.created, 0), LATEST), UTC).isoformat(),
+            "time": _time(record.created),
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
@@ -80,10 +109,33 @@ def _short(text: object, most: int) -> str:
     return clean if len(clean) <= most else f"{clean[:begin]}...{clean[begin + 3 - most :]}"
 
 
+def _time(seconds: float) -> str:
+    # A clock may be wrong, and a datetime ends with the year 9999.
+    return datetime.fromtimestamp(min(max(seconds, 0), LATEST), UTC).isoformat()
+
+
+class Lines(logging.StreamHandler[TextIO]):
+    """Writes lines of JSON to a stream."""
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self.setFormatter(JSONLines())
+
+    def write(self, line: str) -> None:
+        """Write a line. A stream that takes none, or is closed, breaks no request."""
+        self.acquire()
+        try:
+            self.stream.write(f"{line}\n")
+            self.flush()
+        except (OSError, ValueError):
+            pass
+        finally:
+            self.release()
+
+
 def to(stream: TextIO) -> None:
     """Send the logs of the service, and of the libraries that it uses, to a stream."""
-    handler = logging.StreamHandler(stream)
-    handler.setFormatter(JSONLines())
+    handler = Lines(stream)
     levels = {
         "gitpod.server": logging.INFO,
         "uvicorn": logging.WARNING,

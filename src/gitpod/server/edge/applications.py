@@ -14,6 +14,7 @@ from connectrpc.errors import ConnectError
 
 from gitpod.server.edge.headers import (
     ACCEPTED_ENCODINGS,
+    ENDED,
     ASGIApplication,
     Receive,
     Response,
@@ -81,6 +82,9 @@ def prompt(app: ASGIApplication) -> ASGIApplication:
     """Wrap an application of unary calls: a request must have ended `LONGEST_REQUEST` seconds after it began."""
 
     async def prompted(scope: Scope, receive: Receive, send: Send) -> None:
+        if ENDED in (scope.get("extensions") or {}):
+            await app(scope, receive, send)
+            return
         until = asyncio.get_running_loop().time() + LONGEST_REQUEST
         is_ended = False
 
@@ -116,7 +120,7 @@ def checked(app: ASGIApplication) -> ASGIApplication:
 def _begin(request: Request, method: str, query: str) -> None:
     """Set the context variables of a request. The query of a GET is its message, so it has no pagination."""
     REQUEST.set(request)
-    # uvicorn begins a request that was sent right behind another one in the context of that one.
+    # A server may begin a request that was sent right behind another one in the context of that one.
     SHARE.set(None)
     QUERY.set(query if (method, request.protocol) == ("POST", "connect") else "")
 
@@ -133,7 +137,7 @@ class _Answer:
         self._request = request
         self._is_whole = is_whole
         self._start: dict[str, Any] = {}
-        self._body = bytearray()
+        self._body = b""
 
     async def __call__(self, message: Any) -> None:  # noqa: ANN401 # any message of ASGI
         """Send a message, or keep it until the body is whole (ASGI's `send`)."""
@@ -150,7 +154,7 @@ class _Answer:
             if not message.get("more_body", False):
                 length = (b"content-length", _length(self._body))
                 await self._send({**self._start, "headers": self._headers(length)})
-                await self._send({"type": "http.response.body", "body": bytes(self._body)})
+                await self._send({"type": "http.response.body", "body": self._body})
         else:
             await self._send(message)
 
@@ -177,8 +181,8 @@ def _with_length(app: WSGIApplication, environ: WSGIEnvironment, start_response:
     return [body]
 
 
-def _length(body: bytes | bytearray) -> bytes:
-    return str(len(body)).encode()
+def _length(body: bytes) -> bytes:
+    return b"%d" % len(body)
 
 
 async def _send(send: Send, response: Response) -> None:

@@ -5,7 +5,8 @@ says that a parser should fail. A proxy that reads the first one would see anoth
 """
 
 import json
-from typing import Any, TypeVar, cast
+from functools import cache
+from typing import Any, NamedTuple, TypeVar, cast
 
 from connectrpc.code import Code
 from connectrpc.codec import Codec
@@ -55,10 +56,11 @@ class StrictJSONCodec(Codec[Message, Any]):
     def decode(self, data: bytes | bytearray, message_class: type[M]) -> M:
         """Return the message. INVALID_ARGUMENT for unknown or ambiguous fields, ValueError for what is no JSON."""
         # UTF-8 only (RFC 8259 section 8.1): json.loads would guess the encoding of bytes.
-        value = json.loads(data.decode(), object_pairs_hook=_unique)
-        # Raises UnicodeEncodeError, which is a ValueError, for a lone surrogate.
-        json.dumps(value, ensure_ascii=False).encode()
-        _check(message_class.desc(), value)
+        value = DECODER.decode(data.decode())
+        if b"\\u" in data:
+            # Raises UnicodeEncodeError, which is a ValueError, for a lone surrogate, which only an escape can be.
+            json.dumps(value, ensure_ascii=False).encode()
+        _check(_shape(message_class.desc()), value)
         return message_from_json_value(message_class, value, registry=self._registry)
 
 
@@ -69,24 +71,48 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+DECODER = json.JSONDecoder(object_pairs_hook=_unique)
+
+
 def _invalid(what: str) -> ConnectError:
     return ConnectError(Code.INVALID_ARGUMENT, f"the request's body has {what}")
 
 
-def _check(desc: DescMessage, value: object) -> None:
+class _Shape(NamedTuple):
+    """What the JSON of a message may have."""
+
+    name: str
+    keys: dict[str, tuple[str, str, DescMessage | None]]
+    """Each key: the JSON name of its field, the name of its oneof or its own, and the message that it holds."""
+    is_well_known: bool
+
+
+@cache
+def _shape(desc: DescMessage) -> _Shape:
+    oneofs = {field.name: oneof.name for oneof in desc.oneofs for field in oneof.fields}
+    keys = {
+        key: (
+            field.json_name,
+            oneofs.get(field.name, field.name),
+            field.value.message if isinstance(field.value, DescFieldValueMessage) else None,
+        )
+        for field in desc.fields
+        for key in (field.name, field.json_name)
+    }
+    return _Shape(desc.name, keys, desc.type_name.startswith("google.protobuf."))
+
+
+def _check(shape: _Shape, value: object) -> None:
     # The JSON of a well-known type is not that of its fields.
-    if not isinstance(value, dict) or desc.type_name.startswith("google.protobuf."):
+    if not isinstance(value, dict) or shape.is_well_known:
         return
     members = cast("dict[str, object]", value)
-    known = {key for field in desc.fields for key in (field.json_name, field.name)}
-    if not members.keys() <= known:
-        names = ", ".join(field.json_name for field in desc.fields)
-        raise _invalid(f"a field that {desc.name} does not have; it has {names}")
-    given = [field for field in desc.fields for key in {field.json_name, field.name} if members.get(key) is not None]
-    oneofs = {field.name: oneof.name for oneof in desc.oneofs for field in oneof.fields}
-    if len({oneofs.get(field.name, field.name) for field in given}) < len(given):
+    if not members.keys() <= shape.keys.keys():
+        names = ", ".join(dict.fromkeys(json_name for json_name, _, _ in shape.keys.values()))
+        raise _invalid(f"a field that {shape.name} does not have; it has {names}")
+    given = [(*shape.keys[key], member) for key, member in members.items() if member is not None]
+    if len({oneof for _, oneof, _, _ in given}) < len(given):
         raise _invalid("a field, or a oneof, that is set twice")
-    for field in given:
-        if isinstance(field.value, DescFieldValueMessage):
-            by_json_name = members.get(field.json_name)
-            _check(field.value.message, members.get(field.name) if by_json_name is None else by_json_name)
+    for _, _, message, member in given:
+        if message is not None:
+            _check(_shape(message), member)

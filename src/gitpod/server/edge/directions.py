@@ -30,21 +30,21 @@ def directed(app: ASGIApplication, service: DescService) -> ASGIApplication:
     paths = f"there is no such path; is the base URL right? the calls are POST /{service.type_name}/{{{methods}}}"
 
     async def answered(scope: Scope, receive: Receive, send: Send) -> None:
-        content_type = dict(scope["headers"]).get(b"content-type", b"")
         body = b""
 
         async def directing(message: Any) -> None:  # noqa: ANN401 # any message of ASGI
             nonlocal body
             if message["type"] == "http.response.start":
-                sent = {name.lower(): value for name, value in message["headers"]}
-                # An error of the service itself has a content type, as `not_found`, whose status is 404 too.
                 status = message["status"]
+                sent = {name.lower(): value for name, value in message["headers"]} if status in CODES else {}
+                # An error of the service itself has a content type, as `not_found`, whose status is 404 too.
                 if status in CODES and b"content-type" not in sent:
                     text = paths if status == HTTPStatus.NOT_FOUND else _rule(status, scope["method"], sent)
+                    content_type = dict(scope["headers"]).get(b"content-type", b"")
                     kind, body = _written(status, text, protocol_of(content_type))
                     added = [(b"content-type", kind), (b"cache-control", b"no-store")]
                     message = {**message, "headers": [*message["headers"], *added]}
-            elif message["type"] == "http.response.body":
+            elif body and message["type"] == "http.response.body":
                 message, body = {**message, "body": message.get("body", b"") + body}, b""
             await send(message)
 

@@ -15,6 +15,8 @@ ASGIApplication = Callable[[Scope, Receive, Send], Awaitable[None]]
 Response = tuple[int, list[tuple[bytes, bytes]], bytes]
 """Status, headers and body."""
 
+ENDED = "gitpod.request_ended"
+"""The extension in a scope of a request whose end has come already."""
 LONGEST_CALL = 30_000
 """Milliseconds that a call may take, including the time to read its body. A client may allow less."""
 
@@ -22,13 +24,15 @@ ACCEPTED_ENCODINGS = ("accept-encoding", "connect-accept-encoding", "grpc-accept
 """The headers that ask for compressed answers. They are dropped, because the length of a compressed answer tells
 something about the secret in it (CRIME, BREACH). Requests may be compressed."""
 
-ONCE = (
-    b"authorization",
-    b"connect-timeout-ms",
-    b"content-encoding",
-    b"content-type",
-    b"grpc-encoding",
-    b"grpc-timeout",
+ONCE = frozenset(
+    {
+        b"authorization",
+        b"connect-timeout-ms",
+        b"content-encoding",
+        b"content-type",
+        b"grpc-encoding",
+        b"grpc-timeout",
+    }
 )
 """Headers that may occur once: of two, a proxy may read the first and the service the last."""
 VALID = {
@@ -64,23 +68,35 @@ def refusal(scope: Scope, protocol: str) -> Response | None:
     # gRPC needs trailers, which uvicorn does not send. gRPC-Web needs none.
     if protocol == "grpc" and "http.response.trailers" not in (scope.get("extensions") or {}):
         return 415, [(b"content-type", b"text/plain; charset=utf-8")], f"{HTTP_1_ONLY}\n".encode()
+    broken = _broken_rule(scope)
+    return None if broken is None else _invalid(broken, protocol)
+
+
+def _broken_rule(scope: Scope) -> str | None:
+    """Return the first rule that a path or headers break, in words."""
+    # A proxy may have compared the path as it was sent with its rules. No path of this service needs an escape.
+    if b"%" in raw_path(scope):
+        return "the path is percent-encoded"
+    if scope["http_version"] not in HTTP_VERSIONS:
+        return HTTP_1_ONLY
     headers: list[tuple[bytes, bytes]] = scope["headers"]
+    if not b"".join([part for header in headers for part in header]).isascii():
+        return "a header is not ASCII"
     names = [name for name, _ in headers]
-    rules = {
-        # A proxy may have compared the path as it was sent with its rules. No path of this service needs an escape.
-        "the path is percent-encoded": b"%" not in raw_path(scope),
-        HTTP_1_ONLY: scope["http_version"] in HTTP_VERSIONS,
-        "a header is not ASCII": all(name.isascii() and value.isascii() for name, value in headers),
-        # A proxy in front may read another request than the service does (RFC 9112 section 11.2).
-        "a header contradicts another one": not {b"content-length", b"transfer-encoding"} <= {*names}
-        and all(names.count(name) <= 1 for name in ONCE),
-        "a parameter of the query occurs twice, or is not base64": _is_unambiguous(scope["query_string"]),
-    }
-    for name, value in headers:
-        if name in VALID:
-            pattern, rule = VALID[name]
-            rules[f"{name.decode()}: must be {rule}"] = pattern.fullmatch(value) is not None
-    return next((_invalid(message, protocol) for message, is_kept in rules.items() if not is_kept), None)
+    # A proxy in front may read another request than the service does (RFC 9112 section 11.2).
+    if any(map(ONCE.__contains__, _repeated(names))) or (b"transfer-encoding" in names and b"content-length" in names):
+        return "a header contradicts another one"
+    if scope["query_string"] and not _is_unambiguous(scope["query_string"]):
+        return "a parameter of the query occurs twice, or is not base64"
+    ruled = ((name, value, *VALID[name]) for name, value in headers if name in VALID)
+    return next(
+        (f"{name.decode()}: must be {rule}" for name, value, it, rule in ruled if not it.fullmatch(value)), None
+    )
+
+
+def _repeated(names: list[bytes]) -> list[bytes]:
+    left = {*names}
+    return [] if len(left) == len(names) else [name for name in left if names.count(name) > 1]
 
 
 def _is_unambiguous(query: bytes) -> bool:
@@ -103,9 +119,9 @@ def _invalid(message: str, protocol: str) -> Response:
 def with_deadline(headers: list[tuple[bytes, bytes]], protocol: str) -> list[tuple[bytes, bytes]]:
     """Return the headers with a deadline of at most `LONGEST_CALL`, which also bounds a body that does not come."""
     name = b"connect-timeout-ms" if protocol == "connect" else b"grpc-timeout"
+    longest = (name, b"%d" % LONGEST_CALL if protocol == "connect" else b"%dm" % LONGEST_CALL)
     granted = [value for key, value in headers if key == name]
+    if not granted:
+        return [*headers, longest]
     milliseconds = [float(v) if protocol == "connect" else int(v[:-1]) * UNITS[v[-1:]] for v in granted]
-    if milliseconds and max(milliseconds) <= LONGEST_CALL:
-        return headers
-    longest = str(LONGEST_CALL).encode()
-    return [*(h for h in headers if h[0] != name), (name, longest if protocol == "connect" else longest + b"m")]
+    return headers if max(milliseconds) <= LONGEST_CALL else [*(h for h in headers if h[0] != name), longest]

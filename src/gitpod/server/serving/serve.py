@@ -212,7 +212,6 @@ def http_config(
         context.set_alpn_protocols(["h2", "http/1.1"])
     config = uvicorn.Config(
         with_cors(app, settings),
-        # h11 bounds the size of headers. httptools is faster, but does not.
         http=or_http2(http2.protocol) if http2 else Connection,
         ws="none",
         lifespan="off",
