@@ -33,6 +33,7 @@ from gitpod.server.storage.audit import newest_records
 from gitpod.server.storage.commit import GroupCommit
 from gitpod.server.storage.database import Database
 from gitpod.server.storage.failures import BUSY, as_unavailable, is_transient
+from gitpod.server.storage.jobs import Pool
 from gitpod.server.storage.maintenance import DATA_KEYS, ORGANIZATIONS, OWN, Maintenance, keys_of
 from gitpod.server.storage.refusals import Refusals
 from gitpod.server.storage.rows import (
@@ -125,6 +126,12 @@ class Store:
     def write(self, record: AuditRecord, work: Callable[[Transaction], T]) -> T:
         """Do work in a transaction, as `commit.GroupCommit.run` describes."""
         return self._writes.run(record, work)
+
+    async def write_async(
+        self, record: AuditRecord, work: Callable[[Transaction], T], pool: Pool, release: Callable[[], None] | None
+    ) -> T:
+        """`write` for an event loop, as `commit.GroupCommit.run_async` describes."""
+        return await self._writes.run_async(record, work, pool, release)
 
     def count_refusal(self, record: AuditRecord) -> bool:
         """Count a refused call, without I/O. Returns whether `write_refusals` must be called before the answer."""
