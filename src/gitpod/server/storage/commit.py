@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar, cast
 
 from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
 
 from gitpod.server.errors import OutcomeUnknownError, StoreUnavailableError
 from gitpod.server.storage import limits
@@ -22,6 +21,7 @@ from gitpod.server.storage.failures import (
     UNKNOWN,
     StoreGoneError,
     as_unavailable,
+    is_broken,
     is_transient,
     sqlstate,
 )
@@ -139,7 +139,7 @@ class GroupCommit(Generic[TX]):
         try:
             error = self._write(batch)
             if error is not None:
-                if _is_broken(error):
+                if isinstance(error, OutcomeUnknownError) or is_broken(error):
                     # The next batch does not wait until the fate of this one is known.
                     leads = False
                     self._end_lead()
@@ -234,17 +234,10 @@ class GroupCommit(Generic[TX]):
 
     def _translated(self, error: Exception) -> Exception:
         """Return the error to raise for one after which nothing was written."""
-        if not isinstance(error, DBAPIError):
-            return error
         if sqlstate(error) == READ_ONLY:
-            # The pool's connections lead to a server that is no longer the primary.
-            self._database.engine.dispose()
+            # The open connections lead to a server that is no longer the primary.
+            self._database.reconnect()
         return as_unavailable(error) or error
-
-
-def _is_broken(error: Exception) -> bool:
-    """Tell whether the connection was lost, before or during the commit."""
-    return isinstance(error, OutcomeUnknownError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
 
 def _fail(jobs: Iterable[Job[Any]], error: StoreUnavailableError) -> None:

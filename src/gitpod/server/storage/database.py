@@ -126,6 +126,10 @@ class Database:
         """Seconds after which a batch under way counts as stuck."""
         return self._backend.slowest_batch
 
+    def reconnect(self) -> None:
+        """Use none of the connections that are open now for further work."""
+        self.engine.dispose()
+
     def close(self) -> None:
         """Close the connections. Safe to repeat."""
         self._backend.close()

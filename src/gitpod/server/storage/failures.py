@@ -26,50 +26,64 @@ class StoreGoneError(StoreUnavailableError):
     """Nothing can be written before the process is started anew."""
 
 
-def as_unavailable(error: DBAPIError) -> StoreUnavailableError | None:
+def as_unavailable(error: Exception) -> StoreUnavailableError | None:
     """Return StoreUnavailableError for an error that means that nothing can be written now, None for any other."""
-    if isinstance(error.orig, sqlite3.Error):
-        if is_busy(error.orig):
+    cause = _cause(error)
+    if isinstance(cause, sqlite3.Error):
+        code = code_of(cause)
+        if is_busy(cause):
             return StoreUnavailableError(BUSY)
-        code = error.orig.sqlite_errorcode
         is_refused = code & 0xFF in NOT_WRITABLE or code == sqlite3.SQLITE_IOERR_WRITE
         return StoreUnavailableError(FULL, reason(error)) if is_refused else None
     if sqlstate(error) == LOCK_NOT_AVAILABLE:
         return StoreUnavailableError(BUSY)
     if sqlstate(error) == DISK_FULL:
         return StoreUnavailableError(FULL, reason(error))
-    if error.connection_invalidated or sqlstate(error) == READ_ONLY:
+    if is_broken(error) or sqlstate(error) == READ_ONLY:
         return StoreUnavailableError(UNREACHABLE, reason(error))
     return None
 
 
 def is_transient(error: Exception) -> bool:
     """Tell whether the same work may succeed when it is run again."""
-    if not isinstance(error, DBAPIError):
-        return False
-    return error.connection_invalidated or sqlstate(error) in SERIALIZATION_FAILURES
+    return is_broken(error) or sqlstate(error) in SERIALIZATION_FAILURES
+
+
+def is_broken(error: Exception) -> bool:
+    """Tell whether the connection was lost."""
+    return isinstance(error, DBAPIError) and error.connection_invalidated
 
 
 def is_busy(error: sqlite3.Error) -> bool:
     """Tell whether another connection to the SQLite file holds the lock."""
     # The low byte is the primary code; the other bytes are the extended code.
-    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY
+    return code_of(error) & 0xFF == sqlite3.SQLITE_BUSY
 
 
-def may_be_durable(error: DBAPIError) -> bool:
+def code_of(error: sqlite3.Error) -> int:
+    """Return the extended code of an error of SQLite, 0 for one of the module sqlite3 itself."""
+    return getattr(error, "sqlite_errorcode", 0)
+
+
+def may_be_durable(error: Exception) -> bool:
     """Tell whether a commit of SQLite that failed may be in the log, where a restart would find it."""
-    if not isinstance(error.orig, sqlite3.Error):
+    cause = _cause(error)
+    if not isinstance(cause, sqlite3.Error):
         return False
-    code = error.orig.sqlite_errorcode
     # SQLite writes the mark of a commit last, so it is not there when a write failed. A failed sync proves nothing.
-    return code & 0xFF == sqlite3.SQLITE_IOERR and code != sqlite3.SQLITE_IOERR_WRITE
+    return code_of(cause) & 0xFF == sqlite3.SQLITE_IOERR and code_of(cause) != sqlite3.SQLITE_IOERR_WRITE
 
 
-def reason(error: DBAPIError) -> str:
+def reason(error: Exception) -> str:
     """Return the database's message as one line. psycopg puts no passwords into it."""
-    return " ".join(str(error.orig).split())
+    return " ".join(str(_cause(error)).split())
 
 
-def sqlstate(error: DBAPIError) -> str:
-    """Return the SQLSTATE of an error of PostgreSQL (its documentation, appendix A), empty for SQLite."""
-    return getattr(error.orig, "sqlstate", None) or ""
+def sqlstate(error: Exception) -> str:
+    """Return the SQLSTATE of an error of PostgreSQL (its documentation, appendix A), empty for any other error."""
+    return getattr(_cause(error), "sqlstate", None) or ""
+
+
+def _cause(error: Exception) -> object:
+    """Return the driver's error within one of SQLAlchemy."""
+    return error.orig if isinstance(error, DBAPIError) else error
