@@ -15,7 +15,7 @@ from gitpod.server.keys.kek import SealError
 from gitpod.server.keys.keyring import Keyring
 from gitpod.server.log import REQUEST, logger
 from gitpod.server.rules import check, page_token, position, violation
-from gitpod.server.storage.rows import AuditRecord, StoredSecret, audit_record, columns
+from gitpod.server.storage.rows import AuditRecord, ListedSecret, StoredSecret, audit_record, columns
 from gitpod.server.storage.store import Store
 from gitpod.server.storage.transaction import Transaction
 from gitpod_proto.gitpod.v1 import secret_connect
@@ -259,7 +259,7 @@ def _scopes(chosen: ListSecretsRequest.Filter | None, caller: Caller) -> list[tu
     return caller.scopes if scopes is None and not caller.reaches_all else scopes
 
 
-def _readable(stored: StoredSecret) -> Secret | None:
+def _readable(stored: ListedSecret) -> Secret | None:
     """Return the secret of a row, None if the row was made unreadable, so that the other secrets are still listed."""
     try:
         return _message(stored)
@@ -269,7 +269,7 @@ def _readable(stored: StoredSecret) -> Secret | None:
         return None
 
 
-def _message(stored: StoredSecret) -> Secret:
+def _message(stored: StoredSecret | ListedSecret) -> Secret:
     secret = Secret(
         created_at=Timestamp.from_nanos(stored.created_at * 1000),
         updated_at=Timestamp.from_nanos(stored.updated_at * 1000),

@@ -10,8 +10,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, Protocol, TypeVar, cast
 
-from sqlalchemy import Connection
-
 from gitpod.server.errors import OutcomeUnknownError, StoreUnavailableError
 from gitpod.server.storage import limits
 from gitpod.server.storage.database import Database
@@ -26,6 +24,7 @@ from gitpod.server.storage.failures import (
     sqlstate,
 )
 from gitpod.server.storage.rows import AuditRecord
+from gitpod.server.storage.sql import Session
 
 T = TypeVar("T")
 TX = TypeVar("TX", bound="Recording")
@@ -61,9 +60,9 @@ class Job(Generic[TX]):
 
 
 class GroupCommit(Generic[TX]):
-    """Runs work in transactions. `begin` makes a transaction of a connection."""
+    """Runs work in transactions. `begin` makes a transaction on a connection."""
 
-    def __init__(self, database: Database, begin: Callable[[Connection], TX]) -> None:
+    def __init__(self, database: Database, begin: Callable[[Session], TX]) -> None:
         self._database = database
         self._begin = begin
         self._mutex = threading.Lock()
@@ -183,16 +182,16 @@ class GroupCommit(Generic[TX]):
             StoreUnavailableError: the transaction could not begin, or took too long.
             OutcomeUnknownError: the commit got no answer. After any other error nothing was committed.
         """
-        with self._database.writer() as connection:
+        with self._database.writer() as session:
             deadline = time.monotonic() + limits.QUEUE_TIMEOUT
-            transaction = self._begin(connection)
+            transaction = self._begin(session)
             for job in jobs:
                 job.run(transaction)
                 if time.monotonic() > deadline:
                     # Each answer came in time, but together they take too long for those who wait.
                     raise StoreUnavailableError(BUSY)
             transaction.flush(after_loss=after_loss)
-            self._database.commit(connection)
+            self._database.commit(session)
         for job in jobs:
             job.error = None
 
@@ -226,10 +225,10 @@ class GroupCommit(Generic[TX]):
         job.error = OutcomeUnknownError(UNKNOWN) if lost else StoreUnavailableError(BUSY)
 
     def _is_recorded(self, record: AuditRecord) -> bool:
-        with self._database.writer() as connection:
-            is_recorded = self._begin(connection).is_recorded(record)
+        with self._database.writer() as session:
+            is_recorded = self._begin(session).is_recorded(record)
             if is_recorded:
-                self._database.confirm(connection)
+                self._database.confirm(session)
             return is_recorded
 
     def _translated(self, error: Exception) -> Exception:

@@ -2,8 +2,6 @@
 
 import sqlite3
 
-from sqlalchemy.exc import DBAPIError
-
 from gitpod.server.errors import StoreUnavailableError
 
 UNREACHABLE = "the store cannot be reached; nothing was written"
@@ -18,8 +16,13 @@ NO_SUCH_FUNCTION = ("42883", "0A000")
 NOT_WRITABLE = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN)
 DISK_FULL = "53100"
 LOCK_NOT_AVAILABLE = "55P03"
+UNDEFINED_TABLE = "42P01"
 READ_ONLY = "25006"
 """read_only_sql_transaction: this server is a standby."""
+
+
+class LostConnectionError(Exception):
+    """The connection to the database was lost. The driver's own error is the other base of its class."""
 
 
 class StoreGoneError(StoreUnavailableError):
@@ -44,6 +47,13 @@ def as_unavailable(error: Exception) -> StoreUnavailableError | None:
     return None
 
 
+def as_unreachable(error: Exception) -> Exception:
+    """Return the error to raise when opening a connection failed: StoreUnavailableError if the database says so."""
+    if not is_of_database(error):
+        return error
+    return as_unavailable(error) or StoreUnavailableError(UNREACHABLE, reason(error))
+
+
 def is_transient(error: Exception) -> bool:
     """Tell whether the same work may succeed when it is run again."""
     return is_broken(error) or sqlstate(error) in SERIALIZATION_FAILURES
@@ -51,7 +61,19 @@ def is_transient(error: Exception) -> bool:
 
 def is_broken(error: Exception) -> bool:
     """Tell whether the connection was lost."""
-    return isinstance(error, DBAPIError) and error.connection_invalidated
+    return isinstance(_cause(error), LostConnectionError)
+
+
+def is_of_database(error: Exception) -> bool:
+    """Tell whether an error is one of a driver, or of SQLAlchemy for one."""
+    return isinstance(_cause(error), sqlite3.Error) or hasattr(_cause(error), "sqlstate")
+
+
+def is_missing_table(error: Exception) -> bool:
+    """Tell whether a query names a table that does not exist."""
+    return sqlstate(error) == UNDEFINED_TABLE or (
+        isinstance(_cause(error), sqlite3.OperationalError) and str(_cause(error)).startswith("no such table")
+    )
 
 
 def is_busy(error: sqlite3.Error) -> bool:
@@ -85,5 +107,5 @@ def sqlstate(error: Exception) -> str:
 
 
 def _cause(error: Exception) -> object:
-    """Return the driver's error within one of SQLAlchemy."""
-    return error.orig if isinstance(error, DBAPIError) else error
+    """Return the driver's error within one of SQLAlchemy (DBAPIError.orig), whose loading takes too long for this."""
+    return getattr(error, "orig", None) or error
