@@ -1,15 +1,16 @@
 """Group commit: writers share transactions, and no one of them harms another."""
 
+import sqlite3
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from ctypes import c_ulong, py_object, pythonapi
 from threading import Event, get_ident
 from typing import Any
 
+import psycopg
 import pytest
 from postgres import until
-from sqlalchemy.exc import IntegrityError
-from tests.support.storage import ORGANIZATION, Work, Writes, adds, names, secret, together, write
+from tests.support.storage import ORGANIZATION, Work, Writes, adds, listed, names, secret, together, write
 
 from gitpod.server.errors import OutcomeUnknownError, StoreUnavailableError
 from gitpod.server.storage import limits
@@ -36,7 +37,7 @@ def test_an_answer_comes_after_its_commit(store: Store, writes: Writes) -> None:
 
     def seen(number: int) -> bool:
         made: StoredSecret = write(writes.run, adds(secret(f"NUM{number}")))
-        return store.page(ORGANIZATION, None, Position(made.created_at - 1, ""), 1) == [made]
+        return store.page(ORGANIZATION, None, Position(made.created_at - 1, ""), 1) == [listed(made)]
 
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(seen, range(64))) == [True] * 64
@@ -57,7 +58,8 @@ def test_bad_work_spares_its_neighbours(store: Store, writes: Writes) -> None:
         transaction.record(first)
 
     good, *bad, best = together(writes, adds(secret("GOOD")), raises, violates, adds(secret("BEST")))
-    assert [type(each) for each in bad] == [ZeroDivisionError, IntegrityError]
+    taken = sqlite3.IntegrityError if store.path else psycopg.errors.UniqueViolation
+    assert [type(each) for each in bad] == [ZeroDivisionError, taken]
     assert [good.name, best.name] == ["GOOD", "BEST"]
     assert sorted(names(store)) == ["BEST", "GOOD"]
 

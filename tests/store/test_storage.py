@@ -19,12 +19,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import inspect
 from sqlalchemy.exc import IntegrityError
-from tests.support.storage import ORGANIZATION, OTHER, PROJECT, Writes, add, names, secret, write
+from tests.support.storage import ORGANIZATION, OTHER, PROJECT, Writes, add, named, names, secret, write
 
 from gitpod.server.app import Embedded
 from gitpod.server.storage import migrations
-from gitpod.server.storage.rows import Position, Sealed, StoredSecret, StoredToken, audit_record
-from gitpod.server.storage.schema import REVISION, metadata
+from gitpod.server.storage.migrations import REVISION
+from gitpod.server.storage.rows import ListedSecret, Position, Sealed, StoredSecret, StoredToken, audit_record
+from gitpod.server.storage.schema import metadata
 from gitpod.server.storage.store import Store
 from gitpod.server.storage.transaction import Transaction
 
@@ -115,7 +116,7 @@ def test_pages_hold_every_row_once(store: Store, data: st.DataObject) -> None:
         add(store, secret("FOREIGN", organization_id=OTHER))
     chosen = data.draw(st.none() | st.lists(st.sampled_from([*scopes, ("user_id", OTHER)])))
     sizes = data.draw(st.lists(st.integers(1, 30), min_size=1))
-    found: list[StoredSecret] = []
+    found: list[ListedSecret] = []
     while page := store.page(
         ORGANIZATION, chosen, Position(found[-1].created_at, found[-1].id) if found else None, sizes[0]
     ):
@@ -124,7 +125,7 @@ def test_pages_hold_every_row_once(store: Store, data: st.DataObject) -> None:
         assert len(found) <= 23
         sizes = [*sizes[1:], sizes[0]]
     expected = [number for number in range(23) if chosen is None or scopes[number % 7 % 3] in chosen]
-    assert [each.name for each in found] == [f"NUM{number}" for number in expected]
+    assert [named(each) for each in found] == [f"NUM{number}" for number in expected]
 
 
 def test_tokens_are_found_by_their_digest_and_organization(store: Store) -> None:
@@ -191,7 +192,7 @@ def test_every_key_leads_with_the_organization(store: Store, writes: Writes) -> 
 
 def test_the_migrated_schema_is_the_declared_one(writes: Writes) -> None:
     """Alembic has nothing to add, and its newest revision is the one that the schema names."""
-    with writes.database.reader() as connection:
+    with writes.database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         assert MigrationContext.configure(connection).get_current_revision() == REVISION
     config = Config()

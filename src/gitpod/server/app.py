@@ -6,8 +6,6 @@ Both speak Connect, gRPC-Web and gRPC, binary and JSON. Every request passes `ed
 
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
-
 from gitpod.server.async_service import AsyncSecretService
 from gitpod.server.auth import Authenticate, Caller, Role
 from gitpod.server.edge.applications import guarded_asgi, guarded_wsgi, prompt
@@ -21,6 +19,7 @@ from gitpod.server.keys.keyring import Keyring
 from gitpod.server.keys.unlock import unlock
 from gitpod.server.log import logger
 from gitpod.server.service import SecretService
+from gitpod.server.storage.failures import is_of_database, reason
 from gitpod.server.storage.store import Store
 from gitpod.server.threads import Pools, Threads
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
@@ -65,8 +64,10 @@ class Embedded:
         self._store = Store(url)
         try:
             organization, kek = unlock(self._store, key)
-        except DBAPIError as error:
-            raise ServiceError(f"cannot use the store: {error.orig}") from None
+        except Exception as error:
+            if not is_of_database(error):
+                raise
+            raise ServiceError(f"cannot use the store: {reason(error)}") from None
         self._organization_id = organization.id
         self._keyring = Keyring(kek, self._store.data_keys)
         self._keyring.prepare(organization.id)

@@ -20,7 +20,7 @@ from gitpod.server.keys.keyring import KeyNotLoadedError, Keyring
 from gitpod.server.log import REQUEST, logger
 from gitpod.server.reach import check_reach, owner, scope_of, scopes
 from gitpod.server.rules import page_token, position, violation
-from gitpod.server.storage.rows import AuditRecord, StoredSecret, audit_record, columns
+from gitpod.server.storage.rows import AuditRecord, ListedSecret, StoredSecret, audit_record, columns
 from gitpod.server.storage.store import Store
 from gitpod.server.storage.transaction import Transaction
 from gitpod_proto.gitpod.v1.pagination_pb import PaginationResponse
@@ -266,7 +266,7 @@ def _not_found() -> ConnectError:
     return ConnectError(Code.NOT_FOUND, "secret_id: there is no such secret")
 
 
-def _readable(stored: StoredSecret) -> Secret | None:
+def _readable(stored: ListedSecret) -> Secret | None:
     """Return the secret of a row, None if the row was made unreadable, so that the other secrets are still listed."""
     try:
         return _message(stored)
@@ -276,7 +276,7 @@ def _readable(stored: StoredSecret) -> Secret | None:
         return None
 
 
-def _message(stored: StoredSecret) -> Secret:
+def _message(stored: StoredSecret | ListedSecret) -> Secret:
     secret = Secret(
         created_at=Timestamp.from_nanos(stored.created_at * 1000),
         updated_at=Timestamp.from_nanos(stored.updated_at * 1000),

@@ -5,46 +5,47 @@ have any order. On PostgreSQL `sequence` is that order. SQLite, whose writers ta
 """
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cache
+from operator import attrgetter
 
-from sqlalchemy import Connection, Select, bindparam, insert, select, text
-from sqlalchemy.dialects.postgresql import insert as insert_or_count
+from gitpod.server.storage.rows import AuditRecord
+from gitpod.server.storage.sql import SQL, Session, sql
 
-from gitpod.server.storage.rows import AuditRecord, columns
-from gitpod.server.storage.schema import audit
-
-_ADD = insert(audit)
-# This INSERT is PostgreSQL's, but SQLite has the same clause.
-_COUNT = insert_or_count(audit).on_conflict_do_update(
-    index_elements=["organization_id", "id"], set_={"count": audit.c.count + insert_or_count(audit).excluded.count}
-)
-FIND_RECORD = select(audit.c.id).where(
-    audit.c.organization_id == bindparam("organization_id"), audit.c.id == bindparam("id")
-)
-_RECORDS = select(*(each for each in audit.c if each.name != "sequence"))
-
-
-def newest_records(*, is_sqlite: bool) -> Select[Any]:
-    """Return the query for all records, the last one first."""
-    if is_sqlite:
-        return _RECORDS.order_by(text("rowid DESC"))
-    # Records of revision 0001 have the number 0, and ids that begin with their time.
-    return _RECORDS.order_by(audit.c.sequence.desc(), audit.c.id.desc())
+_COLUMNS = AuditRecord.__slots__
+_NAMES, _values_of = ", ".join(_COLUMNS), attrgetter(*_COLUMNS)
+FIND_RECORD = sql("SELECT id FROM audit WHERE organization_id = ? AND id = ?")
+_ADD_UP = "ON CONFLICT (organization_id, id) DO UPDATE SET count = audit.count + excluded.count"
+_ORDER = "ORDER BY {} LIMIT ?"
+# Records of revision 0001 have the number 0, and ids that begin with their time.
+_BY_COMMIT, _BY_SEQUENCE = _ORDER.format("rowid DESC"), _ORDER.format("sequence DESC, id DESC")
+_EACH, _OF_SECRET = (f"SELECT {_NAMES} FROM audit WHERE at >= ? {which}" for which in ("", "AND secret_id = ? "))  # noqa: S608 # the columns above
+NEWEST_RECORDS = sql(_EACH + _BY_COMMIT, postgresql=_EACH + _BY_SEQUENCE)
+NEWEST_OF_SECRET = sql(_OF_SECRET + _BY_COMMIT, postgresql=_OF_SECRET + _BY_SEQUENCE)
 
 
-def add_records(connection: Connection, records: Sequence[AuditRecord]) -> None:
+def add_records(session: Session, records: Sequence[AuditRecord]) -> None:
     """Add records, in their order."""
     if records:
-        connection.execute(_ADD, _rows(connection, records))
+        session.change(_insert(len(records)), _values(records))
 
 
-def count_refusals(connection: Connection, records: Sequence[AuditRecord]) -> None:
+def count_refusals(session: Session, records: Sequence[AuditRecord]) -> None:
     """Add records, or add their counts to the records that have the same ids."""
     # Two processes that count the same records lock them in the same order.
-    connection.execute(_COUNT, _rows(connection, sorted(records, key=lambda record: record.id)))
+    for record in sorted(records, key=lambda record: record.id):
+        session.change(_insert(1, _ADD_UP), _values_of(record))
 
 
-def _rows(connection: Connection, records: Sequence[AuditRecord]) -> list[dict[str, Any]]:
-    # PostgreSQL gives the number itself.
-    numbered = {"sequence": 0} if connection.dialect.name == "sqlite" else {}
-    return [columns(record) | numbered for record in records]
+@cache
+def _insert(count: int, clause: str = "") -> SQL:
+    """Return the statement that adds this number of records."""
+    row = ", ".join("?" * len(_COLUMNS))
+    # PostgreSQL gives `sequence` itself.
+    return sql(
+        f"INSERT INTO audit (sequence, {_NAMES}) VALUES {', '.join([f'(0, {row})'] * count)} {clause}",  # noqa: S608 # the columns above
+        postgresql=f"INSERT INTO audit ({_NAMES}) VALUES {', '.join([f'({row})'] * count)} {clause}",  # noqa: S608 # the same
+    )
+
+
+def _values(records: Sequence[AuditRecord]) -> list[object]:
+    return [value for record in records for value in _values_of(record)]

@@ -12,9 +12,6 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, Generic, TypeVar, cast
 
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
-
 from gitpod.server.errors import OutcomeUnknownError, StoreUnavailableError
 from gitpod.server.storage import limits
 from gitpod.server.storage.database import Database
@@ -24,11 +21,13 @@ from gitpod.server.storage.failures import (
     UNKNOWN,
     StoreGoneError,
     as_unavailable,
+    is_broken,
     is_transient,
     sqlstate,
 )
 from gitpod.server.storage.jobs import TX, Job, LoopJob, Pool, ThreadJob, answer
 from gitpod.server.storage.rows import AuditRecord
+from gitpod.server.storage.sql import Session
 
 T = TypeVar("T")
 
@@ -37,9 +36,9 @@ NO_THREAD = "the service is closed, or starts no more threads; nothing was writt
 
 
 class GroupCommit(Generic[TX]):
-    """Runs work in transactions. `begin` makes a transaction of a connection."""
+    """Runs work in transactions. `begin` makes a transaction on a connection."""
 
-    def __init__(self, database: Database, begin: Callable[[Connection], TX]) -> None:
+    def __init__(self, database: Database, begin: Callable[[Session], TX]) -> None:
         self._database = database
         self._begin = begin
         self._mutex = threading.Lock()
@@ -174,7 +173,7 @@ class GroupCommit(Generic[TX]):
         try:
             error = self._write(batch) if batch else None
             if error is not None:
-                if _is_broken(error):
+                if isinstance(error, OutcomeUnknownError) or is_broken(error):
                     # The next batch does not wait until the fate of this one is known.
                     leads = False
                     self._end_lead()
@@ -224,16 +223,16 @@ class GroupCommit(Generic[TX]):
             StoreUnavailableError: the transaction could not begin, or took too long.
             OutcomeUnknownError: the commit got no answer. After any other error nothing was committed.
         """
-        with self._database.writer() as connection:
+        with self._database.writer() as session:
             deadline = time.monotonic() + limits.QUEUE_TIMEOUT
-            transaction = self._begin(connection)
+            transaction = self._begin(session)
             for job in jobs:
                 job.run(transaction)
                 if time.monotonic() > deadline:
                     # Each answer came in time, but together they take too long for those who wait.
                     raise StoreUnavailableError(BUSY)
             transaction.flush(after_loss=after_loss)
-            self._database.commit(connection)
+            self._database.commit(session)
         for job in jobs:
             job.error = None
 
@@ -267,25 +266,18 @@ class GroupCommit(Generic[TX]):
         job.error = OutcomeUnknownError(UNKNOWN) if lost else StoreUnavailableError(BUSY)
 
     def _is_recorded(self, record: AuditRecord) -> bool:
-        with self._database.writer() as connection:
-            is_recorded = self._begin(connection).is_recorded(record)
+        with self._database.writer() as session:
+            is_recorded = self._begin(session).is_recorded(record)
             if is_recorded:
-                self._database.confirm(connection)
+                self._database.confirm(session)
             return is_recorded
 
     def _translated(self, error: Exception) -> Exception:
         """Return the error to raise for one after which nothing was written."""
-        if not isinstance(error, DBAPIError):
-            return error
         if sqlstate(error) == READ_ONLY:
-            # The pool's connections lead to a server that is no longer the primary.
-            self._database.engine.dispose()
+            # The open connections lead to a server that is no longer the primary.
+            self._database.reconnect()
         return as_unavailable(error) or error
-
-
-def _is_broken(error: Exception) -> bool:
-    """Tell whether the connection was lost, before or during the commit."""
-    return isinstance(error, OutcomeUnknownError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
 
 def _fail(jobs: Iterable[Job[Any]], error: StoreUnavailableError) -> None:

@@ -2,45 +2,41 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-
-from sqlalchemy import BigInteger, Connection, bindparam, case, delete, func, select, update
-from sqlalchemy.dialects.postgresql import insert as insert_unless
+from operator import attrgetter
 
 from gitpod.server.storage.audit import FIND_RECORD, add_records, count_refusals
-from gitpod.server.storage.rows import AuditRecord, Sealed, StoredSecret, columns, now
-from gitpod.server.storage.schema import secrets
+from gitpod.server.storage.rows import AuditRecord, Sealed, StoredSecret, from_row, now
+from gitpod.server.storage.sql import Session, sql
 
-# Statements are built once, because building takes half of the time of a short one.
-# `insert_unless` is PostgreSQL's, but SQLite has the same clause. RETURNING tells whether the row was inserted,
-# as not every driver counts the rows of an INSERT.
-ADD_SECRET = insert_unless(secrets).on_conflict_do_nothing().returning(secrets.c.id)
-NEWEST = select(func.max(secrets.c.created_at)).where(secrets.c.organization_id == bindparam("organization_id"))
-FIND_SECRET = select(secrets).where(
-    secrets.c.organization_id == bindparam("organization_id"), secrets.c.id == bindparam("id")
+_COLUMNS = ", ".join(StoredSecret.__slots__)
+_VALUES = attrgetter(*StoredSecret.__slots__)
+NEWEST = sql("SELECT max(created_at) FROM secrets WHERE organization_id = ?")
+FIND_SECRET = sql(f"SELECT {_COLUMNS} FROM secrets WHERE organization_id = ? AND id = ?")  # noqa: S608 # the columns above
+ADD_SECRET = sql(
+    f"INSERT INTO secrets ({_COLUMNS}) VALUES ({', '.join('?' * len(StoredSecret.__slots__))}) "  # noqa: S608 # the same
+    "ON CONFLICT DO NOTHING"
 )
-# Parameters need names that no column has: an UPDATE sets every column that has a parameter of its name.
-_THIS = secrets.c.organization_id == bindparam("of"), secrets.c.id == bindparam("this")
-REMOVE_SECRET = delete(secrets).where(*_THIS)
-_NOW = bindparam("now", type_=BigInteger)
+REMOVE_SECRET = sql("DELETE FROM secrets WHERE organization_id = ? AND id = ?")
 # A time of change is later than the one before it, even if the system's clock stepped back.
-_LATER = case((secrets.c.updated_at < _NOW, _NOW), else_=secrets.c.updated_at + 1)
-REPLACE_VALUE = update(secrets).where(*_THIS).values(updated_at=_LATER)
+REPLACE_VALUE = sql(
+    "UPDATE secrets SET key_id = ?, ciphertext = ?, "
+    "updated_at = CASE WHEN updated_at < ? THEN ? ELSE updated_at + 1 END WHERE organization_id = ? AND id = ?"
+)
 
 
 class Transaction:
     """The statements of a transaction for requests."""
 
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+    def __init__(self, session: Session) -> None:
+        self._session = session
         self._records: list[AuditRecord] = []
         self._refused: list[AuditRecord] = []
         self._newest: dict[str, int] = {}
 
     def find(self, organization_id: str, secret_id: str) -> StoredSecret | None:
         """Return the secret with this id, or None."""
-        values = {"organization_id": organization_id, "id": secret_id}
-        row = self._connection.execute(FIND_SECRET, values).mappings().first()
-        return StoredSecret(**row) if row else None
+        rows = self._session.rows(FIND_SECRET, (organization_id, secret_id))
+        return from_row(StoredSecret, rows[0]) if rows else None
 
     def add(self, secret: StoredSecret) -> StoredSecret | None:
         """Add a secret and return it with its times, or None when the name is taken in its scope.
@@ -49,23 +45,24 @@ class Transaction:
         """
         organization_id = secret.organization_id
         if organization_id not in self._newest:
-            self._newest[organization_id] = self._connection.scalar(NEWEST, {"organization_id": organization_id}) or 0
+            [(newest,)] = self._session.rows(NEWEST, (organization_id,))
+            self._newest[organization_id] = newest or 0
         created_at = max(now(), self._newest[organization_id] + 1)
         kept = replace(secret, created_at=created_at, updated_at=created_at)
-        if self._connection.execute(ADD_SECRET, columns(kept)).first() is None:
+        if not self._session.change(ADD_SECRET, _VALUES(kept)):
             return None
         self._newest[organization_id] = created_at
         return kept
 
     def replace_value(self, secret: StoredSecret, sealed: Sealed) -> bool:
         """Replace the sealed value of a secret. False when the secret no longer exists."""
-        values = {**columns(sealed), "now": now(), "of": secret.organization_id, "this": secret.id}
-        return self._connection.execute(REPLACE_VALUE, values).rowcount == 1
+        at = now()
+        values = sealed.key_id, sealed.ciphertext, at, at, secret.organization_id, secret.id
+        return self._session.change(REPLACE_VALUE, values) == 1
 
     def remove(self, secret: StoredSecret) -> bool:
         """Remove a secret. False when the secret no longer exists."""
-        values = {"of": secret.organization_id, "this": secret.id}
-        return self._connection.execute(REMOVE_SECRET, values).rowcount == 1
+        return self._session.change(REMOVE_SECRET, (secret.organization_id, secret.id)) == 1
 
     def record(self, record: AuditRecord) -> None:
         """Collect an audit record, which `flush` writes."""
@@ -81,13 +78,12 @@ class Transaction:
         Then the id of the record must be taken. Without it a call whose first commit takes place after all would
         be told that it was refused, by what it did itself.
         """
-        add_records(self._connection, [*self._records, *self._refused] if after_loss else self._records)
+        add_records(self._session, [*self._records, *self._refused] if after_loss else self._records)
 
     def count(self, records: Sequence[AuditRecord]) -> None:
         """Count refused calls in their records."""
-        count_refusals(self._connection, records)
+        count_refusals(self._session, records)
 
     def is_recorded(self, record: AuditRecord) -> bool:
         """Tell whether a transaction with this record was committed."""
-        values = {"organization_id": record.organization_id, "id": record.id}
-        return self._connection.execute(FIND_RECORD, values).first() is not None
+        return bool(self._session.rows(FIND_RECORD, (record.organization_id, record.id)))
