@@ -15,6 +15,8 @@ from gitpod.server.errors import ServiceError
 P = ParamSpec("P")
 T = TypeVar("T")
 
+WRITERS, READERS, KEYS, STRANGERS = 4, 4, 4, 4
+"""How many threads of each kind `Pools` has."""
 NO_MORE = (
     "cannot start the threads of the service: the system allows no more; raise the limit of processes "
     "(systemd TasksMax, cgroup pids.max, ulimit -u) or of memory"
@@ -95,24 +97,82 @@ def start_thread(work: Callable[[], object], name: str) -> Thread:
     return thread
 
 
-async def in_thread(threads: Threads, work: Callable[[], T], done: Callable[[], None] | None = None) -> T:
+class Pools:
+    """The threads of a service. Each kind of wait has its own, so that none keeps another from going on."""
+
+    def __init__(self) -> None:
+        self.writers = Threads(WRITERS, "gitpod-writers")
+        """Commit, one at a time; the others settle commits that were lost."""
+        self.readers = Threads(READERS, "gitpod-readers")
+        """Read pages, and the tokens of callers that are known."""
+        self.keys = Threads(KEYS, "gitpod-keys")
+        """Load data keys, and may wait for a KMS."""
+        self.strangers = Threads(STRANGERS, "gitpod-strangers")
+        """Look up tokens that this process does not know yet."""
+        self.refusals = Threads(1, "gitpod-refusals")
+        """Writes the counts of refused calls."""
+        self.checks = Threads(1, "gitpod-ready")
+        """Checks whether the service is well."""
+        self._all = (self.writers, self.readers, self.keys, self.strangers, self.refusals, self.checks)
+
+    def start_all(self) -> None:
+        """Start all threads. Raises `ServiceError` if the system starts fewer."""
+        for each in self._all:
+            each.start_all()
+
+    def shutdown(self) -> None:
+        """Wait for the work under way. Safe to repeat."""
+        for each in self._all:
+            each.shutdown()
+
+
+def submit(threads: Threads, work: Callable[[], T]) -> Future[T]:
+    """Schedule work. Raises UNAVAILABLE when the pool takes none: it is not done then."""
+    try:
+        return threads.submit(work)
+    except (RuntimeError, MemoryError):
+        raise ConnectError(Code.UNAVAILABLE, "the service is closed, or starts no more threads") from None
+
+
+async def in_thread(threads: Threads, work: Callable[[], T], release: Callable[[], None] | None = None) -> T:
     """Return the result of work in a thread.
 
     Args:
         threads: the pool.
         work: what to run.
-        done: is called once the work holds no thread, by whichever thread. That may be later than the end of this
-            call, which can be cancelled, while the work cannot.
+        release: is called in the event loop once the work holds no thread. That may be later than the end of this
+            call, which can be cancelled, while work that has begun cannot.
 
     Raises:
-        ConnectError: UNAVAILABLE, when the pool takes no work. The work is not done then.
+        ConnectError: as `submit` raises it.
     """
+    loop = asyncio.get_running_loop()
+    answer: asyncio.Future[T] = loop.create_future()
+
+    def end(future: Future[T]) -> None:
+        if not answer.done():
+            error = future.exception()
+            if error is None:
+                answer.set_result(future.result())
+            else:
+                answer.set_exception(error)
+        if release:
+            release()
+
+    def ended(future: Future[T]) -> None:
+        # After the loop was closed nothing waits.
+        with suppress(RuntimeError):
+            loop.call_soon_threadsafe(end, future)
+
     try:
-        future = threads.submit(work)
-    except (RuntimeError, MemoryError):
-        if done:
-            done()
-        raise ConnectError(Code.UNAVAILABLE, "the service is closed, or starts no more threads") from None
-    if done:
-        future.add_done_callback(lambda _: done())
-    return await asyncio.wrap_future(future)
+        future = submit(threads, work)
+    except ConnectError:
+        if release:
+            release()
+        raise
+    future.add_done_callback(ended)
+    try:
+        return await answer
+    except asyncio.CancelledError:
+        future.cancel()
+        raise

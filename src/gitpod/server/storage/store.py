@@ -28,6 +28,7 @@ from gitpod.server.storage.failures import (
     is_transient,
     reason,
 )
+from gitpod.server.storage.jobs import Pool
 from gitpod.server.storage.migrations import REVISION
 from gitpod.server.storage.queries import (
     COUNT_OTHER_KEYS,
@@ -135,6 +136,12 @@ class Store:
     def write(self, record: AuditRecord, work: Callable[[Transaction], T]) -> T:
         """Do work in a transaction, as `commit.GroupCommit.run` describes."""
         return self._writes.run(record, work)
+
+    async def write_async(
+        self, record: AuditRecord, work: Callable[[Transaction], T], pool: Pool, release: Callable[[], None] | None
+    ) -> T:
+        """`write` for an event loop, as `commit.GroupCommit.run_async` describes."""
+        return await self._writes.run_async(record, work, pool, release)
 
     def count_refusal(self, record: AuditRecord) -> bool:
         """Count a refused call, without I/O. Returns whether `write_refusals` must be called before the answer."""
