@@ -65,4 +65,9 @@ def _page(scopes: int | None, *, is_first: bool) -> SQL:
         marks = ", ".join(["(?, ?)"] * scopes)
         return sql(f"{_SELECT} AND (scope_kind, scope_id) IN (VALUES {marks}){after}{_ORDER}")
     one = f"{_SELECT} AND scope_kind = ? AND scope_id = ?{after}"
-    return sql(" UNION ALL ".join([one] * scopes) + _ORDER)
+    if scopes == 1:
+        return sql(one + _ORDER)
+    # SQLite merges the parts, and reads no further than the page needs. PostgreSQL has to be told, and would sort them
+    # all otherwise. The limit is the last parameter.
+    limited = f"({one} ORDER BY created_at, id LIMIT ${one.count('?') * scopes + 1})"
+    return sql(" UNION ALL ".join([one] * scopes) + _ORDER, postgresql=" UNION ALL ".join([limited] * scopes) + _ORDER)
