@@ -11,9 +11,9 @@ from typing import Any
 import psycopg
 import pytest
 from postgres import until
+from tests.support.awaited import AwaitedWrites
 from tests.support.storage import (
     ORGANIZATION,
-    AwaitedWrites,
     Work,
     Writes,
     adds,

@@ -9,10 +9,10 @@ from pathlib import Path
 import psycopg
 import pytest
 from postgres import Cluster, until
+from tests.support.awaited import AwaitedWrites
 from tests.support.storage import (
     ORGANIZATION,
     VALUE,
-    AwaitedWrites,
     Cut,
     Proxy,
     Writes,

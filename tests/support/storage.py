@@ -1,6 +1,5 @@
 """What tests of the store share: rows, work for its transactions, and a way to PostgreSQL that can be cut."""
 
-import asyncio
 import time
 from collections.abc import Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +8,7 @@ from dataclasses import replace
 from select import select
 from socket import create_connection, create_server, socket
 from threading import Event, Thread
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal
 from uuid import uuid4
 
 import psycopg
@@ -25,11 +24,9 @@ from gitpod.server.storage.rows import AuditRecord, ListedSecret, StoredSecret, 
 from gitpod.server.storage.sql import Session
 from gitpod.server.storage.store import Store
 from gitpod.server.storage.transaction import Transaction
-from gitpod.server.threads import Threads
 
 ORGANIZATION, PROJECT, OTHER = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
 VALUE = "canary-value-93d0"
-T = TypeVar("T")
 Work = Callable[[Transaction], Any]
 Run = Callable[[AuditRecord, Work], Any]
 Cut = Literal["before", "after", "pending"]
@@ -54,23 +51,6 @@ class Writes(GroupCommit[Transaction]):
         # Whoever were answered before would have the time to notice.
         time.sleep(0.02)
         self._commit(session)
-
-
-class AwaitedWrites(Writes):
-    """The same for event loops: each request is a task in a loop of its own, and a thread of a pool commits."""
-
-    def __init__(self, url: str) -> None:
-        super().__init__(url)
-        self.pool = Threads(4, "writers")
-        self.released = 0
-
-    def run(self, record: AuditRecord, work: Callable[[Transaction], T]) -> T:
-        """Await the work."""
-        return asyncio.run(self.run_async(record, work, self.pool, self.release))
-
-    def release(self) -> None:
-        """Count that nothing of a request is in the store any more."""
-        self.released += 1
 
 
 @contextmanager

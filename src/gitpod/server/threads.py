@@ -39,7 +39,7 @@ class Threads(ThreadPoolExecutor):
 
     def __init__(self, count: int, name: str) -> None:
         super().__init__(count, thread_name_prefix=name)
-        self._count = count
+        self.count = count
         self._name = name
         self._started: list[Thread] = []
         self._waiting: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
@@ -51,7 +51,7 @@ class Threads(ThreadPoolExecutor):
             ServiceError: the system does not start that many. The pool is shut down then.
         """
         try:
-            for number in range(self._count):
+            for number in range(self.count):
                 self._started.append(start_thread(self._work, f"{self._name}-{number}"))
         except ServiceError:
             self.shutdown()
@@ -140,6 +140,11 @@ class Pools:
         self.checks = Threads(1, "gitpod-ready")
         """Checks whether the service is well."""
         self._all = (self.writers, self.readers, self.keys, self.strangers, self.refusals, self.checks)
+
+    @property
+    def count(self) -> int:
+        """The number of threads."""
+        return sum(each.count for each in self._all)
 
     def start_all(self) -> None:
         """Start all threads. Raises `ServiceError` if the system starts fewer."""
