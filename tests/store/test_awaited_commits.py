@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from postgres import until
 from tests.support.awaited import AwaitedWrites
-from tests.support.storage import AwaitedWrites, Work, adds, names, secret, write
+from tests.support.storage import Work, adds, names, secret, write
 
 from gitpod.server.errors import OutcomeUnknownError, StoreUnavailableError
 from gitpod.server.storage import limits
