@@ -175,7 +175,7 @@ class Database:
         self._backend.close()
 
     @contextmanager
-    def _session(self, pool: Pool[Session]) -> Generator[Session]:
+    def _session(self, pool: Pool) -> Generator[Session]:
         if self._only:
             with self._turn:
                 try:
