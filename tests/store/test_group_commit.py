@@ -5,6 +5,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from ctypes import c_ulong, py_object, pythonapi
+from dataclasses import replace
 from threading import Event, get_ident
 from typing import Any
 
@@ -14,9 +15,12 @@ from postgres import until
 from tests.support.awaited import AwaitedWrites
 from tests.support.storage import (
     ORGANIZATION,
+    OTHER,
     Work,
     Writes,
+    add,
     adds,
+    finds,
     listed,
     names,
     secret,
@@ -29,7 +33,7 @@ from gitpod.server.storage import limits
 from gitpod.server.storage.commit import LARGEST_BATCH
 from gitpod.server.storage.rows import AuditRecord, Position, StoredSecret, audit_record
 from gitpod.server.storage.store import Store
-from gitpod.server.storage.transaction import Transaction
+from gitpod.server.storage.transaction import Planned, Transaction
 
 
 class InterruptedLeader(BaseException):
@@ -92,6 +96,48 @@ def test_one_of_two_gets_a_name(store: Store, writes: Writes) -> None:
     assert writes.commits == 2
     assert sorted(each is None for each in made) == [False, True]
     assert names(store) == ["NAME"]
+
+
+def test_a_batch_adds_what_is_free(store: Store, writes: Writes) -> None:
+    """Names that are taken, in the store or by another one of the batch, spare the others, whatever organization."""
+    assert add(store, secret("OLD"))
+    chosen = ["NEW", "OLD", "NEW", "LAST"]
+    works = [*(adds(secret(name)) for name in chosen), adds(secret("OLD", organization_id=OTHER))]
+    made = together(writes, *works)
+    assert writes.commits == 2
+    assert sorted(each.name for each in made if each) == ["LAST", "NEW", "OLD"]
+    assert sorted(names(store)) == ["LAST", "NEW", "OLD"]
+    times = [each.created_at for each in made if each and each.organization_id == ORGANIZATION]
+    assert len({*times}) == 2
+
+
+def test_a_batch_finds_what_there_is(store: Store, writes: Writes) -> None:
+    """Each its own, and nothing of another organization; a secret is removed once, and gone for who finds it later."""
+    first, second = add(store, secret("FIRST")), add(store, secret("SECOND"))
+    assert first
+    assert second
+    foreign = replace(second, organization_id=OTHER)
+
+    def remove(transaction: Transaction, found: StoredSecret | None) -> bool:
+        return found is not None and transaction.remove(found)
+
+    def look(_: Transaction, found: StoredSecret | None) -> StoredSecret | None:
+        return found
+
+    works = [finds(first, remove), finds(first, remove), finds(second, look), finds(secret(), look)]
+    one, other, *looked = together(writes, *works, finds(foreign, look))
+    assert writes.commits == 2
+    assert sorted([one, other]) == [False, True]
+    assert looked == [second, None, None]
+    assert names(store) == ["SECOND"]
+
+
+def test_planned_work_that_does_not_add_adds_nothing(store: Store, writes: Writes) -> None:
+    """It breaks its promise, and its neighbours are spared."""
+    forgets = Planned(lambda _: None, adds=secret("FORGOTTEN"))
+    made = together(writes, adds(secret("FIRST")), forgets, adds(secret("LAST")))
+    assert [made[0].name, made[1], made[2].name] == ["FIRST", None, "LAST"]
+    assert sorted(names(store)) == ["FIRST", "LAST"]
 
 
 def test_the_lead_is_handed_over(store: Store, writes: Writes) -> None:

@@ -23,7 +23,7 @@ from gitpod.server.storage.database import Database
 from gitpod.server.storage.rows import AuditRecord, ListedSecret, StoredSecret, audit_record
 from gitpod.server.storage.sql import Session
 from gitpod.server.storage.store import Store
-from gitpod.server.storage.transaction import Transaction
+from gitpod.server.storage.transaction import Planned, Transaction
 
 ORGANIZATION, PROJECT, OTHER = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
 VALUE = "canary-value-93d0"
@@ -77,6 +77,12 @@ def secret(name: str = "NAME", **changed: Any) -> StoredSecret:
     return replace(bare, **changed)
 
 
+def finds(kept: StoredSecret, then: Callable[[Transaction, StoredSecret | None], Any]) -> Work:
+    """Work that finds a secret, and says so before."""
+    key = kept.organization_id, kept.id
+    return Planned(lambda transaction: then(transaction, transaction.find(*key)), finds=key)
+
+
 def write(run: Run, work: Work) -> Any:
     """What comes of work with an audit record of its own."""
     record = audit_record(ORGANIZATION, None, "Test")
@@ -86,12 +92,14 @@ def write(run: Run, work: Work) -> Any:
         transaction.record(record)
         return result
 
+    if isinstance(work, Planned):
+        return run(record, Planned(recorded, finds=work.finds, adds=work.adds))
     return run(record, recorded)
 
 
 def adds(new: StoredSecret) -> Work:
-    """Work that keeps a secret."""
-    return lambda transaction: transaction.add(new)
+    """Work that keeps a secret, and says so before."""
+    return Planned(lambda transaction: transaction.add(new), adds=new)
 
 
 def add(store: Store, new: StoredSecret) -> StoredSecret | None:

@@ -22,7 +22,7 @@ from gitpod.server.reach import check_reach, owner, scope_of, scopes
 from gitpod.server.rules import page_token, position, violation
 from gitpod.server.storage.rows import AuditRecord, ListedSecret, StoredSecret, audit_record, columns
 from gitpod.server.storage.store import Store
-from gitpod.server.storage.transaction import Transaction
+from gitpod.server.storage.transaction import Planned, Transaction
 from gitpod_proto.gitpod.v1.pagination_pb import PaginationResponse
 from gitpod_proto.gitpod.v1.secret_pb import (
     CreateSecretRequest,
@@ -119,7 +119,7 @@ class Handlers:
                 raise ConnectError(Code.ALREADY_EXISTS, "name: is taken in this scope")
             return stored
 
-        stored = yield from self._audited(caller, "CreateSecret", "", lambda _: new, add)
+        stored = yield from self._audited(caller, "CreateSecret", new, add)
         return CreateSecretResponse(secret=_message(stored))
 
     def update_secret_value(
@@ -186,18 +186,14 @@ class Handlers:
         self, rpc: str, secret_id: str, caller: Caller, act: Callable[[Transaction, StoredSecret], RES]
     ) -> Steps[RES]:
         """Run `act` with the secret that has an id, as `_audited` does."""
-        organization_id, secret_id = caller.organization_id, secret_id.lower()
         yield from self._prepare(caller)
-        return (
-            yield from self._audited(caller, rpc, secret_id, lambda each: each.find(organization_id, secret_id), act)
-        )
+        return (yield from self._audited(caller, rpc, secret_id.lower(), act))
 
     def _audited(
         self,
         caller: Caller,
         rpc: str,
-        given_id: str,
-        find: Callable[[Transaction], StoredSecret | None],
+        wanted: str | StoredSecret,
         act: Callable[[Transaction, StoredSecret], RES],
     ) -> Steps[RES]:
         """Run `act` with a secret that the caller reaches, and write the audit record in the same transaction.
@@ -207,12 +203,14 @@ class Handlers:
         Args:
             caller: who calls.
             rpc: the action of the audit record.
-            given_id: the secret's id in the audit record of a refusal.
-            find: returns the secret, or None for NOT_FOUND.
+            wanted: the id of the secret, or a new one, which `act` adds.
             act: does the work, and returns the result. A ConnectError that it raises is a refusal.
         """
+        organization_id = caller.organization_id
+        # The audit record of a refused create has no id, as there is no secret.
+        given_id, new = (wanted, None) if isinstance(wanted, str) else ("", wanted)
         began = audit_record(
-            caller.organization_id,
+            organization_id,
             caller.subject,
             rpc,
             secret_id=given_id,
@@ -221,7 +219,7 @@ class Handlers:
         )
 
         def work(transaction: Transaction) -> RES | _Refusal:
-            record, secret = began, find(transaction)
+            record, secret = began, new or transaction.find(organization_id, given_id)
             try:
                 if secret is None:
                     raise _not_found()
@@ -238,7 +236,10 @@ class Handlers:
             transaction.record(record)
             return result
 
-        result: RES | _Refusal = yield from self._written(Write(began, work))
+        planned = Planned(work, finds=(organization_id, given_id))
+        if new:
+            planned = Planned(work, adds=new if caller.reaches(new.scope_kind, new.scope_id) else None)
+        result: RES | _Refusal = yield from self._written(Write(began, planned))
         if not isinstance(result, _Refusal):
             return result
         if result.error.code is not Code.DATA_LOSS and self._store.count_refusal(result.record):

@@ -226,6 +226,7 @@ class GroupCommit(Generic[TX]):
         with self._database.writer() as session:
             deadline = time.monotonic() + limits.QUEUE_TIMEOUT
             transaction = self._begin(session)
+            transaction.prepare(job.work for job in jobs)
             for job in jobs:
                 job.run(transaction)
                 if time.monotonic() > deadline:

@@ -1,7 +1,7 @@
 """Connections to a store: gives them out, begins and commits transactions, on SQLite or PostgreSQL."""
 
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from functools import cached_property, partial
 from threading import RLock
 from typing import TYPE_CHECKING, Any, Protocol
@@ -124,7 +124,7 @@ class Database:
         Raises:
             StoreUnavailableError: the transaction could not begin.
         """
-        with self._turn:
+        with self._turn if self.in_memory else nullcontext():
             self._backend.verify()
             try:
                 connection = self.engine.connect()
@@ -175,7 +175,7 @@ class Database:
         self._backend.close()
 
     @contextmanager
-    def _session(self, pool: Pool[Session]) -> Generator[Session]:
+    def _session(self, pool: Pool) -> Generator[Session]:
         if self._only:
             with self._turn:
                 try:

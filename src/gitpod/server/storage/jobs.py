@@ -16,6 +16,9 @@ TX = TypeVar("TX", bound="Recording")
 class Recording(Protocol):
     """A transaction that collects the audit records of its work, and writes them just before the commit."""
 
+    def prepare(self, works: Iterable[Callable[[Any], Any]]) -> None:
+        """Take the first steps of the works of a batch together, where their transaction knows them."""
+
     def flush(self, *, after_loss: bool) -> None:
         """Write the collected records. `after_loss`: an earlier transaction of the same work may be committed yet."""
 

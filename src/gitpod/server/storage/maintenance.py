@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, inspect, select, text, update
 
+from gitpod.server.storage.migrations import REVISION
 from gitpod.server.storage.rows import (
     AuditRecord,
     Organization,
@@ -52,9 +53,18 @@ class Maintenance:
         if self._in_memory:
             metadata.create_all(self._connection)
             return
+        if self._is_current():
+            # Another process has done it while this one waited, and others wait for this one.
+            return
         from gitpod.server.storage.migrations.run import upgrade  # loads Alembic, which requests do without
 
         upgrade(self._connection)
+
+    def _is_current(self) -> bool:
+        if not inspect(self._connection).has_table("alembic_version"):
+            return False
+        found: str | None = self._connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return found == REVISION
 
     def own(self) -> list[Organization]:
         """Return the store's own organization: one, unless the store is new or was tampered with."""

@@ -3,17 +3,14 @@
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from threading import BoundedSemaphore
-from typing import Generic, TypeVar
 
 from gitpod.server.errors import StoreUnavailableError
 from gitpod.server.storage import limits
 from gitpod.server.storage.failures import BUSY, as_unreachable
 from gitpod.server.storage.sql import Session
 
-S = TypeVar("S", bound=Session)
 
-
-class Pool(Generic[S]):
+class Pool:
     """Lends each connection to one thread at a time, the one that was used last first. Opens them as needed.
 
     Args:
@@ -22,14 +19,14 @@ class Pool(Generic[S]):
         lost: is called when a connection was lost, as the others then may be too.
     """
 
-    def __init__(self, connect: Callable[[], S], most: int, lost: Callable[[], None]) -> None:
+    def __init__(self, connect: Callable[[], Session], most: int, lost: Callable[[], None]) -> None:
         self._connect = connect
         self._free = BoundedSemaphore(most)
         self._lost = lost
-        self._idle: list[S] = []
+        self._idle: list[Session] = []
 
     @contextmanager
-    def session(self) -> Generator[S]:
+    def session(self) -> Generator[Session]:
         """Lend a connection.
 
         Raises:
@@ -58,21 +55,21 @@ class Pool(Generic[S]):
         idle, self._idle = self._idle, []
         _close(idle)
 
-    def _taken(self, idle: list[S]) -> S:
+    def _taken(self, idle: list[Session]) -> Session:
         try:
             # Two threads cannot get the same one.
             return idle.pop()
         except IndexError:
             return self._opened()
 
-    def _opened(self) -> S:
+    def _opened(self) -> Session:
         try:
             return self._connect()
         except Exception as error:  # noqa: BLE001 # those of no driver are raised as they are
             raise as_unreachable(error) from None
 
 
-def _close(idle: list[S]) -> None:
+def _close(idle: list[Session]) -> None:
     while True:
         try:
             session = idle.pop()

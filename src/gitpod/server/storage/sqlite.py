@@ -13,9 +13,6 @@ from gitpod.server.storage.failures import BUSY, UNKNOWN, StoreGoneError, as_una
 from gitpod.server.storage.sql import SQL, Connected, Session
 from gitpod.server.storage.sqlite_files import Files
 
-STATEMENTS = 512
-"""The most statements that a connection keeps prepared. The longest have one for each size of a batch."""
-
 
 class SQLiteSession:
     """A connection to SQLite."""
@@ -73,7 +70,6 @@ class SQLite:
             # Turns off the implicit transactions of sqlite3.
             isolation_level=None,
             check_same_thread=False,
-            cached_statements=STATEMENTS,
         )
         driver.execute("PRAGMA synchronous=FULL")
         # Overwrites the pages of deleted rows, so that deleted secrets are gone from the file.
