@@ -9,6 +9,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from postgres import Cluster, until
+from tests.support.awaited import AwaitedWrites
 from tests.support.storage import (
     ORGANIZATION,
     VALUE,
@@ -96,10 +97,11 @@ def test_a_lost_commit_is_settled(client: Gitpod, proxy: Proxy, project: str, ac
         assert secrets.get_value(secret_id=left[0].id).value == ("new" if action == "UpdateSecretValue" else VALUE)
 
 
+@pytest.mark.parametrize("kind", [Writes, AwaitedWrites], ids=["threads", "tasks"])
 @pytest.mark.parametrize("cut", ["before", "after"])
-def test_a_lost_batch_is_settled(proxy: Proxy, store: Store, cut: Cut) -> None:
+def test_a_lost_batch_is_settled(proxy: Proxy, store: Store, cut: Cut, kind: type[Writes]) -> None:
     """Everyone whose work it held gets the answer that they would have had, and has one record."""
-    writes = Writes(proxy.url)
+    writes = kind(proxy.url)
 
     def cuts(_: Transaction) -> None:
         proxy.cut = None if proxy.cuts else cut

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from connectrpc.code import Code
+from connectrpc.errors import ConnectError
 from protobuf import Message
 
 from gitpod.server.auth import ADMISSION, Caller, Ctx
@@ -13,7 +14,7 @@ from gitpod.server.keys.keyring import Keyring
 from gitpod.server.rules import check
 from gitpod.server.shares import SHARE, Share
 from gitpod.server.storage.store import Store
-from gitpod.server.threads import Pools, in_thread, submit
+from gitpod.server.threads import CLOSED, Pools, in_thread
 from gitpod_proto.gitpod.v1 import secret_connect
 from gitpod_proto.gitpod.v1.secret_pb import (
     CreateSecretRequest,
@@ -115,7 +116,11 @@ class AsyncSecretService(secret_connect.SecretService):
         """Load data keys, once for all who wait for the same ones, as a KMS may take its time."""
         loading = self._loading.get(step)
         if loading is None:
-            loading = self._loading[step] = submit(self._pools.keys, partial(self._keyring.load, *step))
+            try:
+                loading = self._pools.keys.submit(self._keyring.load, *step)
+            except (RuntimeError, MemoryError):
+                raise ConnectError(Code.UNAVAILABLE, CLOSED) from None
+            self._loading[step] = loading
             loading.add_done_callback(lambda _: self._loading.pop(step, None))
         # One caller who leaves must not end the wait of the others.
         await asyncio.shield(asyncio.wrap_future(loading))

@@ -85,12 +85,7 @@ class Caller:
 
 
 class Admission:
-    """What a request was admitted by: its bearer token. In process there is none.
-
-    Args:
-        authenticate: knows the callers.
-        token: the bearer token.
-    """
+    """The bearer token that a request was admitted by; empty in process."""
 
     __slots__ = ("_authenticate", "digest", "token")
 
@@ -228,10 +223,8 @@ class Authenticate:
     def look_up(self, admission: Admission) -> Caller:
         """Return the caller whose token the store has. Raises UNAUTHENTICATED if there is none."""
         asked_at, digest = time.monotonic(), admission.digest
-        stored = None
         organization_id = _organization(admission.token)
-        if organization_id is not None:
-            stored = self._store.token(organization_id, digest)
+        stored = None if organization_id is None else self._store.token(organization_id, digest)
         if stored is None or stored.revoked_at is not None or not self._is_signed(stored):
             self._cache.pop(digest, None)
             raise _not_known()

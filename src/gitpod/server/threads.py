@@ -4,19 +4,22 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from threading import Barrier, BrokenBarrierError, Thread
-from typing import ParamSpec, TypeVar
+from queue import SimpleQueue
+from threading import Thread
+from typing import Generic, ParamSpec, TypeVar, cast
 
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 
 from gitpod.server.errors import ServiceError
+from gitpod.server.log import logger
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 WRITERS, READERS, KEYS, STRANGERS = 4, 4, 4, 4
 """How many threads of each kind `Pools` has."""
+CLOSED = "the service is closed, or starts no more threads"
 NO_MORE = (
     "cannot start the threads of the service: the system allows no more; raise the limit of processes "
     "(systemd TasksMax, cgroup pids.max, ulimit -u) or of memory"
@@ -24,7 +27,7 @@ NO_MORE = (
 
 
 class Threads(ThreadPoolExecutor):
-    """A `ThreadPoolExecutor` whose `submit` has no effect when it raises.
+    """A `ThreadPoolExecutor` whose `submit` has no effect when it raises, and which can start all threads at once.
 
     The standard one queues the work before it starts a thread. If that start fails, `submit` raises RuntimeError, and
     another thread does the work nevertheless.
@@ -36,7 +39,10 @@ class Threads(ThreadPoolExecutor):
 
     def __init__(self, count: int, name: str) -> None:
         super().__init__(count, thread_name_prefix=name)
-        self._count = count
+        self.count = count
+        self._name = name
+        self._started: list[Thread] = []
+        self._waiting: SimpleQueue[Callable[[], object] | None] = SimpleQueue()
 
     def start_all(self) -> None:
         """Start all threads, so that none has to be started while the service runs.
@@ -44,15 +50,12 @@ class Threads(ThreadPoolExecutor):
         Raises:
             ServiceError: the system does not start that many. The pool is shut down then.
         """
-        met = Barrier(self._count + 1)
         try:
-            for _ in range(self._count):
-                super().submit(_meet, met)
-        except (RuntimeError, MemoryError):
-            met.abort()
+            for number in range(self.count):
+                self._started.append(start_thread(self._work, f"{self._name}-{number}"))
+        except ServiceError:
             self.shutdown()
-            raise ServiceError(NO_MORE) from None
-        met.wait()
+            raise
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Schedule a call (concurrent.futures.Executor).
@@ -72,6 +75,9 @@ class Threads(ThreadPoolExecutor):
             else:
                 future.set_result(result)
 
+        if self._started:
+            self._waiting.put(work)
+            return future
         try:
             super().submit(work)
         except Exception:
@@ -80,11 +86,31 @@ class Threads(ThreadPoolExecutor):
             # Another thread has begun with it.
         return future
 
+    def run(self, work: Callable[[], object]) -> None:
+        """`submit` without a future, which takes most of the time of a short call. The work must not raise."""
+        if self._started:
+            self._waiting.put(work)
+        else:
+            self.submit(work)
 
-def _meet(met: Barrier) -> None:
-    """Keep a thread busy until all have been started: the pool starts none while one is idle."""
-    with suppress(BrokenBarrierError):
-        met.wait()
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:  # noqa: FBT001, FBT002 # the standard pool's
+        """Wait for the work under way (concurrent.futures.Executor). Safe to repeat."""
+        started, self._started = self._started, []
+        for _ in started:
+            self._waiting.put(None)
+        for thread in started:
+            thread.join()
+        super().shutdown(wait, cancel_futures=cancel_futures)
+
+    def _work(self) -> None:
+        while (work := self._waiting.get()) is not None:
+            try:
+                work()
+            except BaseException as error:  # noqa: BLE001 # the thread has other work to do
+                # The error's message is left out, as it may quote a value.
+                logger.error("work in a thread failed: %s", type(error).__name__)
+            # It may hold a value.
+            del work
 
 
 def start_thread(work: Callable[[], object], name: str) -> Thread:
@@ -115,6 +141,11 @@ class Pools:
         """Checks whether the service is well."""
         self._all = (self.writers, self.readers, self.keys, self.strangers, self.refusals, self.checks)
 
+    @property
+    def count(self) -> int:
+        """The number of threads."""
+        return sum(each.count for each in self._all)
+
     def start_all(self) -> None:
         """Start all threads. Raises `ServiceError` if the system starts fewer."""
         for each in self._all:
@@ -126,12 +157,48 @@ class Pools:
             each.shutdown()
 
 
-def submit(threads: Threads, work: Callable[[], T]) -> Future[T]:
-    """Schedule work. Raises UNAVAILABLE when the pool takes none: it is not done then."""
-    try:
-        return threads.submit(work)
-    except (RuntimeError, MemoryError):
-        raise ConnectError(Code.UNAVAILABLE, "the service is closed, or starts no more threads") from None
+class _Call(Generic[T]):
+    """Work in a thread that an event loop awaits."""
+
+    def __init__(self, work: Callable[[], T], release: Callable[[], None] | None) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.answer: asyncio.Future[T] = self._loop.create_future()
+        # Whoever takes the work begins with it, or keeps it from beginning. A list gives it to one thread alone.
+        self._work = [work]
+        self._release = release
+
+    def run(self) -> None:
+        """Do the work, unless it was dropped."""
+        result, error = None, None
+        try:
+            work = self._work.pop()
+        except IndexError:
+            return
+        try:
+            result = work()
+        except BaseException as raised:  # noqa: BLE001 # whoever awaits it gets it
+            error = raised
+        # After the loop was closed nothing waits.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(self._end, result, error)
+
+    def drop(self) -> None:
+        """Keep the work from beginning, if it has not begun."""
+        try:
+            self._work.pop()
+        except IndexError:
+            return
+        if self._release:
+            self._release()
+
+    def _end(self, result: T | None, error: BaseException | None) -> None:
+        if not self.answer.done():
+            if error is None:
+                self.answer.set_result(cast("T", result))
+            else:
+                self.answer.set_exception(error)
+        if self._release:
+            self._release()
 
 
 async def in_thread(threads: Threads, work: Callable[[], T], release: Callable[[], None] | None = None) -> T:
@@ -144,35 +211,16 @@ async def in_thread(threads: Threads, work: Callable[[], T], release: Callable[[
             call, which can be cancelled, while work that has begun cannot.
 
     Raises:
-        ConnectError: as `submit` raises it.
+        ConnectError: UNAVAILABLE, when the pool takes no work. The work is not done then.
     """
-    loop = asyncio.get_running_loop()
-    answer: asyncio.Future[T] = loop.create_future()
-
-    def end(future: Future[T]) -> None:
-        if not answer.done():
-            error = future.exception()
-            if error is None:
-                answer.set_result(future.result())
-            else:
-                answer.set_exception(error)
-        if release:
-            release()
-
-    def ended(future: Future[T]) -> None:
-        # After the loop was closed nothing waits.
-        with suppress(RuntimeError):
-            loop.call_soon_threadsafe(end, future)
-
+    call = _Call(work, release)
     try:
-        future = submit(threads, work)
-    except ConnectError:
-        if release:
-            release()
-        raise
-    future.add_done_callback(ended)
+        threads.run(call.run)
+    except (RuntimeError, MemoryError):
+        call.drop()
+        raise ConnectError(Code.UNAVAILABLE, CLOSED) from None
     try:
-        return await answer
+        return await call.answer
     except asyncio.CancelledError:
-        future.cancel()
+        call.drop()
         raise

@@ -28,10 +28,10 @@ class Recording(Protocol):
 
 
 class Pool(Protocol):
-    """Threads that commit for event loops. `submit` raises RuntimeError or MemoryError when it takes no work."""
+    """Threads that commit for event loops."""
 
-    def submit(self, fn: Callable[[], object], /) -> object:
-        """Run a function in a thread."""
+    def run(self, work: Callable[[], object], /) -> None:
+        """Run work in a thread. Raises RuntimeError or MemoryError when it takes none."""
 
 
 class Job(Generic[TX]):
@@ -88,7 +88,7 @@ class LoopJob(Job[TX]):
     def lead(self, serve: Callable[[], None]) -> bool:
         """Commit the queue in a thread of the pool (Job.lead)."""
         try:
-            self._pool.submit(serve)
+            self._pool.run(serve)
         except (RuntimeError, MemoryError):
             return False
         return True
