@@ -8,6 +8,7 @@ from gitpod._endpoint import Endpoint
 from gitpod._options import Options
 from gitpod._rpc.tracebacks import without_frames
 from gitpod._transport.loading import loading
+from gitpod.errors import APIConnectionError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,6 +87,13 @@ class _Client:
             # Of two threads that come here at once, both get the connections of the first.
             made = self._shared.setdefault("connections", kind(self._endpoint, self._shared["given"]))
         return made
+
+    def _to_close(self) -> "Any":  # noqa: ANN401 # of either kind
+        """The connections; None if there was no call, and the interpreter, at its end, cannot load them any more."""
+        try:
+            return self._transport
+        except APIConnectionError:
+            return None
 
     @property
     def base_url(self) -> str:
@@ -167,7 +175,8 @@ class Gitpod(_Client):
 
     def close(self) -> None:
         """Close the connections, which copies made by `with_options` share. It is safe to repeat."""
-        self._transport.close()
+        if (connections := self._to_close()) is not None:
+            connections.close()
 
     def __enter__(self) -> "Self":
         return self
@@ -198,7 +207,8 @@ class AsyncGitpod(_Client):
 
     async def close(self) -> None:
         """Close the connections, which copies made by `with_options` share. It is safe to repeat."""
-        await self._transport.aclose()
+        if (connections := self._to_close()) is not None:
+            await connections.aclose()
 
     async def __aenter__(self) -> "Self":
         return self

@@ -113,3 +113,30 @@ def test_a_thousand_dropped_clients_leave_nothing(service: Service) -> None:
     environment = os.environ | {"GITPOD_API_KEY": TOKEN, "GITPOD_BASE_URL": service.url}
     done = subprocess.run([sys.executable, "-c", DROP], env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+UNUSED = """
+import builtins
+from gitpod import AsyncGitpod, Gitpod
+
+class Dropped:
+    def __init__(self):
+        options = {"bearer_token": "token", "base_url": "http://127.0.0.1:1"}
+        self.sync, self.async_ = Gitpod(**options), AsyncGitpod(**options)
+
+    def __del__(self):
+        self.sync.close()
+        try:
+            self.async_.close().send(None)
+        except StopIteration:
+            print("closed")
+
+# The last module that the interpreter clears.
+builtins.dropped = Dropped()
+"""
+
+
+def test_unused_clients_can_be_closed_when_nothing_can_be_loaded() -> None:
+    """By a finalizer at the end of the interpreter, as clients that were used."""
+    done = subprocess.run([sys.executable, "-c", UNUSED], capture_output=True, text=True, check=False)
+    assert (done.stdout, done.stderr) == ("closed\n", "")
