@@ -203,6 +203,30 @@ def test_an_answer_that_is_cut_off_inside_tls_is_no_success(connect: Connect, pk
     assert caught.value.outcome == "unknown"
 
 
+@pytest.mark.parametrize("start", [b"", HEAD + LENGTH + STORED[:9]], ids=["nothing", "half a body"])
+def test_an_answer_ends_with_tls_and_not_with_the_socket(connect: Connect, pki: Path, start: bytes) -> None:
+    """Servers on asyncio say goodbye, and then keep the connection open until the client has done so too."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(pki / "server.pem")
+    kept: list[ssl.SSLSocket] = []
+
+    def serve(listener: socket.socket) -> None:
+        kept.append(context.wrap_socket(listener.accept()[0], server_side=True))
+        read_request(kept[0])
+        kept[0].sendall(start)
+        kept[0].setblocking(False)
+        with suppress(ssl.SSLWantReadError):
+            kept[0].unwrap()
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        threading.Thread(target=serve, args=(listener,), daemon=True).start()
+        caller = connect(f"https://127.0.0.1:{listener.getsockname()[1]}", ca_cert=pki / "ca.pem", max_retries=0)
+        with pytest.raises(gitpod.APIConnectionError) as caught:
+            caller.create(**PARAMS, timeout=5)
+    kept[0].close()
+    assert (caught.value.outcome, caught.value.code) == ("unknown", "unavailable")
+
+
 def test_many_threads_share_a_client(peer: MakePeer) -> None:
     """Each call gets the answer to its own request."""
 

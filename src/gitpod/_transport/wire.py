@@ -52,6 +52,7 @@ class Connection:
         self._host = f"host: {target.host_header}"
         self._deadline = deadline
         self._is_new = True
+        self._has_ended = False
         self.is_reusable = False
         self.idle_since = 0.0
         made_by = os.getpid()
@@ -134,8 +135,13 @@ class Connection:
 
     def receive(self, most: int) -> bytes:
         """Return the bytes that have arrived; wait for them until the deadline. No bytes mean the end."""
+        if self._has_ended:
+            # A peer may end TLS and leave the socket open, which is then never ready again.
+            return b""
         # Right after a request there is nothing to read yet.
-        return self._done(self._socket.recv, most, to_write=False, at_once=self._pending())
+        chunk = self._done(self._socket.recv, most, to_write=False, at_once=self._pending())
+        self._has_ended = not chunk
+        return chunk
 
     def _done(self, step: Callable[[Any], R], argument: object, *, to_write: bool, at_once: bool) -> R:
         """Read or write what is possible, `at_once` or when the socket is ready for it, until the deadline."""
