@@ -136,6 +136,16 @@ def test_unusual_answers_are_understood(connect: Connect, peer: MakePeer, what: 
     assert len(there.requests) == 2
 
 
+@pytest.mark.parametrize("head", [HEAD, HEAD[:-2], HEAD[:-9], b"HTTP/1.1 103 Early Hints\r\n\r\n" + HEAD, b"HTTP/1.1 204"])
+def test_a_head_that_is_cut_off_is_no_success(connect: Connect, peer: MakePeer, head: bytes) -> None:
+    """Though an empty message would be a whole answer to some calls."""
+    head = head.replace(b"json", b"proto")
+    there = peer(lambda connection, _: connection.sendall(head))
+    with pytest.raises(gitpod.APIConnectionError) as caught:
+        connect(there.url, codec="binary", max_retries=0).update_value(secret_id=UUID, value="value")
+    assert caught.value.outcome == "unknown"
+
+
 @pytest.mark.parametrize("length", [b"0", b"1", b"%d" % (len(STORED) - 1), b"%d" % (len(STORED) + 9), b"-1", b"x"])
 def test_a_length_that_lies_is_no_success(connect: Connect, peer: MakePeer, length: bytes) -> None:
     """Whichever way; the service may have done what it was asked."""

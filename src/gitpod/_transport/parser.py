@@ -1,7 +1,7 @@
 """Reads answers of HTTP/1.1 by http.client: those whose head `plain` does not read, and what a proxy answers."""
 
 from collections.abc import Callable
-from http.client import HTTPResponse
+from http.client import HTTPResponse, IncompleteRead
 from io import BufferedReader, RawIOBase
 from typing import Any, TypeAlias
 
@@ -49,6 +49,9 @@ class Parser:
             response = HTTPResponse(source, method=method)
             try:
                 response.begin()
+                if self._reader.has_ended():
+                    # http.client takes it for the end of the headers.
+                    raise IncompleteRead(b"")
             except BaseException:
                 # The exception's frames keep it. Its finalizer may find the reader closed, which Python 3.13 reports.
                 response.close()
@@ -77,12 +80,16 @@ class _Source:
 
 
 class _Reads(RawIOBase):
-    """The reads of a buffer: first what has been read already, and nothing once `is_over`."""
+    """The reads of a buffer: first what has been read already, and nothing once `is_over`.
+
+    Attributes:
+        has_ended: whether the peer closed the connection.
+    """
 
     def __init__(self, receive: Receive, start: bytes) -> None:
         self._receive = receive
         self.start = start
-        self.is_over = False
+        self.is_over = self.has_ended = False
 
     def readable(self) -> bool:
         return True
@@ -92,6 +99,7 @@ class _Reads(RawIOBase):
             return 0
         chunk = self.start[: len(buffer)] or self._receive(len(buffer))
         self.start = self.start[len(buffer) :]
+        self.has_ended = not chunk
         buffer[: len(chunk)] = chunk
         return len(chunk)
 
@@ -102,6 +110,10 @@ class _Reader(BufferedReader):
     def __init__(self, reads: _Reads) -> None:
         super().__init__(reads)
         self._reads = reads
+
+    def has_ended(self) -> bool:
+        """Whether a read has met the end of the connection."""
+        return self._reads.has_ended
 
     def has_surplus(self) -> bool:
         """Whether there is more that was read. Ends the reads."""
