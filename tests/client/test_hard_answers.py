@@ -136,7 +136,7 @@ def test_unusual_answers_are_understood(connect: Connect, peer: MakePeer, what: 
     assert len(there.requests) == 2
 
 
-@pytest.mark.parametrize("head", [HEAD, HEAD[:-2], HEAD[:-9], b"HTTP/1.1 103 Early Hints\r\n\r\n" + HEAD, b"HTTP/1.1 204"])
+@pytest.mark.parametrize("head", [HEAD, HEAD[:-2], HEAD[:-9], b"HTTP/1.1 103 Hints\r\n\r\n" + HEAD, b"HTTP/1.1 204"])
 def test_a_head_that_is_cut_off_is_no_success(connect: Connect, peer: MakePeer, head: bytes) -> None:
     """Though an empty message would be a whole answer to some calls."""
     head = head.replace(b"json", b"proto")

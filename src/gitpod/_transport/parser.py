@@ -49,13 +49,14 @@ class Parser:
             response = HTTPResponse(source, method=method)
             try:
                 response.begin()
-                if self._reader.has_ended():
-                    # http.client takes it for the end of the headers.
-                    raise IncompleteRead(b"")
             except BaseException:
                 # The exception's frames keep it. Its finalizer may find the reader closed, which Python 3.13 reports.
                 response.close()
                 raise
+            if self._reader.has_ended():
+                # http.client takes it for the end of the headers.
+                response.close()
+                raise IncompleteRead(b"")
             if response.status >= OK or response.status == SWITCHING_PROTOCOLS:
                 return response
 
