@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ def test_a_ratio_of_an_unknown_way_is_a_mistake() -> None:
 
 
 def test_rounds_take_turns_and_the_first_warms_up() -> None:
-    """Each round that counts begins with another way."""
+    """Each round that counts goes another way round."""
     order: list[str] = []
 
     def way(name: str) -> Callable[[], Measures]:
@@ -84,9 +85,21 @@ def test_rounds_take_turns_and_the_first_warms_up() -> None:
         return measure
 
     found = interleaved({"a": way("a"), "b": way("b")}, 2)
-    assert "".join(order) == "baabba"
+    assert "".join(order) == "ababba"
     assert found == {"a": [{"cpu": 3.0}, {"cpu": 6.0}], "b": [{"cpu": 4.0}, {"cpu": 5.0}]}
     assert interleaved({"a": way("a")}, 1) == {"a": [{"cpu": 7.0}]}
+
+
+def test_no_way_always_follows_the_same_one() -> None:
+    """Which may leave it a warm cache, or a journal to clean up."""
+    order: list[str] = []
+
+    def measure(name: str) -> Measures:
+        order.append(name)
+        return {}
+
+    interleaved({name: partial(measure, name) for name in "abc"}, 4)
+    assert "".join(order[3:]) == "abccbabcaacb"
 
 
 def test_the_report_has_the_reason_in_place_of_a_refused_ratio() -> None:
