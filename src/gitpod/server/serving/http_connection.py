@@ -113,11 +113,10 @@ class Connection(Requests):
     def _read(self) -> None:
         """Read bodies and heads, up to the end of the request under way."""
         try:
-            if self._is_in_body:
-                self._count_piece()
             while self._received and not self.transport.is_closing():
                 if self._is_in_body:
-                    self._feed_body()
+                    if not self._feed_body():
+                        return
                 elif not self.is_waiting():
                     self.flow.pause_reading()
                     self._flow.is_full = True

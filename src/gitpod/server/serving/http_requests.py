@@ -12,8 +12,8 @@ from gitpod.server.edge.headers import ENDED
 from gitpod.server.serving.http_head import MAX_HEAD_BYTES, MalformedError, checked_head, length_of_body
 
 MAX_PIECES = 2048
-"""The most pieces of a request's body: chunks, and reads of the socket. Each takes some microseconds of the event loop,
-whatever its size: 8 MB in chunks of one byte kept everybody else waiting for 20 s."""
+"""The most pieces of a request's body: chunks, reads of the socket, and blank lines in chunks. Each takes some
+microseconds of the event loop, whatever its size: 8 MB in chunks of one byte kept everybody else waiting for 20 s."""
 
 
 class _Flow(FlowControl):
@@ -41,8 +41,6 @@ class Requests(HttpToolsProtocol):
     _pieces = 0
     _beside = 0
     """Bytes since the beginning of the last chunk that are none of its data."""
-    _tail = b""
-    """The end of what was fed of a body in chunks."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # uvicorn's own signature
         """Wait for the first request."""
@@ -56,8 +54,12 @@ class Requests(HttpToolsProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take a header (httptools), but no trailer."""
-        if not self._is_in_body:
-            super().on_header(name, value.rstrip())
+        if self._is_in_body:
+            return
+        name, value = name.lower(), value.rstrip()
+        if name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
+        self.headers.append((name, value))
 
     def on_headers_complete(self) -> None:
         """Begin with a request (httptools)."""
@@ -108,30 +110,33 @@ class Requests(HttpToolsProtocol):
         self._is_in_body = False
         # An application that runs already has no use for it.
         self.cycle.scope["extensions"] = {ENDED: {}}
-        super().on_message_complete()
+        self.cycle.more_body = False
+        self.cycle.message_event.set()
 
     def _feed_head(self, head: bytes) -> None:
         self._pieces = self._beside = 0
-        self._tail = b""
         self._feed(checked_head(head))
 
-    def _feed_body(self) -> None:
-        """Feed what has come of a body, up to where it may end."""
+    def _feed_body(self) -> bool:
+        """Feed what has come of a body, up to where it may end. False: more must come first."""
         received = self._received
         if self._left is None:
-            # Chunks end with a blank line. Their data may have blank lines too.
-            end = (self._tail + received).find(b"\r\n\r\n") - len(self._tail) + 4
-            size = end if end > 0 else len(received)
+            # Chunks end with a blank line. Their data may have blank lines too, which are fed one by one.
+            end = received.find(b"\r\n\r\n")
+            size = end + 4 if end >= 0 else len(received) - 3
         else:
             size = min(self._left, len(received))
             self._left -= size
+        if size <= 0:
+            return False
+        self._count_piece()
         piece = bytes(received[:size])
         del received[:size]
-        self._tail = (self._tail + piece[-3:])[-3:]
         self._beside += size
         self._feed(piece)
         if self._beside > MAX_HEAD_BYTES:
             raise MalformedError("a line between chunks is too long")
+        return True
 
     def _feed(self, data: bytes) -> None:
         parser: Any = self.parser
