@@ -21,9 +21,8 @@ help: ## list the targets
 demo: $(VENV)/.runtime ## start the service, create the three documented secrets, show what went over the wire
 	@$(BIN)/python tools/demo.py
 
-bench: $(VENV)/.dev ## measure what a create costs the client, and how many creates and reads a second the service does
-	@$(BIN)/python bench/client.py
-	@PYTHONPATH=tools $(BIN)/python bench/service.py
+bench: $(VENV)/.dev ## measure client and service beside their peers in 3 minutes; FULL=1: in 20; PUBLISH=1: into docs/
+	@PYTHONPATH=tools $(BIN)/python -m bench $(if $(FULL),--full) $(if $(PUBLISH),--publish)
 
 chaos: $(VENV)/.dev ## kill, stop and starve the service and its database while clients write, and count what was lost
 	@$(BIN)/python tools/chaos.py $(if $(SEED),--seed $(SEED))

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
 
@@ -13,14 +14,20 @@ TOKEN = "t0ken-for-tools"  # noqa: S105 # of services that last for one run
 class Service:
     """`gitpod-secrets serve` on a store, as a context manager; what it says on stderr is in `log`."""
 
-    def __init__(self, store: str, folder: Path, main: str = "from gitpod.cli import main; main()") -> None:
+    def __init__(
+        self,
+        store: str,
+        folder: Path,
+        main: str = "from gitpod.cli import main; main()",
+        options: Sequence[str] = (),
+    ) -> None:
         """Start it. `folder` keeps its log and, where the store is no file with a key beside it, its key.
 
-        `main` is the program that serves.
+        `main` is the program that serves; `options` are more of `serve`.
         """
         key = [] if store.startswith("sqlite:") else ["--key", f"file:{folder / 'key'}"]
         serve = [sys.executable, "-c", main, "serve"]
-        self._command = [*serve, "--store", store, *key, "--port", "0"]
+        self._command = [*serve, "--store", store, *key, "--port", "0", *options]
         self._process: subprocess.Popen[str] | None = None
         self._folder = folder
         self.log = folder / "service.log"

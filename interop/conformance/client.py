@@ -22,6 +22,8 @@ from protobuf.wkt import Any as AnyMessage
 from gitpod import AsyncGitpod, Gitpod
 from gitpod._rpc.call import Call, Calls, JSONCodec
 from gitpod._rpc.failure import LAST_ANSWER, Failure
+from gitpod._rpc.retry import RetryInterceptor
+from gitpod._rpc.unary import Unary, UnaryAsync, UnarySync
 from stubs import client_compat, config, connect, header, read_message, service, write_message
 from ways import MAKERS, Target
 
@@ -65,6 +67,20 @@ class NoDeadline:
         return await self.intercept_unary_sync(call_next, request, ctx)
 
 
+class SyncStub(UnarySync, connect.ConformanceServiceClientSync):  # type: ignore[misc] # generated where the suite runs
+    """The stub of the suite's service over Connect."""
+
+    def _attempt(self, request: Any, ctx: RequestContext[Any, Any]) -> Any:  # noqa: ANN401 # messages
+        return NoDeadline().intercept_unary_sync(super()._attempt, request, ctx)
+
+
+class AsyncStub(UnaryAsync, connect.ConformanceServiceClient):  # type: ignore[misc] # generated where the suite runs
+    """`SyncStub` for asyncio."""
+
+    async def _attempt(self, request: Any, ctx: RequestContext[Any, Any]) -> Any:  # noqa: ANN401 # messages
+        return await NoDeadline().intercept_unary(super()._attempt, request, ctx)
+
+
 class Conformance(Calls[Any]):
     """The calls of the suite's service, by the options and connections of a client of the SDK."""
 
@@ -73,10 +89,13 @@ class Conformance(Calls[Any]):
         kind = connect.ConformanceServiceClient if is_async else connect.ConformanceServiceClientSync
 
         def stub(*, interceptors: list[object], codec: Codec[Any, Any], **options: object) -> object:
-            suited = JSONCodec(REGISTRY) if isinstance(codec, JSONCodec) else codec
-            return kind(interceptors=[*interceptors, NoDeadline()], codec=suited, **options)
+            return kind(interceptors=[*interceptors, NoDeadline()], codec=suited(codec), **options)
 
-        super().__init__(client._options, client._transport, stub)  # noqa: SLF001 # what its `.secrets` is made of
+        def unary(unary: Unary, transport: Any, retries: RetryInterceptor) -> object:  # noqa: ANN401 # of either kind
+            unary.codec = suited(unary.codec)
+            return (AsyncStub if is_async else SyncStub)(unary, transport, retries)
+
+        super().__init__(client._options, client._transport, stub=stub, unary=unary)  # noqa: SLF001 # what its `.secrets` is made of
 
     def prepare(self, case: Any) -> Callable[[], Any]:  # noqa: ANN401 # a message
         """Return what makes the call of a case: its answer, or an awaitable of it."""
@@ -87,6 +106,11 @@ class Conformance(Calls[Any]):
         request = case.request_messages[0].unpack(kind)
         headers = Headers([*call.headers.items(), *given])
         return lambda: getattr(self._stub, name)(request, headers=headers, timeout_ms=call.timeout_ms)
+
+
+def suited(codec: Codec[Any, Any]) -> Codec[Any, Any]:
+    """Return the codec of a client, which knows what the suite puts into `google.protobuf.Any`."""
+    return JSONCodec(REGISTRY) if isinstance(codec, JSONCodec) else codec
 
 
 MAKING = Lock()

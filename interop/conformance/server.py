@@ -24,7 +24,8 @@ from gitpod.server.edge.headers import LONGEST_CALL, Receive, Scope, Send
 from gitpod.server.edge.options import application_options
 from gitpod.server.serving.grpc_server import GRPCServer
 from gitpod.server.serving.http_connection import Server
-from gitpod.server.serving.serve import Settings, http_config
+from gitpod.server.serving.serve import http_config
+from gitpod.server.serving.settings import Settings
 from gitpod.server.serving.tls import server_context
 from stubs import connect, header, read_message, server_compat, service, write_message
 

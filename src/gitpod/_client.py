@@ -4,17 +4,15 @@
 the first call.
 """
 
-from typing import TYPE_CHECKING
-
 from gitpod._endpoint import Endpoint
 from gitpod._options import Options
 from gitpod._rpc.tracebacks import without_frames
-from gitpod._transport.connections import AsyncConnections, SyncConnections
-from gitpod._transport.threads import loading
+from gitpod._transport.loading import loading
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Any, ClassVar, Self, Unpack
+    from typing import Any, Self, Unpack
 
     from gitpod._options import ClientOptions, Codec, Compression, Path, Protocol
     from gitpod._secrets.aio import AsyncSecrets
@@ -24,9 +22,10 @@ if TYPE_CHECKING:
 class _Client:
     """What both clients share: options, and connections that copies have in common."""
 
-    _connections: "ClassVar[type[SyncConnections | AsyncConnections]]"
+    _is_async: bool
+    _endpoint: Endpoint
     _options: Options
-    _transport: "Any"
+    _shared: "dict[str, Any]"
 
     @without_frames
     def __init__(  # noqa: PLR0913 # options by name
@@ -50,8 +49,8 @@ class _Client:
         if http_client is not None:
             from gitpod._transport.given import adapt  # rarely needed
 
-            given = adapt(http_client, is_async=self._connections.is_async)
-        endpoint = Endpoint(
+            given = adapt(http_client, is_async=self._is_async)
+        self._endpoint = Endpoint(
             base_url=base_url,
             allow_plaintext=allow_plaintext,
             protocol=protocol,
@@ -62,7 +61,7 @@ class _Client:
         )
         self._options = Options(
             bearer_token=bearer_token,
-            needs_token=not endpoint.is_embedded,
+            needs_token=not self._endpoint.is_embedded,
             timeout=timeout,
             max_retries=max_retries,
             protocol=protocol,
@@ -70,13 +69,28 @@ class _Client:
             compression=compression,
             default_headers=default_headers,
         )
-        self._transport = self._connections(endpoint, given)
+        self._shared = {"given": given}
+        if given is not None or self._endpoint.is_embedded:
+            # They check the store, and remember the process that the caller's http_client belongs to.
+            _ = self._transport
+
+    @property
+    def _transport(self) -> "Any":  # noqa: ANN401 # of either kind
+        """The connections. They load at the first use, as their modules are slow to load."""
+        made = self._shared.get("connections")
+        if made is None:
+            with loading():
+                from gitpod._transport.connections import AsyncConnections, SyncConnections
+
+            kind = AsyncConnections if self._is_async else SyncConnections
+            # Of two threads that come here at once, both get the connections of the first.
+            made = self._shared.setdefault("connections", kind(self._endpoint, self._shared["given"]))
+        return made
 
     @property
     def base_url(self) -> str:
         """The URL of the service, without a trailing slash and without a database's password."""
-        url: str = self._transport.endpoint.base_url
-        return url
+        return self._endpoint.base_url
 
     @without_frames
     def with_options(self, **changes: "Unpack[ClientOptions]") -> "Self":
@@ -91,14 +105,14 @@ class _Client:
         """
         copy = object.__new__(type(self))
         copy._options = self._options.changed(changes)
-        copy._transport = self._transport
+        copy._endpoint, copy._shared = self._endpoint, self._shared
         return copy
 
     copy = with_options
 
     def __repr__(self) -> str:
         # A traceback may show a client whose constructor failed before it had connections.
-        where = f"base_url={self.base_url!r}" if hasattr(self, "_transport") else ""
+        where = f"base_url={self.base_url!r}" if hasattr(self, "_endpoint") else ""
         return f"{type(self).__name__}({where})"
 
 
@@ -138,7 +152,7 @@ class Gitpod(_Client):
         GitpodError: an option is missing or malformed.
     """
 
-    _connections = SyncConnections
+    _is_async = False
     _secrets: "Secrets | None" = None
 
     @property
@@ -169,7 +183,7 @@ class AsyncGitpod(_Client):
     application. Without `http2`, HTTP/2 or HTTP/1.1 is negotiated with an `https://` service.
     """
 
-    _connections = AsyncConnections
+    _is_async = True
     _secrets: "AsyncSecrets | None" = None
 
     @property

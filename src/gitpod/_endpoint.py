@@ -4,38 +4,36 @@ Errors name the option and the rule, never what was given.
 """
 
 import os
-import re
-from typing import TYPE_CHECKING, Protocol
-from urllib.parse import urlsplit
 
 from gitpod.errors import GitpodError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from ssl import SSLContext
+    from typing import Protocol
 
     from gitpod._options import Path
     from gitpod._options import Protocol as WireProtocol
 
-DEFAULT_BASE_URL = "https://app.ona.com/api"
+    class Given(Protocol):
+        """The sender of requests by the caller's `http_client`: what other options depend on.
+
+        Attributes:
+            is_application: whether it is a WSGI or ASGI application in this process.
+            has_trailers: whether it returns the trailers of answers, which gRPC needs.
+        """
+
+        is_application: bool
+        has_trailers: bool
+
+
+DEFAULT_HOST = "app.ona.com"
+DEFAULT_BASE_URL = f"https://{DEFAULT_HOST}/api"
 VARIABLE = "GITPOD_BASE_URL"
 EMBEDDED = ("sqlite:", "postgresql:")
 """The schemes of what the embedded service keeps its store in."""
 # A colon is followed by a port, else it may be the one before a password.
-_SHOWN = re.compile(
-    r"[a-z]+://([^@/?#]*@)?((?:\[[0-9A-Fa-f:.]+\]|:\d*(?=[,/?]|$)|[^@:/?#\[\]])*(?:/[^@?#]*)?)(\?[^@]*)?", re.ASCII
-)
-
-
-class Given(Protocol):
-    """The sender of requests by the caller's `http_client`: what other options depend on.
-
-    Attributes:
-        is_application: whether it is a WSGI or ASGI application in this process.
-        has_trailers: whether it returns the trailers of answers, which gRPC needs.
-    """
-
-    is_application: bool
-    has_trailers: bool
+_SHOWN = r"[a-z]+://([^@/?#]*@)?((?:\[[0-9A-Fa-f:.]+\]|:\d*(?=[,/?]|$)|[^@:/?#\[\]])*(?:/[^@?#]*)?)(\?[^@]*)?"
 
 
 class Endpoint:
@@ -99,9 +97,13 @@ class Endpoint:
             self.base_url = shown(self.store)
         # Requests to the embedded service go to a name of its own.
         self.address = "http://embedded" if self.is_embedded else self.base_url
-        parts = urlsplit(self.address)
-        self.is_https = parts.scheme == "https"
-        self.host, self.port = parts.hostname or "", parts.port or (443 if self.is_https else 80)
+        self.is_https = self.address.startswith("https:")
+        self.host, self.port = DEFAULT_HOST, 443
+        if self.address != DEFAULT_BASE_URL:
+            from urllib.parse import urlsplit  # slow to load
+
+            parts = urlsplit(self.address)
+            self.host, self.port = parts.hostname or "", parts.port or (443 if self.is_https else 80)
         if not isinstance(allow_plaintext, bool | None):
             raise GitpodError("allow_plaintext: must be True or False")
         if not isinstance(http2, bool):
@@ -122,8 +124,10 @@ class Endpoint:
         """Return the URL without a trailing slash: a place that a token may be sent to, or a store."""
         if not isinstance(url, str):
             raise GitpodError(f"{self.setting}: must be a string")
-        if url.startswith(EMBEDDED):
+        if url == DEFAULT_BASE_URL or url.startswith(EMBEDDED):
             return url
+        from urllib.parse import urlsplit  # slow to load
+
         try:
             parts = urlsplit(url)
             host = parts.hostname or ""
@@ -196,8 +200,10 @@ def shown(url: str) -> str:
     """Return a URL without user names, passwords and parameters. What has an unclear end is left out altogether."""
     if url.startswith("sqlite:"):
         return url
+    import re  # not for most clients
+
     scheme, sign, _ = url.partition("://")
-    parts = _SHOWN.fullmatch(url)
+    parts = re.fullmatch(_SHOWN, url, re.ASCII)
     if parts is None:
         return f"{scheme}://…" if sign and scheme.isalpha() else "…"
     user, rest, query = parts.groups()

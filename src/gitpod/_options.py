@@ -4,29 +4,33 @@ Errors name the option and the rule, never what was given.
 """
 
 import os
-from collections.abc import Mapping
-from os import PathLike
-from typing import Any, Literal, TypeAlias, TypedDict
 
 from gitpod._endpoint import is_installed
 from gitpod.errors import GitpodError
 
-Codec: TypeAlias = Literal["binary", "json"]
-Protocol: TypeAlias = Literal["connect", "grpc", "grpc-web"]
-Compression: TypeAlias = Literal["gzip", "zstd"]
-Path: TypeAlias = str | PathLike[str]
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from os import PathLike
+    from typing import Any, Literal, TypeAlias, TypedDict
+
+    Codec: TypeAlias = Literal["binary", "json"]
+    Protocol: TypeAlias = Literal["connect", "grpc", "grpc-web"]
+    Compression: TypeAlias = Literal["gzip", "zstd"]
+    Path: TypeAlias = str | PathLike[str]
+
+    class ClientOptions(TypedDict, total=False):
+        """The options that `with_options` may change."""
+
+        bearer_token: str
+        timeout: float
+        max_retries: int
+        codec: Codec
+        default_headers: Mapping[str, str] | None
 
 
-class ClientOptions(TypedDict, total=False):
-    """The options that `with_options` may change."""
-
-    bearer_token: str
-    timeout: float
-    max_retries: int
-    codec: Codec
-    default_headers: Mapping[str, str] | None
-
-
+CHANGEABLE = ("bearer_token", "timeout", "max_retries", "codec", "default_headers")
+"""The names in `ClientOptions`."""
 LONGEST_TIMEOUT = 9_999_999
 """Seconds; `connect-timeout-ms` has room for ten digits."""
 NAME_PUNCTUATION = "!#$%&'*+-.^_`|~"
@@ -69,10 +73,10 @@ class Options:
         needs_token: bool = True,
         timeout: float,
         max_retries: int,
-        protocol: Protocol,
-        codec: Codec,
-        compression: Compression | None,
-        default_headers: Mapping[str, str] | None,
+        protocol: "Protocol",
+        codec: "Codec",
+        compression: "Compression | None",
+        default_headers: "Mapping[str, str] | None",
     ) -> None:
         if isinstance(max_retries, bool) or not isinstance(max_retries, int) or max_retries < 0:
             raise GitpodError("max_retries: must be a whole number, 0 or more")
@@ -93,10 +97,10 @@ class Options:
         self.compression: Compression | None = compression
         self.default_headers = headers(default_headers, "default_headers")
 
-    def changed(self, changes: ClientOptions) -> "Options":
+    def changed(self, changes: "ClientOptions") -> "Options":
         """Return these options with some changed. New headers are added to the present ones."""
         for name in changes:
-            if name not in ClientOptions.__annotations__:
+            if name not in CHANGEABLE:
                 raise GitpodError(f"with_options: {name}: is not an option that a copy can change")
         added = headers(changes.get("default_headers"), "default_headers")
         own: dict[str, Any] = {name: getattr(self, name) for name in self.__slots__}
@@ -114,12 +118,16 @@ def seconds(timeout: float) -> float:
     return float(timeout)
 
 
-def headers(given: Mapping[str, str] | None, name: str) -> dict[str, str]:
+def headers(given: "Mapping[str, str] | None", name: str) -> dict[str, str]:
     """Check headers, and return them by lower-case name. `name` is that of their option."""
+    if given is None:
+        return {}
+    from collections.abc import Mapping  # not needed by most clients
+
     checked: dict[str, str] = {}
-    if given is not None and not isinstance(given, Mapping):
+    if not isinstance(given, Mapping):
         raise GitpodError(f"{name}: must be a mapping of strings to strings")
-    for key, value in (given or {}).items():
+    for key, value in given.items():
         if not isinstance(key, str) or not isinstance(value, str):
             raise GitpodError(f"{name}: must be a mapping of strings to strings")
         if not key or not all(c.isascii() and (c.isalnum() or c in NAME_PUNCTUATION) for c in key):

@@ -16,11 +16,12 @@ None of them holds a secret's value or a token: where a service quotes one of 8 
 All of them can be pickled and copied.
 """
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections import namedtuple
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from typing import Literal, Self, TypeAlias
+    from typing import Literal, NamedTuple, Self, TypeAlias
 
     from protobuf import Message
     from protovalidate import ViolationPb
@@ -28,6 +29,15 @@ if TYPE_CHECKING:
     from gitpod.types import ErrorCode
 
     Outcome: TypeAlias = Literal["not_sent", "rejected", "unknown"]
+
+    class _Violation(NamedTuple):
+        field: str
+        rule_id: str
+        message: str
+
+else:
+    # `typing` costs as much time as the interpreter takes to start.
+    _Violation = namedtuple("_Violation", ("field", "rule_id", "message"))  # noqa: PYI024 # typed above
 
 
 UNKNOWN = " (it is not known whether the request was processed)"
@@ -37,12 +47,10 @@ class GitpodError(Exception):
     """The base of every error of this package. Itself: an option is wrong, or the client is closed."""
 
 
-class Violation(NamedTuple):
+class Violation(_Violation):
     """One rule that a request breaks: the field's path, the rule's id, and what the rule says."""
 
-    field: str
-    rule_id: str
-    message: str
+    __slots__ = ()
 
     def __str__(self) -> str:
         return f"{self.field}: {self.message}" if self.field else self.message

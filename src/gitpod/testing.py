@@ -21,6 +21,7 @@ import pytest
 from pyqwest import FullResponse, Headers
 
 from gitpod import AsyncGitpod, Gitpod
+from gitpod._transport.answers import RequestHeaders
 from gitpod._transport.failures import BrokenExchangeError, NotSentError
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceSync
 
@@ -193,7 +194,7 @@ class _Faulty:
         self._sender = sender
         self._plan = plan
 
-    def send(self, method: str, url: str, headers: Headers, content: bytes, timeout: float) -> FullResponse:
+    def send(self, method: str, url: str, headers: RequestHeaders, content: bytes, timeout: float) -> FullResponse:
         deadline = time.monotonic() + timeout
         fault = self._plan._next(rpc := _rpc(url))
         if (instead := self._plan._before(fault)) is not None:
@@ -217,7 +218,7 @@ class _AsyncFaulty:
         self._sender = sender
         self._plan = plan
 
-    async def send(self, method: str, url: str, headers: Headers, content: bytes) -> FullResponse:
+    async def send(self, method: str, url: str, headers: RequestHeaders, content: bytes) -> FullResponse:
         fault = self._plan._next(rpc := _rpc(url))
         if (instead := self._plan._before(fault)) is not None:
             return instead

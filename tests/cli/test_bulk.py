@@ -1,5 +1,6 @@
 """Many calls at once: reading values, and carrying out the plan of an import, with faults in between."""
 
+import gc
 import threading
 from collections.abc import Iterator
 
@@ -201,3 +202,13 @@ def test_an_unexpected_error_is_raised_and_ends_the_rest() -> None:
 def test_no_items_give_no_results() -> None:
     """The result is empty, and no thread is started."""
     assert map_concurrently(str, [], 16) == []
+
+
+def test_many_calls_turn_the_search_for_garbage_on() -> None:
+    """The command begins without, as most commands are short."""
+    gc.disable()
+    try:
+        map_concurrently(str, range(3), 2)
+        assert gc.isenabled()
+    finally:
+        gc.enable()

@@ -140,3 +140,13 @@ def test_a_taken_port_is_reported() -> None:
         done = run("serve", "--store", "sqlite://", "--port", str(taken.getsockname()[1]))
     assert done.returncode == 2
     assert "Address already in use" in done.stderr
+
+
+@pytest.mark.parametrize(("command", "is_on"), [("serve --store sqlite:////dev/null/no.db", True), ("config", False)])
+def test_a_service_collects_garbage_and_a_short_command_does_not(command: str, is_on: bool) -> None:  # noqa: FBT001 # a parameter
+    """A service lives for long; a short command ends before it would be worth the time."""
+    program = (
+        "import gc, sys; from gitpod.cli import main\ntry: main()\nfinally: print(gc.isenabled(), file=sys.stderr)"
+    )
+    ran = subprocess.run([sys.executable, "-c", program, *command.split()], capture_output=True, text=True, check=False)
+    assert ran.stderr.splitlines()[-1] == str(is_on)

@@ -166,7 +166,7 @@ def test_a_burst_leaves_no_connections_behind(service: Service, monkeypatch: pyt
     monkeypatch.setattr(pool, "IDLE_SECONDS", 0.3)
     with Gitpod(bearer_token=TOKEN, base_url=service.url) as client:
         client.secrets.list(page_size=1)
-        sender: Any = vars(client)["_transport"]._sender
+        sender: Any = vars(client)["_shared"]["connections"]._sender
         for _ in range(3):
             connection = Connection(sender._target, time.monotonic() + 5)
             connection.is_reusable = True

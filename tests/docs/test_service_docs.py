@@ -16,8 +16,7 @@ from tests.support.service_guide import BLOCKS, GUIDE, ON_POSTGRESQL, ON_SQLITE,
 
 from gitpod import Gitpod, InternalServerError
 from gitpod.cli.commands.root import cli
-from gitpod.server import shares
-from gitpod.server.app import STRANGER_THREADS, THREADS
+from gitpod.server import shares, threads
 from gitpod.server.edge import trailers
 from gitpod.server.edge.applications import LONGEST_REQUEST
 from gitpod.server.edge.headers import LONGEST_CALL
@@ -166,8 +165,8 @@ def test_the_documented_limits_are_the_codes() -> None:
         f"the process ends {serve.LATEST_END} s after the signal": True,
         f"{LONGEST_REQUEST:g} s; then `deadline_exceeded`": True,
         f"{shares.TOKEN_CALLS} of a token; {shares.ORGANIZATION_CALLS} of an organization": True,
-        f"{THREADS}, of them at most {shares.TOKEN_THREADS} of a token and {shares.ORGANIZATION_THREADS} of an": True,
-        f"{shares.STRANGERS}, which {STRANGER_THREADS} threads look up": True,
+        f"| {shares.TOKEN_PLACES} of a token, and {shares.ORGANIZATION_PLACES} of an organization; the": True,
+        f"{shares.STRANGERS}, which {threads.STRANGERS} threads look up": True,
         f"{http2.AGE + http2.LONGEST_CALL:g} s, of which the last {http2.LONGEST_CALL:g} are": True,
         f"Without a call, {http2.IDLE:g} s. Cut when for {http2_stream.STALL:g} s": True,
         f"{http2_frames.CREDIT:,}, and {http2_frames.CALL_CREDIT} more for each call that was answered; a reset": True,
@@ -177,6 +176,6 @@ def test_the_documented_limits_are_the_codes() -> None:
         f"{http2_settings.STREAMS}; clients keep": True,
         f"{grpc_server.OPEN_CALLS} checks, {grpc_server.OPEN_CALLS} watches": True,
         f"when its check takes longer than {LONGEST_CHECK:g} s": True,
-        f"all of its threads, {THREADS + STRANGER_THREADS + 2}, before": True,
+        f"all of its threads, {threads.Pools().count + 1}, before": True,
     }
     assert {text: text in GUIDE for text in shown} == shown

@@ -4,7 +4,7 @@ import io
 import json
 import logging
 import uuid
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import pytest
@@ -22,7 +22,7 @@ TIMES = [0.0, 1.5, 1764200000.123456, -1.0, 1e12]
 
 
 @contextmanager
-def logging_to(*handlers: logging.Handler) -> Iterator[None]:
+def logging_to(*handlers: logging.Handler) -> Generator[None]:
     """Replace the handlers of the service's logger for a while."""
     logger, level = log.logger, log.logger.level
     before, logger.handlers[:] = logger.handlers[:], handlers

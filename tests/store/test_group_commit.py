@@ -1,26 +1,53 @@
 """Group commit: writers share transactions, and no one of them harms another."""
 
+import sqlite3
 import time
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from ctypes import c_ulong, py_object, pythonapi
+from dataclasses import replace
 from threading import Event, get_ident
 from typing import Any
 
+import psycopg
 import pytest
 from postgres import until
-from sqlalchemy.exc import IntegrityError
-from tests.support.storage import ORGANIZATION, Work, Writes, adds, names, secret, together, write
+from tests.support.awaited import AwaitedWrites
+from tests.support.storage import (
+    ORGANIZATION,
+    OTHER,
+    Work,
+    Writes,
+    add,
+    adds,
+    finds,
+    listed,
+    names,
+    secret,
+    together,
+    write,
+)
 
 from gitpod.server.errors import OutcomeUnknownError, StoreUnavailableError
 from gitpod.server.storage import limits
 from gitpod.server.storage.commit import LARGEST_BATCH
 from gitpod.server.storage.rows import AuditRecord, Position, StoredSecret, audit_record
 from gitpod.server.storage.store import Store
-from gitpod.server.storage.transaction import Transaction
+from gitpod.server.storage.transaction import Planned, Transaction
 
 
 class InterruptedLeader(BaseException):
     """What no handler catches."""
+
+
+@pytest.fixture(params=[Writes, AwaitedWrites], ids=["threads", "tasks"])
+def writes(request: pytest.FixtureRequest, url: str, store: Store) -> Iterator[Writes]:
+    """Group commit of threads, or of tasks of event loops, beside that of the store itself."""
+    assert store.is_current
+    kind: type[Writes] = request.param
+    made = kind(url)
+    yield made
+    made.database.close()
 
 
 def test_writers_share_commits(store: Store, writes: Writes) -> None:
@@ -36,7 +63,7 @@ def test_an_answer_comes_after_its_commit(store: Store, writes: Writes) -> None:
 
     def seen(number: int) -> bool:
         made: StoredSecret = write(writes.run, adds(secret(f"NUM{number}")))
-        return store.page(ORGANIZATION, None, Position(made.created_at - 1, ""), 1) == [made]
+        return store.page(ORGANIZATION, None, Position(made.created_at - 1, ""), 1) == [listed(made)]
 
     with ThreadPoolExecutor(16) as pool:
         assert list(pool.map(seen, range(64))) == [True] * 64
@@ -57,7 +84,8 @@ def test_bad_work_spares_its_neighbours(store: Store, writes: Writes) -> None:
         transaction.record(first)
 
     good, *bad, best = together(writes, adds(secret("GOOD")), raises, violates, adds(secret("BEST")))
-    assert [type(each) for each in bad] == [ZeroDivisionError, IntegrityError]
+    taken = sqlite3.IntegrityError if store.path else psycopg.errors.UniqueViolation
+    assert [type(each) for each in bad] == [ZeroDivisionError, taken]
     assert [good.name, best.name] == ["GOOD", "BEST"]
     assert sorted(names(store)) == ["BEST", "GOOD"]
 
@@ -68,6 +96,48 @@ def test_one_of_two_gets_a_name(store: Store, writes: Writes) -> None:
     assert writes.commits == 2
     assert sorted(each is None for each in made) == [False, True]
     assert names(store) == ["NAME"]
+
+
+def test_a_batch_adds_what_is_free(store: Store, writes: Writes) -> None:
+    """Names that are taken, in the store or by another one of the batch, spare the others, whatever organization."""
+    assert add(store, secret("OLD"))
+    chosen = ["NEW", "OLD", "NEW", "LAST"]
+    works = [*(adds(secret(name)) for name in chosen), adds(secret("OLD", organization_id=OTHER))]
+    made = together(writes, *works)
+    assert writes.commits == 2
+    assert sorted(each.name for each in made if each) == ["LAST", "NEW", "OLD"]
+    assert sorted(names(store)) == ["LAST", "NEW", "OLD"]
+    times = [each.created_at for each in made if each and each.organization_id == ORGANIZATION]
+    assert len({*times}) == 2
+
+
+def test_a_batch_finds_what_there_is(store: Store, writes: Writes) -> None:
+    """Each its own, and nothing of another organization; a secret is removed once, and gone for who finds it later."""
+    first, second = add(store, secret("FIRST")), add(store, secret("SECOND"))
+    assert first
+    assert second
+    foreign = replace(second, organization_id=OTHER)
+
+    def remove(transaction: Transaction, found: StoredSecret | None) -> bool:
+        return found is not None and transaction.remove(found)
+
+    def look(_: Transaction, found: StoredSecret | None) -> StoredSecret | None:
+        return found
+
+    works = [finds(first, remove), finds(first, remove), finds(second, look), finds(secret(), look)]
+    one, other, *looked = together(writes, *works, finds(foreign, look))
+    assert writes.commits == 2
+    assert sorted([one, other]) == [False, True]
+    assert looked == [second, None, None]
+    assert names(store) == ["SECOND"]
+
+
+def test_planned_work_that_does_not_add_adds_nothing(store: Store, writes: Writes) -> None:
+    """It breaks its promise, and its neighbours are spared."""
+    forgets = Planned(lambda _: None, adds=secret("FORGOTTEN"))
+    made = together(writes, adds(secret("FIRST")), forgets, adds(secret("LAST")))
+    assert [made[0].name, made[1], made[2].name] == ["FIRST", None, "LAST"]
+    assert sorted(names(store)) == ["FIRST", "LAST"]
 
 
 def test_the_lead_is_handed_over(store: Store, writes: Writes) -> None:
@@ -86,11 +156,14 @@ def test_an_interrupted_leader_leaves_nobody_behind(store: Store, writes: Writes
         raise InterruptedLeader
 
     made = together(writes, adds(secret("FIRST")), interrupted, adds(secret("LAST")))
-    assert sorted(type(each).__name__ for each in made) == ["InterruptedLeader", *["OutcomeUnknownError"] * 2]
+    # A task is not the leader itself, so none is interrupted.
+    leader = "OutcomeUnknownError" if isinstance(writes, AwaitedWrites) else "InterruptedLeader"
+    assert sorted(type(each).__name__ for each in made) == [leader, *["OutcomeUnknownError"] * 2]
     assert names(store) == []
     assert write(writes.run, adds(secret())).name == "NAME"
 
 
+@pytest.mark.parametrize("writes", [Writes], indirect=True)
 def test_an_interrupted_heir_leaves_nobody_behind(
     store: Store, writes: Writes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -147,7 +220,9 @@ def test_nobody_waits_for_a_stuck_leader_for_ever(
         finally:
             goes_on.set()
         assert calls[0].exception(30) is None
-        assert isinstance(calls[1].exception(30), StoreUnavailableError)
+        # A thread that leads has its own answer at the end; a task is told by the clock, like any follower.
+        stuck_one = OutcomeUnknownError if isinstance(writes, AwaitedWrites) else StoreUnavailableError
+        assert isinstance(calls[1].exception(30), stuck_one)
     assert names(store) == []
 
 

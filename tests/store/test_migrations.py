@@ -10,8 +10,8 @@ from tests.support.service import TOKEN
 
 from gitpod import Gitpod
 from gitpod.server.storage.database import Database
+from gitpod.server.storage.migrations import REVISION
 from gitpod.server.storage.rows import AuditRecord, audit_record, columns
-from gitpod.server.storage.schema import REVISION
 from gitpod.server.storage.store import Store
 
 PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
@@ -39,11 +39,10 @@ def records(url: str) -> list[AuditRecord]:
 def change(url: str, *statements: str) -> None:
     """Run SQL on the database."""
     database = Database(url)
-    with database.writer() as connection:
+    with database.engine.begin() as connection:
         for statement in statements:
             connection.execute(text(statement))
-        connection.commit()
-    database.engine.dispose()
+    database.close()
 
 
 def add_as_0001(connection: Connection, record: AuditRecord) -> None:
@@ -91,11 +90,10 @@ def test_records_of_0001_stay_before_new_ones_whatever_their_clock_was(url: str)
     database = Database(url)
     organization = records_organization(database)
     future = replace(audit_record(organization, None, "Future"), id=f"{10**17:016x}{'0' * 16}", at=10**17)
-    with database.writer() as connection:
+    with database.engine.begin() as connection:
         for record in (future, audit_record(organization, None, "Old")):
             add_as_0001(connection, record)
-        connection.commit()
-    database.engine.dispose()
+    database.close()
     with embedded(url) as client:
         client.secrets.create(name="NEW", value="v", project_id=PROJECT, api_only=True)
     before = ["Future", "Old"] if url.startswith("sqlite:") else ["Old", "Future"]
@@ -104,7 +102,7 @@ def test_records_of_0001_stay_before_new_ones_whatever_their_clock_was(url: str)
 
 def records_organization(database: Database) -> str:
     """The store's own organization."""
-    with database.reader() as connection:
+    with database.engine.connect() as connection:
         return str(connection.scalar(text("SELECT id FROM organizations")))
 
 
@@ -113,10 +111,10 @@ def test_an_older_service_may_go_on_writing(url: str) -> None:
     with embedded(url) as client:
         made = client.secrets.create(name="NAME", value="v", project_id=PROJECT, api_only=True).secret
     database = Database(url)
-    with database.writer() as connection:
-        add_as_0001(connection, audit_record(records_organization(database), None, "Old", secret_id=made.id))
-        connection.commit()
-    database.engine.dispose()
+    organization = records_organization(database)
+    with database.engine.begin() as connection:
+        add_as_0001(connection, audit_record(organization, None, "Old", secret_id=made.id))
+    database.close()
     with embedded(url) as client:
         client.secrets.delete(secret_id=made.id)
     *_, created, old, deleted = records(url)

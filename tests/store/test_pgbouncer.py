@@ -12,12 +12,13 @@ import psycopg
 import pytest
 from postgres import HOST, SUPERUSER, Cluster, free_port, until
 from processes import account
-from sqlalchemy import Connection
 from tests.support.processes import Process
-from tests.support.storage import VALUE, alter, embedded, keep, listening
+from tests.support.storage import VALUE, alter, embedded, heard, keep
 
 from gitpod import APIError, Gitpod
 from gitpod.server.storage import limits
+from gitpod.server.storage.database import Database
+from gitpod.server.storage.sql import Session, sql
 
 PGBOUNCER = shutil.which("pgbouncer", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
 WRITERS = 12
@@ -112,12 +113,12 @@ def test_settings_hold_in_each_transaction_and_for_nobody_else(
     url = pooled("transaction")
     seen: set[tuple[str, ...]] = set()
 
-    def note(connection: Connection) -> None:
-        seen.add(tuple(connection.exec_driver_sql(f"SHOW {name}").scalar_one() for name in SETTINGS))
+    def note(_: Database, session: Session) -> None:
+        seen.add(tuple(session.rows(sql(f"SHOW {name}"))[0][0] for name in SETTINGS))
 
     with embedded(url) as client, ThreadPoolExecutor(WRITERS) as pool:
         client.secrets.list()
-        with listening("commit", note):
+        with heard(Database, "commit", note):
             for done in [pool.submit(keep, client, project, f"NAME{number}") for number in range(WRITERS)]:
                 done.result()
         with psycopg.connect(url, autocommit=True, prepare_threshold=None) as stranger:

@@ -13,13 +13,15 @@ import pytest
 from postgres import MISSING, SUPERUSER, Cluster, binaries, until
 from psycopg import sql
 from served import TOKEN, Service
-from sqlalchemy import Connection
-from tests.support.storage import VALUE, Proxy, alter, embedded, keep, listening, tables, write
+from tests.support.storage import VALUE, Proxy, alter, embedded, heard, keep, tables, write
 
 import gitpod
 from gitpod import Gitpod, GitpodError
 from gitpod.server.errors import StoreUnavailableError
 from gitpod.server.storage import limits
+from gitpod.server.storage.database import Database
+from gitpod.server.storage.sql import Session
+from gitpod.server.storage.sql import sql as statement
 from gitpod.server.storage.store import Store
 
 PASSWORD = "p4ss-of-the-role"
@@ -65,10 +67,10 @@ def test_requests_take_no_advisory_lock(database_url: str, project: str) -> None
     """That one is for those who start, and a pooler between could not pass it on."""
     statements: list[str] = []
 
-    def note(_: Connection, __: object, statement: str, *___: object) -> None:
-        statements.append(statement)
+    def note(_: object, statement: object, *__: object, **___: object) -> None:
+        statements.append(str(statement))
 
-    with listening("before_cursor_execute", note), embedded(database_url) as client:
+    with heard(psycopg.Cursor, "execute", note), embedded(database_url) as client:
         client.secrets.list()
         assert any("pg_advisory" in each for each in statements)
         statements.clear()
@@ -154,12 +156,12 @@ def test_commits_are_durable_whatever_the_default(cluster: Cluster, database_url
     alter(cluster, database_url, "synchronous_commit", "off")
     seen: set[str] = set()
 
-    def note(connection: Connection) -> None:
-        seen.update(connection.exec_driver_sql("SHOW synchronous_commit").scalars())
+    def note(_: Database, session: Session) -> None:
+        seen.update(value for (value,) in session.rows(statement("SHOW synchronous_commit")))
 
     with embedded(database_url) as client:
         client.secrets.list()
-        with listening("commit", note):
+        with heard(Database, "commit", note):
             keep(client, project)
     assert seen == {"on"}
 

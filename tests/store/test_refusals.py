@@ -1,6 +1,7 @@
 """Refused calls are counted: one record for each token, RPC, code and minute, whatever their number."""
 
 import os
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -9,13 +10,15 @@ from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from postgres import SUPERUSER, Cluster, until
 from tests.support.service import ROOT
-from tests.support.storage import ORGANIZATION, Cut, Proxy, Writes, listening, tables
+from tests.support.storage import ORGANIZATION, Cut, Proxy, heard, tables
 
 from gitpod.server.storage import refusals
+from gitpod.server.storage.database import Database
 from gitpod.server.storage.rows import AuditRecord, audit_record
 from gitpod.server.storage.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
@@ -107,7 +110,7 @@ def test_two_processes_count_together(store: Store, url: str) -> None:
 def test_refusals_take_no_commits(store: Store, url: str) -> None:
     """A thousand of them share a few."""
     commits: list[object] = []
-    with listening("commit", commits.append):
+    with heard(Database, "commit", lambda *_: commits.append(None)):
         refuse(store, *(refused(at=START + number) for number in range(1000)))
         store.close()
     assert 1 <= len(commits) < 20
@@ -116,18 +119,16 @@ def test_refusals_take_no_commits(store: Store, url: str) -> None:
 
 @pytest.mark.parametrize("url", ["sqlite"], indirect=True)
 def test_a_store_that_cannot_write_keeps_the_counts(
-    store: Store, url: str, writes: Writes, caplog: pytest.LogCaptureFixture
+    store: Store, url: str, path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """They are written once it can, and until then the calls are refused as ever."""
-    with writes.database.writer() as connection:
-        connection.exec_driver_sql("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full'); END")
-        connection.commit()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'full'); END")
     refuse(store, refused(), refused())
     assert "refused calls cannot be written to the audit yet: IntegrityError" in caplog.text
     assert counts(url) == []
-    with writes.database.writer() as connection:
-        connection.exec_driver_sql("DROP TRIGGER full")
-        connection.commit()
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("DROP TRIGGER full")
     until(lambda: counts(url) == [("CreateSecret", 2)], "all are counted, without a further call")
     assert caplog.text.count("cannot be written") == 1
 

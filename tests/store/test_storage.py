@@ -1,5 +1,6 @@
 """The rows of a store, and its schema."""
 
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -19,15 +20,22 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import inspect
 from sqlalchemy.exc import IntegrityError
-from tests.support.storage import ORGANIZATION, OTHER, PROJECT, Writes, add, names, secret, write
+from tests.support.storage import ORGANIZATION, OTHER, PROJECT, Writes, add, listed, named, names, secret, write
 
 from gitpod.server.app import Embedded
 from gitpod.server.storage import migrations
-from gitpod.server.storage.rows import Position, Sealed, StoredSecret, StoredToken, audit_record
-from gitpod.server.storage.schema import REVISION, metadata
+from gitpod.server.storage.migrations import REVISION
+from gitpod.server.storage.queries import MOST_MERGED, page_query
+from gitpod.server.storage.rows import ListedSecret, Position, Sealed, StoredSecret, StoredToken, audit_record
+from gitpod.server.storage.schema import metadata
+from gitpod.server.storage.sql import SQL, sql
 from gitpod.server.storage.store import Store
 from gitpod.server.storage.transaction import Transaction
 
+FILL = f"""
+INSERT INTO secrets SELECT '{ORGANIZATION}', n::text, 'project_id', (n % 50)::text, n::text, n, n, '', '', ''
+FROM generate_series(1, 20000) AS n
+"""  # noqa: S608 # the constant above
 RESEALED = Sealed(key_id="k2", ciphertext=b"resealed")
 
 
@@ -115,7 +123,7 @@ def test_pages_hold_every_row_once(store: Store, data: st.DataObject) -> None:
         add(store, secret("FOREIGN", organization_id=OTHER))
     chosen = data.draw(st.none() | st.lists(st.sampled_from([*scopes, ("user_id", OTHER)])))
     sizes = data.draw(st.lists(st.integers(1, 30), min_size=1))
-    found: list[StoredSecret] = []
+    found: list[ListedSecret] = []
     while page := store.page(
         ORGANIZATION, chosen, Position(found[-1].created_at, found[-1].id) if found else None, sizes[0]
     ):
@@ -124,7 +132,36 @@ def test_pages_hold_every_row_once(store: Store, data: st.DataObject) -> None:
         assert len(found) <= 23
         sizes = [*sizes[1:], sizes[0]]
     expected = [number for number in range(23) if chosen is None or scopes[number % 7 % 3] in chosen]
-    assert [each.name for each in found] == [f"NUM{number}" for number in expected]
+    assert [named(each) for each in found] == [f"NUM{number}" for number in expected]
+
+
+@pytest.mark.parametrize("count", [1, 2, MOST_MERGED])
+@pytest.mark.parametrize("after", [None, Position(5, "x")], ids=["first", "later"])
+def test_a_page_reads_no_further_than_it_needs(writes: Writes, count: int, after: Position | None) -> None:
+    """Each of its scopes by the index, in order; so nothing is sorted that the page does not have."""
+    scopes = [("project_id", str(uuid4())) for _ in range(count)]
+    statement, values = page_query(ORGANIZATION, scopes, after, 26)
+    plans = SQL(f"EXPLAIN QUERY PLAN {statement.sqlite}", b"EXPLAIN (COSTS OFF) " + statement.postgresql)
+    with writes.database.writer() as session:
+        if not session.is_sqlite:
+            # PostgreSQL chooses by what the table has.
+            session.change(sql(FILL))
+            session.change(sql("ANALYZE secrets"))
+        plan = [str(row[-1]) for row in session.rows(plans, values)]
+    assert sum("secrets_by_scope" in line for line in plan) == count
+    assert not [line for line in plan if re.search("SCAN|B-TREE|Sort$", line)]
+
+
+@pytest.mark.parametrize("count", [MOST_MERGED, MOST_MERGED + 1, 600])
+def test_a_page_has_any_number_of_scopes(store: Store, count: int) -> None:
+    """As a token may name as many projects as it likes."""
+    scopes = [("project_id", str(uuid4())) for _ in range(count)]
+    kept = [add(store, secret(f"NUM{number}", scope_id=scopes[number * 30][1])) for number in range(3)]
+    add(store, secret("FOREIGN"))
+    first, second, last = (listed(each) for each in kept if each)
+    assert store.page(ORGANIZATION, scopes, None, 2) == [first, second]
+    assert store.page(ORGANIZATION, scopes, Position(second.created_at, second.id), 2) == [last]
+    assert store.page(ORGANIZATION, [], None, 2) == []
 
 
 def test_tokens_are_found_by_their_digest_and_organization(store: Store) -> None:
@@ -191,7 +228,7 @@ def test_every_key_leads_with_the_organization(store: Store, writes: Writes) -> 
 
 def test_the_migrated_schema_is_the_declared_one(writes: Writes) -> None:
     """Alembic has nothing to add, and its newest revision is the one that the schema names."""
-    with writes.database.reader() as connection:
+    with writes.database.engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
         assert MigrationContext.configure(connection).get_current_revision() == REVISION
     config = Config()

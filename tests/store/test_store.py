@@ -32,6 +32,21 @@ def test_the_snippet_runs_twice(path: Path) -> None:
     assert "user:pass" not in first.stdout + second.stdout
 
 
+def test_a_store_that_has_its_tables_needs_no_sqlalchemy(path: Path) -> None:
+    """Which takes longer to load than a call takes."""
+    program = (
+        "import sys\nfrom gitpod import Gitpod\n"
+        f"id = Gitpod().secrets.create(name=sys.argv[1], value='v', project_id='{UUID}', api_only=True).secret.id\n"
+        "assert Gitpod().secrets.get_value(secret_id=id).value == 'v'\n"
+        "print('sqlalchemy' in sys.modules, 'alembic' in sys.modules)"
+    )
+    environment = os.environ | {"GITPOD_API_KEY": "dev", "GITPOD_BASE_URL": f"sqlite:///{path}"}
+    for name, expected in (("NEW", "True True"), ("OLD", "False False")):
+        command = [sys.executable, "-c", program, name]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert done.stdout.strip() == expected
+
+
 def test_an_acknowledged_create_survives_kill_9(path: Path) -> None:
     """Every one of them, killed in mid-stream; the store opens again without repair."""
     acknowledged: list[str] = []

@@ -167,6 +167,8 @@ CONNECT: dict[str, Row] = {
         ),
         200,
     ),
+    # h11 takes a second for it.
+    "header of spaces and a NUL": Row(post(b"{}", b"x-y:" + b" " * 15_000 + b"\0\r\n"), 400),
     "charset": Row(post(b"{}", kind=f"{JSON}; charset=utf-8"), 200),
     "capitals": Row(post(b"{}", kind="Application/JSON"), 200),
     **{f"JSON: {name}": Row(post(body, path=CREATE), 400, "invalid_argument") for name, body in BAD_JSON.items()},

@@ -14,16 +14,16 @@ from uuid import uuid4
 import psycopg
 from postgres import HOST, Cluster, until
 from psycopg import sql
-from sqlalchemy import Engine, event
-from sqlalchemy.engine import ExceptionContext
 from tests.support.service import TOKEN
 
 from gitpod import Gitpod
+from gitpod.server.storage.bounded import BoundedConnection
 from gitpod.server.storage.commit import GroupCommit
 from gitpod.server.storage.database import Database
-from gitpod.server.storage.rows import AuditRecord, StoredSecret, audit_record
+from gitpod.server.storage.rows import AuditRecord, ListedSecret, StoredSecret, audit_record
+from gitpod.server.storage.sql import Session
 from gitpod.server.storage.store import Store
-from gitpod.server.storage.transaction import Transaction
+from gitpod.server.storage.transaction import Planned, Transaction
 
 ORGANIZATION, PROJECT, OTHER = (f"{digit * 8}-0000-4000-8000-000000000000" for digit in "123")
 VALUE = "canary-value-93d0"
@@ -39,16 +39,18 @@ class Writes(GroupCommit[Transaction]):
         self.database = Database(url)
         super().__init__(self.database, Transaction)
         self.commits = 0
-        event.listen(self.database.engine, "commit", self._count)
+        self._commit = self.database.commit
+        self.database.commit = self._counted  # type: ignore[method-assign]
 
     @property
     def waiting(self) -> int:
         return len(self._queue)
 
-    def _count(self, _: object) -> None:
+    def _counted(self, session: Session) -> None:
         self.commits += 1
         # Whoever were answered before would have the time to notice.
         time.sleep(0.02)
+        self._commit(session)
 
 
 @contextmanager
@@ -68,11 +70,17 @@ def secret(name: str = "NAME", **changed: Any) -> StoredSecret:
         scope_kind="project_id",
         scope_id=PROJECT,
         name=name,
-        record=b"record",
+        record=name.encode(),
         key_id="k1",
         ciphertext=b"sealed",
     )
     return replace(bare, **changed)
+
+
+def finds(kept: StoredSecret, then: Callable[[Transaction, StoredSecret | None], Any]) -> Work:
+    """Work that finds a secret, and says so before."""
+    key = kept.organization_id, kept.id
+    return Planned(lambda transaction: then(transaction, transaction.find(*key)), finds=key)
 
 
 def write(run: Run, work: Work) -> Any:
@@ -84,12 +92,14 @@ def write(run: Run, work: Work) -> Any:
         transaction.record(record)
         return result
 
+    if isinstance(work, Planned):
+        return run(record, Planned(recorded, finds=work.finds, adds=work.adds))
     return run(record, recorded)
 
 
 def adds(new: StoredSecret) -> Work:
-    """Work that keeps a secret."""
-    return lambda transaction: transaction.add(new)
+    """Work that keeps a secret, and says so before."""
+    return Planned(lambda transaction: transaction.add(new), adds=new)
 
 
 def add(store: Store, new: StoredSecret) -> StoredSecret | None:
@@ -207,25 +217,39 @@ def alter(cluster: Cluster, url: str, setting: str, value: str) -> None:
 
 
 @contextmanager
-def listening(what: str, listener: Callable[..., None]) -> Generator[None]:
-    """A block in which every engine of this process is listened to."""
-    event.listen(Engine, what, listener)
+def heard(owner: type, name: str, listener: Callable[..., None]) -> Generator[None]:
+    """A block in which a method of every object of a class first tells a listener its arguments."""
+    method = getattr(owner, name)
+
+    def told(*arguments: Any, **options: Any) -> Any:
+        listener(*arguments, **options)
+        return method(*arguments, **options)
+
+    setattr(owner, name, told)
     try:
         yield
     finally:
-        event.remove(Engine, what, listener)
+        setattr(owner, name, method)
 
 
 @contextmanager
 def errors() -> Generator[list[str]]:
-    """The SQLSTATE of every statement that fails in this process; empty when the connection was lost."""
+    """The SQLSTATE of each exchange with PostgreSQL that fails in this process; empty when the connection was lost."""
     seen: list[str] = []
+    wait = BoundedConnection.wait
 
-    def note(context: ExceptionContext) -> None:
-        seen.append(getattr(context.original_exception, "sqlstate", None) or "")
+    def noted(self: BoundedConnection, *arguments: Any, **options: Any) -> Any:
+        try:
+            return wait(self, *arguments, **options)
+        except psycopg.Error as error:
+            seen.append(error.sqlstate or "")
+            raise
 
-    with listening("handle_error", note):
+    BoundedConnection.wait = noted  # type: ignore[method-assign]
+    try:
         yield seen
+    finally:
+        BoundedConnection.wait = wait  # type: ignore[method-assign]
 
 
 COMMITS_SLOWLY = """
@@ -252,4 +276,14 @@ def release(connection: psycopg.Connection[Any]) -> None:
 
 def names(store: Store) -> list[str]:
     """The names of all secrets, in the order of a page."""
-    return [each.name for each in store.page(ORGANIZATION, None, None, 10_000)]
+    return [named(each) for each in store.page(ORGANIZATION, None, None, 10_000)]
+
+
+def named(listed: ListedSecret) -> str:
+    """The name of a secret that `secret` made."""
+    return listed.record.decode()
+
+
+def listed(kept: StoredSecret) -> ListedSecret:
+    """A secret as a page has it."""
+    return ListedSecret(id=kept.id, created_at=kept.created_at, updated_at=kept.updated_at, record=kept.record)

@@ -119,20 +119,24 @@ def _field(field: DescField) -> _Field:
 
 def message(kind: type[M], given: object, path: str, problems: Problems) -> M:
     """Build a message from a mapping or a dataclass that stands at this path of the request."""
-    desc, known = kind.desc(), _fields(kind.desc())
+    desc = kind.desc()
+    known = _fields(desc)
     values: dict[str, Any] = {}
-    chosen: dict[str, set[str]] = {}
+    chosen: dict[str, list[str]] = {}
     for name, value in _items(given, path, problems):
         field = known.get(name)
         if field is None:
             _note_unknown(desc, name, path, problems)
             continue
-        if (value is None and not field.takes_none) or (value is False and field.is_flag):
+        attribute, oneof, takes_none, is_flag, reader = field
+        if (value is None and not takes_none) or (value is False and is_flag):
             continue
-        read = field.read(value, f"{path}.{name}" if path else name, problems)
-        values[field.attribute] = Oneof(name, read) if field.oneof else read
-        if field.oneof:
-            chosen.setdefault(field.oneof, set()).add(name)
+        read = reader(value, f"{path}.{name}" if path else name, problems)
+        if oneof is None:
+            values[attribute] = read
+        else:
+            values[attribute] = Oneof(name, read)
+            chosen.setdefault(oneof, []).append(name)
     for oneof, given_names in chosen.items():
         if len(given_names) > 1:
             problems.add(_too_many(desc, oneof, given_names, path))
@@ -140,7 +144,8 @@ def message(kind: type[M], given: object, path: str, problems: Problems) -> M:
 
 
 def _items(given: object, path: str, problems: Problems) -> Iterable[tuple[str, object]]:
-    if isinstance(given, Mapping):
+    # A dict needs no walk over the abstract classes.
+    if isinstance(given, dict) or isinstance(given, Mapping):  # noqa: SIM101 # the first is 10 times as fast
         return cast("Mapping[str, object]", given).items()
     if is_dataclass(given) and not isinstance(given, type):
         return [(field.name, getattr(given, field.name)) for field in fields(given)]
@@ -170,7 +175,7 @@ def _nested(desc: DescMessage, name: str, form: str = "{}={}") -> str:
     return ""
 
 
-def _too_many(desc: DescMessage, oneof: str, given: set[str], path: str) -> Violation:
+def _too_many(desc: DescMessage, oneof: str, given: list[str], path: str) -> Violation:
     every = members(desc, oneof)
     # A message that is nothing but a oneof is given as a mapping with one name: callers never see the oneof's name.
     where = [path] if len(every) == len(desc.fields) else filter(None, [path, oneof])
@@ -180,7 +185,9 @@ def _too_many(desc: DescMessage, oneof: str, given: set[str], path: str) -> Viol
 
 def _secret(read: Reader, value: object, path: str, problems: Problems) -> object:
     """Read a value that may come hidden."""
-    reveal = None if isinstance(value, str) else getattr(value, "get_secret_value", None)
+    if isinstance(value, str):
+        return read(value, path, problems)
+    reveal = getattr(value, "get_secret_value", None)
     try:
         value = reveal() if callable(reveal) else value
     except Exception:  # noqa: BLE001 # its text may hold the value
@@ -197,7 +204,7 @@ def _text(value: object, path: str, problems: Problems) -> str:
     if not isinstance(value, str):
         problems.note(path, "type", "must be a string")
         return ""
-    if not _is_unicode(value):
+    if not (value.isascii() or _is_unicode(value)):
         problems.note(path, "string.utf8", "must be valid Unicode, without lone surrogates")
         return ""
     return value
@@ -254,6 +261,8 @@ def apply_rules(message: Message, problems: Problems) -> None:
     with held():
         # It calls back from native code.
         violations = protovalidate.collect_violations(message)
+    if not violations:
+        return
     found = [violation(broken.proto) for broken in violations]
     for each in [each for each in found if not problems.has(each.field)]:
         if each.rule_id == "required" and (every := members(message.desc(), each.field)):

@@ -47,24 +47,22 @@ def put_request(given: Mapping[str, Any]) -> secret_pb.CreateSecretRequest:
 
 def _create_message(given: Mapping[str, Any], problems: build.Problems) -> secret_pb.CreateSecretRequest:
     message = build.message(secret_pb.CreateSecretRequest, given, "", problems)
-    if message.source and message.source.value is None:
+    source, scope = message.source, message.scope
+    if source and source.value is None:
         # An empty source means verbatim, as no source does.
         message.source = None
-    if not _has_member(message.scope):
+    if scope is not None and scope.scope is None:
         # The service takes an empty scope for none.
-        message.scope = None
+        message.scope = scope = None
+    if scope is None:
+        if not given.get("project_id") and not problems.has("scope"):
+            text = "must be given, or project_id, as names are unique within it"
+            problems.note("scope", "required", text)
+        return message
     project_id = message.project_id.lower()  # pyright: ignore[reportDeprecated] # the public reference documents it
-    if message.scope is None and not given.get("project_id") and not problems.has("scope"):
-        text = "must be given, or project_id, as names are unique within it"
-        problems.note("scope", "required", text)
-    elif message.scope and project_id and project_id != _project_of(message.scope):
+    if project_id and project_id != _project_of(scope):
         problems.note("project_id", "scope_agrees", "contradicts scope; leave it out")
     return message
-
-
-def _has_member(scope: secret_pb.SecretScope | None) -> bool:
-    """Whether a scope names an owner."""
-    return scope is not None and scope.scope is not None
 
 
 def _project_of(scope: secret_pb.SecretScope) -> str:

@@ -28,12 +28,13 @@ class UntrustedResponseError(Exception):
 class _Shape(NamedTuple):
     """How a message becomes its dataclass.
 
-    `plain` has the attribute and the name of each field outside of a oneof, and whether the dataclass requires it.
+    `plain` has the attribute and the name of each field outside of a oneof, whether the dataclass requires it, and what
+    converts it.
     """
 
     result: type
     convert: dict[str, Convert]
-    plain: list[tuple[str, str, bool]]
+    plain: list[tuple[str, str, bool, Convert]]
     oneofs: list[str]
 
 
@@ -43,10 +44,12 @@ def _shape(desc: DescMessage) -> _Shape:
     result: type = getattr(types, desc.name)
     required = {field.name: field.default is MISSING for field in fields(result)}
     known = [field for field in desc.fields if field.name in required]
+    convert = {field.name: _convert(field) for field in known}
+    plain = [field for field in known if not oneof_of(field)]
     return _Shape(
         result=result,
-        convert={field.name: _convert(field) for field in known},
-        plain=[(field.local_name, field.name, required[field.name]) for field in known if not oneof_of(field)],
+        convert=convert,
+        plain=[(field.local_name, field.name, required[field.name], convert[field.name]) for field in plain],
         oneofs=[oneof.local_name for oneof in desc.oneofs],
     )
 
@@ -72,11 +75,11 @@ def _same(value: Any) -> Any:  # noqa: ANN401 # any field's
 def _result(message: Message) -> Any:  # noqa: ANN401 # any message's dataclass
     result, convert, plain, oneofs = _shape(message.desc())
     values: dict[str, Any] = {}
-    for attribute, name, is_required in plain:
+    for attribute, name, is_required, read in plain:
         value = getattr(message, attribute)
         # A field that is not set keeps the default of the dataclass.
         if value or is_required:
-            values[name] = convert[name](value)
+            values[name] = value if read is _same else read(value)
     for attribute in oneofs:
         chosen = getattr(message, attribute)
         if chosen and chosen.field in convert:
@@ -93,9 +96,9 @@ def _time(message: Timestamp) -> datetime:
 
 def create_response(message: secret_pb.CreateSecretResponse) -> types.SecretCreateResponse:
     """Return what `secrets.create` returns."""
-    if message.secret is None:
+    if (created := message.secret) is None:
         raise UntrustedResponseError("the answer holds no secret")
-    return types.SecretCreateResponse(secret=secret(message.secret))
+    return types.SecretCreateResponse(secret=secret(created))
 
 
 def get_value_response(message: secret_pb.GetSecretValueResponse) -> SecretValue:
@@ -119,4 +122,4 @@ def secret(message: secret_pb.Secret) -> types.Secret:
         raise UntrustedResponseError("the answer holds a secret without an id")
     found: types.Secret = _result(message)
     # An empty scope, or one of a kind that is newer than this package, has no id to show.
-    return replace(found, scope=None) if found.scope == NO_SCOPE else found
+    return found if found.scope is None or found.scope != NO_SCOPE else replace(found, scope=None)

@@ -16,6 +16,7 @@ from gitpod._rpc.failure import forget_frames
 from gitpod._rpc.mask import mask_of
 from gitpod._rpc.retry import RetryInterceptor
 from gitpod._rpc.translate import translate
+from gitpod._rpc.unary import Unary
 from gitpod._transport.body import MAX_RESPONSE_BYTES
 from gitpod._version import __version__
 from gitpod.errors import GitpodError, InvalidRequestError
@@ -28,7 +29,7 @@ S = TypeVar("S")
 Headers = Mapping[str, str]
 
 USER_AGENT = f"gitpod-connect-python/{__version__}"
-PROTOCOLS = {"connect": ProtocolType.CONNECT, "grpc": ProtocolType.GRPC, "grpc-web": ProtocolType.GRPC_WEB}
+PROTOCOLS = {"grpc": ProtocolType.GRPC, "grpc-web": ProtocolType.GRPC_WEB}
 
 
 class JSONCodec(Codec[Message, Any]):
@@ -75,7 +76,7 @@ class Call:
     ) -> None:
         try:
             self.timeout = options.timeout if timeout is None else seconds(timeout)
-            extra = headers(extra_headers, "extra_headers")
+            extra = {} if extra_headers is None else headers(extra_headers, "extra_headers")
         except GitpodError as error:
             raise InvalidRequestError(str(error)) from None
         own = {"user-agent": USER_AGENT, "authorization": f"Bearer {options.bearer_token}"}
@@ -90,30 +91,44 @@ class Call:
 
 
 class Calls(Generic[S]):
-    """What the calls of both clients share: the options, and the stubs."""
+    """What the calls of both clients share: the options, and the stubs.
+
+    Args:
+        options: those of the client.
+        transport: the connections of the client.
+        stub: the generated stub, for gRPC and gRPC-Web.
+        unary: the same stub over `_rpc.unary`, for Connect.
+    """
 
     def __init__(
-        self, options: Options, transport: "SyncConnections | AsyncConnections", stub: Callable[..., S]
+        self,
+        options: Options,
+        transport: "SyncConnections | AsyncConnections",
+        *,
+        stub: Callable[..., S],
+        unary: Callable[..., S],
     ) -> None:
         self._options = options
         zstd = _zstd() if options.compression == "zstd" else None
-        make = partial(
-            stub,
-            address=transport.endpoint.address,
-            # connectrpc calls `post` and `stream` of its HTTP client, which the transport has too.
-            http_client=transport,
-            protocol=PROTOCOLS[options.protocol],
-            codec=JSONCodec() if options.codec == "json" else proto_binary_codec(),
+        shared: dict[str, Any] = {
+            "address": transport.endpoint.address,
+            "codec": JSONCodec() if options.codec == "json" else proto_binary_codec(),
             # None by default: gzip does not make a request of this size smaller.
-            send_compression=zstd or (GzipCompression() if options.compression == "gzip" else None),
+            "send_compression": zstd or (GzipCompression() if options.compression == "gzip" else None),
             # gRPC services may answer in what the request is sent in. None stands for gzip.
-            accept_compression=[zstd, GzipCompression()] if zstd else None,
-            # For gRPC, which connectrpc decompresses itself. For Connect, `_transport` keeps this bound.
-            read_max_bytes=MAX_RESPONSE_BYTES,
-        )
-        self._stub = make(interceptors=[RetryInterceptor(options.max_retries)])
+            "accept_compression": [zstd, GzipCompression()] if zstd else None,
+        }
+        make: Callable[[RetryInterceptor], S]
+        if options.protocol == "connect":
+            make = partial(unary, Unary(**shared), transport)
+        else:
+            http = {"http_client": transport, "protocol": PROTOCOLS[options.protocol]}
+            # connectrpc decompresses these answers itself. For Connect, `_transport` keeps the bound.
+            make = partial(_stub, partial(stub, **shared, **http, read_max_bytes=MAX_RESPONSE_BYTES))
+        retries = partial(RetryInterceptor, options.max_retries, has_trailers=options.protocol != "connect")
+        self._stub = make(retries())
         # For `put`, which may send every request twice.
-        self._repeating = make(interceptors=[RetryInterceptor(options.max_retries, repeat=True)])
+        self._repeating = make(retries(repeat=True))
 
     def _translated(self, error: Exception, request: Message, call: Call) -> BaseException:
         """Return the error that the caller gets for a failure, without the frames that hold the request."""
@@ -121,6 +136,10 @@ class Calls(Generic[S]):
         failure = translate(error, mask_of(request, {"": self._options.bearer_token, **call.headers}))
         forget_frames(error)
         return failure
+
+
+def _stub(make: Callable[..., S], retries: RetryInterceptor) -> S:
+    return make(interceptors=[retries])
 
 
 def _zstd() -> Compression:

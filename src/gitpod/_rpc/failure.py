@@ -2,21 +2,25 @@
 
 import asyncio
 import time
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from functools import cached_property
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from connectrpc.client import ResponseMetadata
 from connectrpc.code import Code
 from connectrpc.errors import ConnectError, ErrorDetail
+from connectrpc.request import Headers
 from protobuf import Message
 
-from gitpod._transport.answers import HTTP_OK, NO_CODE
+from gitpod._transport.answers import ASKED, HTTP_OK, NO_CODE, Head
 from gitpod._transport.failures import NotSentError
-from gitpod._transport.threads import can_import
+from gitpod._transport.loading import can_import
 from gitpod.errors import GitpodError
 
 if TYPE_CHECKING:
+    from pyqwest import Headers as HTTPHeaders
+
     from gitpod.errors import Outcome
 
 REDIRECTS, CLIENT_ERRORS = range(300, 400), range(400, 500)
@@ -61,25 +65,70 @@ STATUS = {
 }
 """The HTTP status of each code (the Connect protocol's table), for gRPC, whose errors are all 200."""
 
+TRAILER = "trailer-"
+"""What the names of headers begin with that are trailers of a unary RPC of Connect."""
+
 UNKNOWN_ENCODING = "Error parsing 'grpc-encoding' metadata"
 """What services on grpc-core answer, with INTERNAL, to a compression that they do not know. It reaches no handler."""
 
 
 class Answer(ResponseMetadata):
-    """The answer to the last attempt of a call, and the number of attempts."""
+    """The answer to the last attempt of a call, and the number of attempts. A context manager around the attempt.
 
-    def __init__(self, attempts: int) -> None:
+    connectrpc fills it for gRPC and gRPC-Web, whose trailers it reads. For Connect, `_transport` does: connectrpc would
+    copy every header of every answer.
+    """
+
+    def __init__(self, attempts: int, *, has_trailers: bool = False) -> None:
         self.attempts = attempts
         self._started = time.perf_counter()
+        self._has_trailers = has_trailers
+        self._taken: HTTPHeaders | None = None
+        self._before: Token[Head | None] | None = None
 
     @property
     def elapsed(self) -> float:
         """Seconds since the last attempt began."""
         return time.perf_counter() - self._started
 
+    @property
+    def headers(self) -> Headers:
+        """The headers; none without an answer."""
+        if self._taken is None:
+            return super().headers
+        return Headers([(name, text) for name, text in self._taken.items() if not name.startswith(TRAILER)])
+
+    @property
+    def trailers(self) -> Headers:
+        """The trailers. Connect sends those of a unary RPC as headers."""
+        if self._taken is None:
+            return super().trailers
+        named = [(name, text) for name, text in self._taken.items() if name.startswith(TRAILER)]
+        return Headers([(name.removeprefix(TRAILER), text) for name, text in named])
+
+    def take(self, status: int, headers: "HTTPHeaders") -> None:
+        """Keep the head of an answer (gitpod._transport.answers.Head)."""
+        self._http_status, self._taken = status, headers
+
     def __enter__(self) -> Self:
         LAST_ANSWER.set(self)
-        return super().__enter__()
+        if self._has_trailers:
+            return super().__enter__()
+        self._before = ASKED.set(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._before is None:
+            super().__exit__(kind, error, traceback)
+            return
+        try:  # noqa: SIM105 # suppress() costs more than the rest, at every call
+            ASKED.reset(self._before)
+        except ValueError:
+            # A task that was never finished is closed in another context.
+            pass
+        self._before = None
 
 
 LAST_ANSWER: ContextVar[Answer] = ContextVar("gitpod_last_answer")

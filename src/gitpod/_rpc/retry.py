@@ -48,16 +48,27 @@ class RetryInterceptor:
     Args:
         max_retries: how many attempts there may be after the first.
         repeat: send every call again, also those that are not safe to send twice.
+        has_trailers: whether answers have trailers that connectrpc reads, as with gRPC and gRPC-Web.
     """
 
-    def __init__(self, max_retries: int, *, repeat: bool = False) -> None:
+    def __init__(self, max_retries: int, *, repeat: bool = False, has_trailers: bool = False) -> None:
         self._max_retries = max_retries
         self._repeat = repeat
+        self._has_trailers = has_trailers
 
     def intercept_unary_sync(
         self, call_next: Callable[[REQ, RequestContext[REQ, RES]], RES], request: REQ, ctx: RequestContext[REQ, RES], /
     ) -> RES:
         """Call until it succeeds or must not be repeated (connectrpc.interceptor.UnaryInterceptorSync)."""
+        answer = Answer(1, has_trailers=self._has_trailers)
+        try:
+            with answer:
+                message = call_next(request, ctx)
+        except ConnectError as error:
+            failure = Failure(error, answer, None)
+        else:
+            _log(request, ctx, answer, "ok")
+            return message
 
         def take(pause: float | None) -> RES | None:
             if pause is None:
@@ -65,7 +76,7 @@ class RetryInterceptor:
             time.sleep(pause)
             return None
 
-        return run(self._steps(request, ctx), take)
+        return run(self._steps(failure, answer, request, ctx), take)
 
     async def intercept_unary(
         self,
@@ -75,24 +86,36 @@ class RetryInterceptor:
         /,
     ) -> RES:
         """`intercept_unary_sync` for connectrpc.interceptor.UnaryInterceptor."""
+        answer = Answer(1, has_trailers=self._has_trailers)
+        try:
+            with answer:
+                message = await call_next(request, ctx)
+        except ConnectError as error:
+            failure = Failure(error, answer, None)
+        else:
+            _log(request, ctx, answer, "ok")
+            return message
 
         def take(pause: float | None) -> Awaitable[RES | None]:
             return call_next(request, ctx) if pause is None else asyncio.sleep(pause)
 
-        return await run_async(self._steps(request, ctx), take)
+        return await run_async(self._steps(failure, answer, request, ctx), take)
 
-    def _steps(self, request: REQ, ctx: RequestContext[REQ, RES]) -> Generator[float | None, Any, RES]:
-        """Yield None for an attempt, which gives the answer or a ConnectError, and a number for a pause of seconds.
+    def _steps(
+        self, failure: Failure, answer: Answer, request: REQ, ctx: RequestContext[REQ, RES]
+    ) -> Generator[float | None, Any, RES]:
+        """Yield what follows the failed first attempt: a number for a pause of seconds, None for another attempt.
 
-        Returns the answer of the call.
+        The attempt gives the answer or a ConnectError. Returns the answer of the call.
 
         Raises:
             Failure: the call failed, and must not be sent again.
         """
-        failure, attempts = None, 0
-        while True:
-            attempts += 1
-            with Answer(attempts) as answer:
+        while (delay := self._delay(failure, answer, request, ctx)) is not None:
+            yield delay
+            _write_deadline(ctx)
+            answer = Answer(failure.attempts + 1, has_trailers=self._has_trailers)
+            with answer:
                 try:
                     message: RES = yield None
                 except ConnectError as error:
@@ -100,11 +123,7 @@ class RetryInterceptor:
                 else:
                     _log(request, ctx, answer, "ok")
                     return message
-            delay = self._delay(failure, answer, request, ctx)
-            if delay is None:
-                return ctx.method.output()
-            yield delay
-            _write_deadline(ctx)
+        return ctx.method.output()
 
     def _delay(self, failure: Failure, answer: Answer, request: object, ctx: RequestContext[Any, Any]) -> float | None:
         """Return the seconds until the next attempt, or None if the call is done. Raise the failure if it is final."""

@@ -1,11 +1,10 @@
 """Removes the frames of this package from its errors, because their locals hold values and tokens."""
 
-from functools import wraps
-from typing import TYPE_CHECKING
+import sys
 
-from gitpod._transport.threads import can_import
 from gitpod.errors import GitpodError
 
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
     from typing import Any, ParamSpec, TypeVar
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
 
 def _bare(error: BaseException) -> BaseException:
     """Return the error without frames and causes, whose locals hold values and tokens."""
-    # Nothing can be imported while the interpreter ends.
-    if not isinstance(error, GitpodError) and isinstance(error, Exception) and can_import():
+    # Nothing can be imported after the interpreter, at its end, has set sys.meta_path to None.
+    if not isinstance(error, GitpodError) and isinstance(error, Exception) and sys.meta_path:
         # Any other error is a fault of this package. The note says where: source lines, without locals.
         import traceback  # rarely needed
 
@@ -29,6 +28,13 @@ def _bare(error: BaseException) -> BaseException:
     return error.with_traceback(None)
 
 
+def _name_like(call: "Callable[..., object]", method: "Callable[..., object]") -> None:
+    """Give a wrapper the name and the documentation of its method. `functools.wraps` is slow to load."""
+    for name in ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__"):
+        setattr(call, name, getattr(method, name))
+    call.__dict__["__wrapped__"] = method
+
+
 def without_frames(method: "Callable[P, T]") -> "Callable[P, T]":
     """Make a method raise its errors from this file, where no frame holds a value or a token.
 
@@ -36,7 +42,6 @@ def without_frames(method: "Callable[P, T]") -> "Callable[P, T]":
     frame that an exception passed through.
     """
 
-    @wraps(method)
     def call(*args: "P.args", **kwargs: "P.kwargs") -> "T":
         try:
             return method(*args, **kwargs)
@@ -48,13 +53,13 @@ def without_frames(method: "Callable[P, T]") -> "Callable[P, T]":
         # Outside of `except`, so that an interrupt at this point does not get the error as its context.
         raise _bare(failure)
 
+    _name_like(call, method)
     return call
 
 
 def without_frames_async(method: "Callable[P, Coroutine[Any, Any, T]]") -> "Callable[P, Coroutine[Any, Any, T]]":
     """`without_frames` for a coroutine."""
 
-    @wraps(method)
     async def call(*args: "P.args", **kwargs: "P.kwargs") -> "T":
         try:
             return await method(*args, **kwargs)
@@ -65,4 +70,5 @@ def without_frames_async(method: "Callable[P, Coroutine[Any, Any, T]]") -> "Call
             kwargs.clear()
         raise _bare(failure)
 
+    _name_like(call, method)
     return call

@@ -14,6 +14,7 @@ from gitpod._options import Options
 from gitpod._rpc.call import Call, Calls, Headers
 from gitpod._rpc.steps import run_async
 from gitpod._rpc.tracebacks import without_frames, without_frames_async
+from gitpod._rpc.unary import UnaryAsync
 from gitpod._secrets import put
 from gitpod._secrets.keywords import OMITTED, Nothing, keywords
 from gitpod._secrets.raw import araw
@@ -27,11 +28,15 @@ T = TypeVar("T")
 RES = TypeVar("RES", bound=Message)
 
 
+class _Stub(UnaryAsync, SecretServiceClient):
+    """The generated stub, over Connect."""
+
+
 class AsyncSecrets(Calls[SecretServiceClient]):
     """The calls of `gitpod.v1.SecretService`: `AsyncGitpod().secrets`. `Secrets` documents parameters and errors."""
 
     def __init__(self, options: Options, transport: AsyncConnections) -> None:
-        super().__init__(options, transport, SecretServiceClient)
+        super().__init__(options, transport, stub=SecretServiceClient, unary=_Stub)
 
     @property
     def with_raw_response(self) -> "AsyncSecretsWithRawResponse":

@@ -17,6 +17,7 @@ from gitpod._options import Options
 from gitpod._rpc.call import Call, Calls, Headers
 from gitpod._rpc.steps import run
 from gitpod._rpc.tracebacks import without_frames
+from gitpod._rpc.unary import UnarySync
 from gitpod._secrets import put
 from gitpod._secrets.keywords import OMITTED, Nothing, keywords
 from gitpod._secrets.raw import raw
@@ -27,6 +28,10 @@ from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClientSync
 
 T = TypeVar("T")
 RES = TypeVar("RES", bound=Message)
+
+
+class _Stub(UnarySync, SecretServiceClientSync):
+    """The generated stub, over Connect."""
 
 
 class Secrets(Calls[SecretServiceClientSync]):
@@ -43,7 +48,7 @@ class Secrets(Calls[SecretServiceClientSync]):
     """
 
     def __init__(self, options: Options, transport: SyncConnections) -> None:
-        super().__init__(options, transport, SecretServiceClientSync)
+        super().__init__(options, transport, stub=SecretServiceClientSync, unary=_Stub)
 
     @property
     def with_raw_response(self) -> "SecretsWithRawResponse":

@@ -5,7 +5,8 @@ This module loads with the first connection: no module can be loaded while the i
 
 import json
 from base64 import b64decode
-from typing import Any
+from contextvars import ContextVar
+from typing import Any, Protocol, TypeAlias
 
 from connectrpc.code import Code
 from pyqwest import FullResponse, Headers, Response, SyncResponse
@@ -13,6 +14,9 @@ from pyqwest import FullResponse, Headers, Response, SyncResponse
 from gitpod._endpoint import is_installed
 from gitpod._transport.body import unzstd
 from gitpod._transport.failures import IS_TLS, NotSentError
+
+RequestHeaders: TypeAlias = Headers | dict[str, str]
+"""The headers of a request: connectrpc's for gRPC and gRPC-Web, a dict with names in lower case for Connect."""
 
 HTTP_OK, BAD_REQUEST = 200, 400
 JSON, OTHER = "application/json", "application/octet-stream"
@@ -25,6 +29,18 @@ PLAIN_TO_TLS = (
     b"speaking plain HTTP to an SSL-enabled server port",
 )
 """The answers of nginx, Go and Apache, in plain text, to plain HTTP on a TLS port."""
+
+
+class Head(Protocol):
+    """Takes the status and the headers of an answer."""
+
+    def take(self, status: int, headers: Headers) -> None:
+        """Keep them. The body may hold a secret's value, so it is not kept."""
+        ...
+
+
+ASKED: ContextVar[Head | None] = ContextVar("gitpod_asked", default=None)
+"""What takes the head of the answer to the attempt under way; None if nothing asks for it."""
 
 # pyqwest's native code imports modules at its first use: in a daemon thread, that may abort an ending interpreter.
 iter(Headers().items())
@@ -61,7 +77,11 @@ def checked(answer: FullResponse) -> FullResponse:
             raise NotSentError(IS_TLS, permanent=True)
         content_type, content = _error(answer.headers.get("content-type", ""), content)
         answer.headers["content-type"] = content_type
-    return FullResponse(answer.status, answer.headers, content, answer.trailers)
+    if (asked := ASKED.get()) is not None:
+        asked.take(answer.status, answer.headers)
+    return (
+        answer if content is answer.content else FullResponse(answer.status, answer.headers, content, answer.trailers)
+    )
 
 
 def _error(content_type: str, content: bytes) -> tuple[str, bytes]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
 from gitpod._transport.failures import NotSentError, ending, forked
-from gitpod._transport.threads import can_import, in_thread, is_ending, loading
+from gitpod._transport.loading import can_import, loading
+from gitpod._transport.threads import in_thread, is_ending
 from gitpod.errors import APIConnectionError, GitpodError
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pyqwest import FullResponse, Headers, Response, SyncResponse
 
     from gitpod._endpoint import Endpoint
+    from gitpod._transport.answers import RequestHeaders
     from gitpod._transport.proxy import Proxy
     from gitpod.server.app import Embedded
 
@@ -171,7 +173,7 @@ class SyncConnections(_Connections):
 
     is_async = False
 
-    def post(self, url: str, headers: "Headers", content: bytes, timeout: float) -> "FullResponse":
+    def post(self, url: str, headers: "RequestHeaders", content: bytes, timeout: float) -> "FullResponse":
         """Send a request and read the answer, within `timeout` seconds."""
         try:
             whole = self._open().send("POST", url, headers, content, timeout)
@@ -225,7 +227,7 @@ class AsyncConnections(_Connections):
 
     is_async = True
 
-    async def post(self, url: str, headers: "Headers", content: bytes) -> "FullResponse":
+    async def post(self, url: str, headers: "RequestHeaders", content: bytes) -> "FullResponse":
         """Send a request and read the answer."""
         try:
             # Opening a store waits for the disk.

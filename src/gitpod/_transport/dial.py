@@ -79,15 +79,15 @@ def dial(to: Target | Proxy, deadline: float) -> socket:
     raise NotSentError(f"{to.host} has no address")
 
 
-def is_readable(sock: socket) -> bool:
-    """Whether a read would return at once."""
+def is_ready(sock: socket, seconds: float, *, to_write: bool = False) -> bool:
+    """Whether a read, or a write, would return at once. Waits for that at most as many seconds."""
     if not hasattr(select, "poll"):
         # On Windows, select() takes any socket.
-        return bool(select.select([sock], [], [], 0)[0])
+        return any(select.select([] if to_write else [sock], [sock] if to_write else [], [], seconds))
     # On other systems, select() fails for descriptors above 1,023.
     watched = select.poll()
-    watched.register(sock, select.POLLIN)
-    return bool(watched.poll(0))
+    watched.register(sock, select.POLLOUT if to_write else select.POLLIN)
+    return bool(watched.poll(seconds * 1000))
 
 
 def not_sent(error: BaseException, to: Target | Proxy) -> BaseException:

@@ -3,6 +3,8 @@
 Any other exception proves nothing: the service may have processed the request.
 """
 
+from gitpod.errors import APIConnectionError
+
 NO_AUTHORITIES = (
     "there are no certificate authorities to trust a service by: install the system's (the package ca-certificates), "
     "or set SSL_CERT_FILE, or pass ca_cert=…"
@@ -44,6 +46,12 @@ def forked(what: str) -> NotSentError:
         "processes with the spawn method",
         permanent=True,
     )
+
+
+def unavailable(why: str) -> APIConnectionError:
+    """The error of a call that begins when the interpreter is ending."""
+    text = f"unavailable: the interpreter is ending, and {why} any more"
+    return APIConnectionError(text, code="unavailable", outcome="not_sent")
 
 
 def ending(what: str) -> NotSentError:

@@ -11,10 +11,11 @@ from typing import Any
 
 from pyqwest import FullResponse, Headers
 
+from gitpod._transport.answers import RequestHeaders
 from gitpod._transport.body import Body
 from gitpod._transport.failures import BrokenExchangeError, NotSentError, NotSentTimeoutError, ending
+from gitpod._transport.loading import can_import
 from gitpod._transport.pool import CONNECT_TIMEOUT
-from gitpod._transport.threads import can_import
 from gitpod.errors import GitpodError
 
 HINT = "(pip install 'gitpod-connect[httpx]')"
@@ -79,7 +80,7 @@ class _HTTPX:
         names = [kind.__module__.partition(".")[0] for kind in type(client).__mro__]
         self._httpx: Any = sys.modules[next(name for name in names if name in ("httpx", "httpx2"))]
 
-    def _request(self, method: str, url: str, headers: Headers, content: bytes, timeout: float | None) -> Any:  # noqa: ANN401 # httpx.Request
+    def _request(self, method: str, url: str, headers: RequestHeaders, content: bytes, timeout: float | None) -> Any:  # noqa: ANN401 # httpx.Request
         if not can_import():
             # httpx imports some of its modules during a call.
             raise ending("the http_client")
@@ -115,7 +116,7 @@ class _HTTPX:
 class SyncHTTPX(_HTTPX):
     """Sends requests by an `httpx.Client` or `httpx2.Client`."""
 
-    def send(self, method: str, url: str, headers: Headers, content: bytes, timeout: float) -> FullResponse:
+    def send(self, method: str, url: str, headers: RequestHeaders, content: bytes, timeout: float) -> FullResponse:
         """Send a request and read the answer; redirects are not followed, whatever the client's own setting.
 
         A single read that goes on past the deadline is not cut short.
@@ -141,7 +142,7 @@ class SyncHTTPX(_HTTPX):
 class AsyncHTTPX(_HTTPX):
     """Sends requests by an `httpx.AsyncClient` or `httpx2.AsyncClient`. The caller keeps the deadline."""
 
-    async def send(self, method: str, url: str, headers: Headers, content: bytes) -> FullResponse:
+    async def send(self, method: str, url: str, headers: RequestHeaders, content: bytes) -> FullResponse:
         """Send a request and read the answer; redirects are not followed, whatever the client's own setting."""
         request = self._request(method, url, headers, content, None)
         began = _Trace()

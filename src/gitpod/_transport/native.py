@@ -9,6 +9,7 @@ import pyqwest
 from pyqwest import FullResponse, Headers
 
 from gitpod._transport import failures
+from gitpod._transport.answers import RequestHeaders
 from gitpod._transport.body import Body, known_length
 from gitpod._transport.failures import BrokenExchangeError, NotSentError, NotSentTimeoutError
 from gitpod._transport.native_threads import refuse_at_the_end, settle_late
@@ -51,13 +52,13 @@ class SyncNative(_Native):
         super().__init__(transport, hint)
         self._client = pyqwest.SyncClient(transport)
 
-    def send(self, method: str, url: str, headers: Headers, content: bytes, timeout: float) -> FullResponse:
+    def send(self, method: str, url: str, headers: RequestHeaders, content: bytes, timeout: float) -> FullResponse:
         """Send a request and read the answer, within `timeout` seconds."""
         refuse_at_the_end()
-        _decline_compression(headers)
+        sent = _without_compression(headers)
         is_answered = False
         try:
-            with held(), self._client.stream(method, url, headers, content, timeout=timeout) as response:
+            with held(), self._client.stream(method, url, sent, content, timeout=timeout) as response:
                 is_answered, self._hint = True, ""
                 body = Body(response.headers, unzip=False)
                 for chunk in response.content:
@@ -74,14 +75,14 @@ class SyncNative(_Native):
 class AsyncNative(_Native):
     """Sends requests by an async transport. The caller keeps the deadline."""
 
-    async def send(self, method: str, url: str, headers: Headers, content: bytes) -> FullResponse:
+    async def send(self, method: str, url: str, headers: RequestHeaders, content: bytes) -> FullResponse:
         """Send a request and read the answer."""
         refuse_at_the_end()
-        _decline_compression(headers)
+        sent = _without_compression(headers)
         is_answered = False
         try:
             with held():
-                response = await self._transport.execute(pyqwest.Request(method, url, headers, content))
+                response = await self._transport.execute(pyqwest.Request(method, url, sent, content))
                 is_answered, self._hint = True, ""
                 # Trailers come behind the body, and only gRPC has any.
                 length = None if "te" in headers else known_length(response.headers)
@@ -141,9 +142,11 @@ def native_transport(endpoint: "Endpoint", proxy: "Proxy | None", *, is_async: b
         raise NotSentError(text, permanent=True) from None
 
 
-def _decline_compression(headers: Headers) -> None:
-    """Ask for no compression of the whole body unless connectrpc does. pyqwest would ask for all that it knows."""
-    headers.setdefault("accept-encoding", "identity")
+def _without_compression(headers: RequestHeaders) -> Headers:
+    """Ask for no compression of the whole body unless the caller does. pyqwest would ask for all that it knows."""
+    sent = headers if isinstance(headers, Headers) else Headers(headers.items())
+    sent.setdefault("accept-encoding", "identity")
+    return sent
 
 
 def translated(error: Exception, hint: str | None) -> Exception:

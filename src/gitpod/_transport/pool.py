@@ -8,9 +8,10 @@ from collections import deque
 from functools import partial
 from time import monotonic
 
-from pyqwest import FullResponse, Headers
+from pyqwest import FullResponse
 
 from gitpod._endpoint import Endpoint
+from gitpod._transport.answers import RequestHeaders
 from gitpod._transport.dial import Target, http1
 from gitpod._transport.proxy import Proxy
 from gitpod._transport.threads import in_thread, is_ending
@@ -40,7 +41,7 @@ class Pool:
         context = http1(endpoint.tls_context) if endpoint.is_https else None
         self._target = Target(endpoint.host, endpoint.port, context, proxy)
 
-    def send(self, method: str, url: str, headers: Headers, content: bytes, timeout: float) -> FullResponse:
+    def send(self, method: str, url: str, headers: RequestHeaders, content: bytes, timeout: float) -> FullResponse:
         """Send a request and read the answer, within `timeout` seconds.
 
         Raises:
@@ -82,7 +83,8 @@ class Pool:
             return
         connection.idle_since = monotonic()
         self._idle.append(connection)
-        self._drop_oldest()
+        if len(self._idle) > 1:
+            self._drop_oldest()
 
     def _drop_oldest(self) -> None:
         """Close connections that were not used for too long. After a burst of calls, no call would take them."""
@@ -106,7 +108,7 @@ class AsyncPool:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def send(self, method: str, url: str, headers: Headers, content: bytes) -> FullResponse:
+    async def send(self, method: str, url: str, headers: RequestHeaders, content: bytes) -> FullResponse:
         """Send a request and read the answer."""
         exchange = partial(self._pool.send, method, url, headers, content, _seconds_left(headers))
         return exchange() if is_ending() else await wrap_future(in_thread(exchange))
@@ -116,7 +118,7 @@ class AsyncPool:
         self._pool.close()
 
 
-def _seconds_left(headers: Headers) -> float:
+def _seconds_left(headers: RequestHeaders) -> float:
     """Return the deadline in the headers: a thread needs its own, as cancelling the task does not stop it."""
     if milliseconds := headers.get("connect-timeout-ms", ""):
         return int(milliseconds) / 1000

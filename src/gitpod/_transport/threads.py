@@ -4,14 +4,13 @@ import atexit
 import os
 import sys
 import threading
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from concurrent.futures import Future
-from contextlib import contextmanager
 from contextvars import copy_context
 from time import monotonic
 from typing import TypeVar
 
-from gitpod.errors import APIConnectionError
+from gitpod._transport.failures import unavailable
 
 T = TypeVar("T")
 
@@ -28,12 +27,6 @@ def is_ending() -> bool:
     Since Python 3.12, no thread can be started from then on either. Callers do such work inline.
     """
     return sys.is_finalizing() or not threading.main_thread().is_alive()
-
-
-def can_import() -> bool:
-    """Whether modules can be imported. Some finalizers run after that has become impossible."""
-    # At its end, the interpreter sets sys.meta_path to None.
-    return bool(sys.meta_path)
 
 
 class held:  # noqa: N801 # used like a function
@@ -54,7 +47,7 @@ class held:  # noqa: N801 # used like a function
     def __enter__(self) -> None:
         if threading.current_thread().daemon:
             if is_ending():
-                raise _ending("daemon threads make no calls")
+                raise unavailable("daemon threads make no calls")
             self._done = threading.Event()
             _held.add(self._done)
 
@@ -73,27 +66,6 @@ def _wait_for_held() -> None:
 atexit.register(_wait_for_held)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_held.clear)
-
-
-@contextmanager
-def loading() -> Generator[None]:
-    """Import modules in a block.
-
-    Raises:
-        APIConnectionError: the interpreter is ending, and imports nothing any more.
-    """
-    try:
-        with held():
-            yield
-    except ImportError:
-        if can_import():
-            raise
-        raise _ending("what a first call needs cannot be loaded") from None
-
-
-def _ending(why: str) -> APIConnectionError:
-    text = f"unavailable: the interpreter is ending, and {why} any more"
-    return APIConnectionError(text, code="unavailable", outcome="not_sent")
 
 
 def in_thread(function: Callable[[], T]) -> "Future[T]":

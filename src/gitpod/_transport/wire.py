@@ -1,26 +1,31 @@
 """One HTTP/1.1 connection over a socket. Every read and write ends at the deadline of its exchange.
 
-http.client parses the answers. This module writes the head of a request, together with its body.
+`plain` and `parser` read the answers. This module writes the head of a request, together with its body.
 """
 
 import os
 import re
 import ssl
-from http.client import HTTPException, HTTPResponse, RemoteDisconnected
-from io import BufferedReader, RawIOBase
+from collections.abc import Callable
+from http.client import HTTPException, RemoteDisconnected
 from socket import socket, socketpair
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 from weakref import WeakSet
 
 from pyqwest import FullResponse, Headers
 
-from gitpod._transport.body import Body, known_length
-from gitpod._transport.dial import Target, dial, is_readable, not_sent
-from gitpod._transport.failures import IS_TLS, UNWANTED, BrokenExchangeError, NotSentError, forked
+from gitpod._transport.dial import Target, dial, is_ready, not_sent
+from gitpod._transport.failures import UNWANTED, BrokenExchangeError, NotSentError, forked
+from gitpod._transport.parser import Parser
+from gitpod._transport.plain import plain_head
 from gitpod._transport.proxy import Proxy
 
+R = TypeVar("R")
 CHUNK = 65536
+LONGEST_WAIT = 1e6
+"""Seconds. The system takes a number of milliseconds that fits 31 bits."""
+
 TLS_ALERT, SETTINGS = b"\x15\x03", b"\x04"
 OK, SWITCHING_PROTOCOLS = 200, 101
 
@@ -44,6 +49,7 @@ class Connection:
 
     def __init__(self, target: Target, deadline: float) -> None:
         self._target = target
+        self._host = f"host: {target.host_header}"
         self._deadline = deadline
         self._is_new = True
         self.is_reusable = False
@@ -56,6 +62,8 @@ class Connection:
             raise forked("a call under way")
         _OPEN.add(self)
         try:
+            # A timeout of the socket's own would take two more calls of the system for each read and write.
+            self._socket.setblocking(False)
             if target.proxy is not None:
                 self._tunnel(target.proxy)
             if target.context is not None:
@@ -64,6 +72,7 @@ class Connection:
                 self._socket = target.context.wrap_socket(
                     self._socket, server_hostname=target.host, suppress_ragged_eofs=False
                 )
+                self._socket.setblocking(False)
         except BaseException as error:  # noqa: BLE001 # not_sent returns an error that it does not know
             self._socket.close()
             raise not_sent(error, target) from None
@@ -71,9 +80,7 @@ class Connection:
     @property
     def is_quiet(self) -> bool:
         """Whether there is nothing to read. Between two exchanges, that would be the peer's close or an error."""
-        if self._socket.fileno() < 0 or (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
-            return False
-        return not is_readable(self._socket)
+        return self._socket.fileno() >= 0 and not self._pending() and not is_ready(self._socket, 0)
 
     def exchange(
         self, method: str, path: str, headers: list[tuple[str, str]], content: bytes, deadline: float
@@ -87,22 +94,18 @@ class Connection:
             TimeoutError: the deadline passed.
         """
         self._deadline, self.is_reusable = deadline, False
-        lines = [f"{method} {path} HTTP/1.1", f"host: {self._target.host_header}"]
+        lines = [f"{method} {path} HTTP/1.1", self._host]
         lines += [f"{name}: {value}" for name, value in headers]
         lines += [f"content-length: {len(content)}", "", ""]
         try:
             self._send("\r\n".join(lines).encode("latin-1") + content)
-            reader = _Reader(_Reads(self))
-            with self._answer(method, reader) as response:
-                answered = Headers(response.headers.items())
-                body = self._body(response, answered)
-                # Bytes behind the answer belong to no request, so they must not answer the next one.
-                self.is_reusable, self._is_new = not (response.will_close or reader.has_surplus()), False
+            answer = self._answer(method)
         except TimeoutError:
             raise TimeoutError from None
         except (OSError, HTTPException, ValueError) as error:
             raise self._broken(error) from None
-        return FullResponse(response.status, answered, body, Headers())
+        self._is_new = False
+        return answer
 
     def close(self) -> None:
         """Close the connection."""
@@ -124,38 +127,63 @@ class Connection:
         return left
 
     def _send(self, data: bytes) -> None:
+        self._left()
         unsent = memoryview(data)
         while unsent:
-            self._socket.settimeout(self._left())
-            unsent = unsent[self._socket.send(unsent) :]
+            unsent = unsent[self._done(self._socket.send, unsent, to_write=True, at_once=True) :]
 
-    def read_into(self, buffer: memoryview) -> int:
-        """Read the bytes that have arrived; wait for them until the deadline (io.RawIOBase.readinto)."""
-        self._socket.settimeout(self._left())
-        return self._socket.recv_into(buffer)
+    def receive(self, most: int) -> bytes:
+        """Return the bytes that have arrived; wait for them until the deadline. No bytes mean the end."""
+        # Right after a request there is nothing to read yet.
+        return self._done(self._socket.recv, most, to_write=False, at_once=self._pending())
 
-    def _answer(self, method: str, reader: "_Reader") -> HTTPResponse:
-        """Read the head of the answer. Interim answers (1xx) are skipped."""
-        source: Any = _Source(reader)
-        _check_protocol(reader.peek(), self._target)
+    def _done(self, step: Callable[[Any], R], argument: object, *, to_write: bool, at_once: bool) -> R:
+        """Read or write what is possible, `at_once` or when the socket is ready for it, until the deadline."""
+        waits_to_write = to_write
         while True:
-            response = HTTPResponse(source, method=method)
+            if not at_once:
+                self._wait(to_write=waits_to_write)
+            at_once = False
             try:
-                response.begin()
-            except BaseException:
-                # The exception's frames keep it. Its finalizer may find the reader closed, which Python 3.13 reports.
-                response.close()
-                raise
-            if response.status >= OK or response.status == SWITCHING_PROTOCOLS:
-                return response
+                return step(argument)
+            except BlockingIOError:
+                waits_to_write = to_write
+            except ssl.SSLWantReadError:
+                waits_to_write = False
+            except ssl.SSLWantWriteError:
+                waits_to_write = True
 
-    def _body(self, response: HTTPResponse, headers: Headers) -> bytes:
-        if known_length(headers) is not None and not response.chunked:
-            return response.read()
-        body = Body(headers, unzip=True)
-        while chunk := response.read1(CHUNK):
-            body.add(chunk)
-        return body.end()
+    def _wait(self, *, to_write: bool) -> None:
+        while not is_ready(self._socket, min(self._left(), LONGEST_WAIT), to_write=to_write):
+            pass
+
+    def _pending(self) -> bool:
+        """Whether bytes have been decrypted and not read."""
+        return isinstance(self._socket, ssl.SSLSocket) and self._socket.pending() > 0
+
+    def _answer(self, method: str) -> FullResponse:
+        """Read an answer. `is_reusable` says whether the next exchange may follow."""
+        start = self.receive(CHUNK)
+        head = plain_head(start)
+        if head is None:
+            return self._parsed(method, start)
+        body = start[head.end :]
+        if len(body) < head.length:
+            rest = bytearray(body)
+            while len(rest) < head.length:
+                chunk = self.receive(CHUNK)
+                if not chunk:
+                    return self._parsed(method, start[: head.end] + rest)
+                rest += chunk
+            body = bytes(rest)
+        # Bytes behind the answer belong to no request, so they must not answer the next one.
+        self.is_reusable = len(body) == head.length
+        return FullResponse(head.status, Headers(head.fields), body[: head.length], Headers())
+
+    def _parsed(self, method: str, start: bytes) -> FullResponse:
+        """Read an answer that is not plain, of which the start has been read."""
+        answer, self.is_reusable = Parser(self.receive, self._target, start).answer(method)
+        return answer
 
     def _tunnel(self, proxy: Proxy) -> None:
         """Have the proxy connect to the service (RFC 9110 section 9.3.6)."""
@@ -165,7 +193,7 @@ class Connection:
             lines.append(f"proxy-authorization: {proxy.authorization}")
         try:
             self._send("\r\n".join([*lines, "", ""]).encode("latin-1"))
-            status = self._answer("CONNECT", _Reader(_Reads(self))).status
+            status = Parser(self.receive, self._target).head("CONNECT").status
         except (OSError, HTTPException, ValueError) as error:
             if isinstance(error, HTTPException | ValueError) and not isinstance(error, OSError):
                 # Its text quotes the answer.
@@ -207,52 +235,3 @@ def _after_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_in_child)
-
-
-class _Source:
-    """Stands for a socket in http.client.HTTPResponse: one reader for all answers of an exchange."""
-
-    def __init__(self, reader: "_Reader") -> None:
-        self._reader = reader
-
-    def makefile(self, _mode: str) -> "_Reader":
-        return self._reader
-
-
-class _Reads(RawIOBase):
-    """Reads of a connection, for a buffer; none once `is_over`."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self.is_over = False
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: memoryview) -> int:  # type: ignore[override] # which is how BufferedReader calls it
-        return 0 if self.is_over else self._connection.read_into(buffer)
-
-
-class _Reader(BufferedReader):
-    """A buffer that outlives the responses that read from it."""
-
-    def __init__(self, reads: _Reads) -> None:
-        super().__init__(reads)
-        self._reads = reads
-
-    def has_surplus(self) -> bool:
-        """Whether there is more in the buffer. Ends its reads."""
-        self._reads.is_over = True
-        return bool(self.peek())
-
-    def close(self) -> None:
-        """Stay open: a response closes its reader, and so does one that is garbage-collected."""
-
-
-def _check_protocol(start: bytes, target: Target) -> None:
-    """Raise `NotSentError` if an answer begins like TLS or HTTP/2: such a peer cannot read HTTP/1.1."""
-    if start.startswith(TLS_ALERT) and target.context is None:
-        raise NotSentError(IS_TLS, permanent=True)
-    if start.startswith(b"\0\0") and start[3:4] == SETTINGS:
-        text = 'the port speaks HTTP/2 without HTTP/1.1, as gRPC ports do; use the Connect port, or protocol="grpc"'
-        raise NotSentError(text, permanent=True)

@@ -41,7 +41,7 @@ def compare(client: Gitpod, items: Sequence[Item], workers: int) -> list[Item]:
 
     def look(item: Item) -> Item:
         # The service records each refusal. A token that may not read one value may probably read none.
-        if not item.may_be_unchanged or denied.is_set():
+        if denied.is_set():
             return item
         stored = breaker.call(lambda: client.secrets.get_value(secret_id=item.secret_id))
         if not isinstance(stored, Failure):
@@ -50,7 +50,8 @@ def compare(client: Gitpod, items: Sequence[Item], workers: int) -> list[Item]:
             denied.set()
         return item
 
-    return map_concurrently(look, items, workers)
+    looked = iter(map_concurrently(look, [item for item in items if item.may_be_unchanged], workers))
+    return [next(looked) if item.may_be_unchanged else item for item in items]
 
 
 def apply(client: Gitpod, items: Sequence[Item], workers: int, done: Callable[[], object] = nothing) -> list[Outcome]:

@@ -1,8 +1,10 @@
 """Many calls at once: a fixed number of threads, and an end to calls when the service cannot be reached."""
 
+import gc
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, TypeVar
 
 from gitpod.cli.failures import NOT_ALLOWED, SOME_FAILED, UNREACHABLE, Failure, explain_call
@@ -15,7 +17,7 @@ R = TypeVar("R")
 
 MAX_RETRIES = 5
 """Retries of each call: up to 15 seconds of waiting in all, so that a short network fault only costs time."""
-WORKERS = 16
+WORKERS = 32
 """Calls at once, unless the user says otherwise."""
 NOT_TRIED = "not tried, as the service could not be reached"
 
@@ -43,36 +45,42 @@ def map_concurrently(
         done: called after each item, in the caller's thread.
         finish: wait for the calls that are under way, even after Ctrl-C. For calls that change something.
     """
-    from concurrent.futures import Future, as_completed, wait
-
-    futures: list[Future[R]] = [Future() for _ in items]
-    todo = deque(zip(items, futures, strict=True))
+    gc.enable()  # `main` turned it off
+    results: dict[int, R] = {}
+    todo = deque(enumerate(items))
+    ended: SimpleQueue[BaseException | None] = SimpleQueue()
 
     def run() -> None:
         while todo:
             try:
-                item, future = todo.popleft()
+                index, item = todo.popleft()
             except IndexError:  # another thread took the last one
                 return
-            if future.set_running_or_notify_cancel():
-                try:
-                    future.set_result(work(item))
-                except BaseException as error:  # noqa: BLE001 # the caller's thread raises it
-                    future.set_exception(error)
+            try:
+                results[index] = work(item)
+            except BaseException as error:  # noqa: BLE001 # the caller's thread raises it
+                todo.clear()
+                ended.put(error)
+                return
+            ended.put(None)
 
-    # Daemon threads: when the process ends, it does not wait for them.
-    for _ in range(min(workers, len(items))):
-        threading.Thread(target=run, daemon=True).start()
+    threads: list[threading.Thread] = []
     try:
-        for future in as_completed(futures):
-            future.result()
+        for _ in range(min(workers, len(items))):
+            # Daemon threads: when the process ends, it does not wait for them.
+            thread = threading.Thread(target=run, daemon=True)
+            thread.start()
+            threads.append(thread)
+        for _ in items:
+            if (error := ended.get()) is not None:
+                raise error
             done()
     finally:
-        for future in futures:
-            future.cancel()
+        todo.clear()
         if finish:
-            wait(futures)
-    return [future.result() for future in futures]
+            for thread in threads:
+                thread.join()
+    return [results[index] for index in range(len(items))]
 
 
 class CircuitBreaker:

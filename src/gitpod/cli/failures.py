@@ -84,7 +84,7 @@ def explain(error: Exception) -> Failure | None:
 
     if isinstance(error, errors.GitpodError):
         return explain_call(error)
-    # An exception of the server or of SQLAlchemy is only possible when its module is loaded, and loading is slow.
+    # An exception of the server or of a database is only possible when its module is loaded, and loading is slow.
     if "gitpod.server.errors" in sys.modules:
         from gitpod.server.errors import ServiceError, StoreUnavailableError
 
@@ -93,11 +93,11 @@ def explain(error: Exception) -> Failure | None:
         if isinstance(error, StoreUnavailableError):
             message = f"{error}: {error.reason}" if error.reason else str(error)
             return Failure(message, UNREACHABLE, error=error)
-    if "sqlalchemy.exc" in sys.modules:
-        from sqlalchemy.exc import DBAPIError
+    if "gitpod.server.storage.failures" in sys.modules:
+        from gitpod.server.storage.failures import is_of_database, reason
 
-        if isinstance(error, DBAPIError):
-            return Failure(f"the store failed: {error.orig}", USAGE, error=error)
+        if is_of_database(error):
+            return Failure(f"the store failed: {reason(error)}", USAGE, error=error)
     return None
 
 

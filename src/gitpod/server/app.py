@@ -6,8 +6,6 @@ Both speak Connect, gRPC-Web and gRPC, binary and JSON. Every request passes `ed
 
 from typing import Any
 
-from sqlalchemy.exc import DBAPIError
-
 from gitpod.server.async_service import AsyncSecretService
 from gitpod.server.auth import Authenticate, Caller, Role
 from gitpod.server.edge.applications import guarded_asgi, guarded_wsgi, prompt
@@ -16,28 +14,27 @@ from gitpod.server.edge.options import application_options
 from gitpod.server.edge.pagination import QueryPagination
 from gitpod.server.edge.readiness import Readiness
 from gitpod.server.errors import ServiceError
+from gitpod.server.handlers import Handlers
 from gitpod.server.keys.keyring import Keyring
 from gitpod.server.keys.unlock import unlock
 from gitpod.server.log import logger
 from gitpod.server.service import SecretService
-from gitpod.server.shares import Shares
+from gitpod.server.storage.failures import is_of_database, reason
 from gitpod.server.storage.store import Store
-from gitpod.server.threads import Threads
+from gitpod.server.threads import Pools, Threads
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 from gitpod_proto.gitpod.v1.secret_connect import SecretService as Contract
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceASGIApplication, SecretServiceWSGIApplication
 
-THREADS = 64
-"""Calls that wait for the store at the same time. They share its commits."""
-STRANGER_THREADS = 4
-"""Look-ups, at the same time, of tokens that this process does not know yet."""
+EMBEDDED_THREADS = 64
+"""Calls of sync clients in this process at the same time. They share the commits of the store."""
 
 
 class Embedded:
     """A running service.
 
     `wsgi` and `asgi` are its applications for clients in process and for the HTTP socket, `rpc` is what the gRPC socket
-    wraps. `executor` runs the handlers.
+    wraps. `executor` runs the calls of sync clients.
 
     Args:
         url: `sqlite:///path/to/file.db`, `postgresql://…`, or `sqlite://` for a store in memory, which ends
@@ -67,8 +64,10 @@ class Embedded:
         self._store = Store(url)
         try:
             organization, kek = unlock(self._store, key)
-        except DBAPIError as error:
-            raise ServiceError(f"cannot use the store: {error.orig}") from None
+        except Exception as error:
+            if not is_of_database(error):
+                raise
+            raise ServiceError(f"cannot use the store: {reason(error)}") from None
         self._organization_id = organization.id
         self._keyring = Keyring(kek, self._store.data_keys)
         self._keyring.prepare(organization.id)
@@ -79,25 +78,23 @@ class Embedded:
             except ServiceError as error:
                 # The other organizations can still be served.
                 logger.error("organization %s: %s", each, error)
-        # Every handler runs here, so that `close` can wait for those under way.
-        self.executor = Threads(THREADS, "gitpod-embedded")
-        strangers, checks = Threads(STRANGER_THREADS, "gitpod-strangers"), Threads(1, "gitpod-ready")
-        self._pools = (self.executor, strangers, checks)
-        service = SecretService(self._store, self._keyring)
+        self._pools = Pools()
+        # Its threads start with the first call of a sync client.
+        self.executor = Threads(EMBEDDED_THREADS, "gitpod-embedded")
+        handlers = Handlers(self._store, self._keyring)
         owner = Caller(
             organization_id=organization.id,
             subject=Subject(id=organization.owner_id, principal=Principal.USER),
             role=Role.OWNER,
         )
         served = token is not None if is_served is None else is_served
-        self.authenticate = Authenticate(
-            self._store, self._keyring, owner, token, is_served=served, shares=Shares(self.executor, strangers)
-        )
+        self.authenticate = Authenticate(self._store, self._keyring, owner, token, is_served=served, pools=self._pools)
         options = application_options(self.authenticate, QueryPagination(), telemetry=telemetry)
+        service = SecretService(handlers, self._store, self._keyring)
         self.wsgi = guarded_wsgi(SecretServiceWSGIApplication(service, **options))
-        rpc = SecretServiceASGIApplication(AsyncSecretService(service, self.executor), **options)
-        self.rpc = prompt(directed(rpc, Contract.desc()))
-        self.ready = Readiness(self.is_ready, checks)
+        async_service = AsyncSecretService(handlers, self._store, self._keyring, self._pools)
+        self.rpc = prompt(directed(SecretServiceASGIApplication(async_service, **options), Contract.desc()))
+        self.ready = Readiness(self.is_ready, self._pools.checks)
         self.asgi = guarded_asgi(self.rpc, ready=self.ready)
         if served:
             self._start_threads()
@@ -130,15 +127,14 @@ class Embedded:
 
     def close(self) -> None:
         """Wait for the handlers under way, and close the store. Safe to repeat."""
-        for pool in self._pools:
-            pool.shutdown()
+        self.executor.shutdown()
+        self._pools.shutdown()
         self._store.close()
 
     def _start_threads(self) -> None:
         """Start all threads before the first request, which could no longer be refused if one did not start."""
         try:
-            for pool in self._pools:
-                pool.start_all()
+            self._pools.start_all()
         except ServiceError:
             self.close()
             raise

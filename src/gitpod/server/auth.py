@@ -3,11 +3,9 @@
 import secrets
 import time
 import uuid
-from collections.abc import Callable
 from contextvars import ContextVar, Token
 from dataclasses import dataclass, field
 from enum import StrEnum
-from functools import partial
 from hashlib import sha256
 from hmac import compare_digest
 from typing import Any
@@ -23,6 +21,7 @@ from gitpod.server.log import REQUEST, logger
 from gitpod.server.shares import SHARE, Shares
 from gitpod.server.storage.rows import AuditRecord, StoredToken, audit_record, now
 from gitpod.server.storage.store import Store
+from gitpod.server.threads import Pools, in_thread
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 
 Ctx = RequestContext[Any, Any]
@@ -85,16 +84,30 @@ class Caller:
         return self.role in (Role.OWNER, Role.ADMIN)
 
 
-CALLER: ContextVar[Callable[[], Caller]] = ContextVar("gitpod_caller")
-"""Set before a handler runs. Returns the caller, checked at most `CACHE_SECONDS` ago."""
+class Admission:
+    """The bearer token that a request was admitted by; empty in process."""
 
-CallerToken = Token[Callable[[], Caller]]
-"""Restores `CALLER` at the end of a request (contextvars.Token)."""
+    __slots__ = ("_authenticate", "digest", "token")
+
+    def __init__(self, authenticate: "Authenticate", token: str) -> None:
+        self._authenticate = authenticate
+        self.token = token
+        self.digest = _digest(token)
+
+    def known(self) -> Caller | None:
+        """Return the caller if the token was checked at most `CACHE_SECONDS` ago. Never waits."""
+        return self._authenticate.known(self.digest)
+
+    def caller(self) -> Caller:
+        """Return the caller, looked up if need be. Raises UNAUTHENTICATED when the token is not known or revoked."""
+        return self.known() or self._authenticate.look_up(self)
 
 
-def current_caller() -> Caller:
-    """Return the caller of the request. Raises UNAUTHENTICATED when its token was revoked since the call began."""
-    return CALLER.get()()
+ADMISSION: ContextVar[Admission] = ContextVar("gitpod_admission")
+"""Set before a handler runs. It asks for the caller again: a token may be revoked while the body is being received."""
+
+AdmissionToken = Token[Admission]
+"""Restores `ADMISSION` at the end of a request (contextvars.Token)."""
 
 
 def new_token(organization_id: str, subject: Subject, role: Role, projects: frozenset[str]) -> tuple[str, StoredToken]:
@@ -126,7 +139,7 @@ class Authenticate:
         owner: the caller of requests with the owner's token, and of all requests in process.
         token: the owner's bearer token. None: only tokens of the store are accepted.
         is_served: whether callers need a token. In process they do not, as they have the store itself.
-        shares: the limits on calls under way, and the threads that look tokens up. In process there are no limits.
+        pools: the threads. Calls over a socket share them as `Shares` says.
     """
 
     def __init__(
@@ -137,7 +150,7 @@ class Authenticate:
         token: str | None,
         *,
         is_served: bool,
-        shares: Shares,
+        pools: Pools,
     ) -> None:
         self._store = store
         self._keyring = keyring
@@ -146,7 +159,8 @@ class Authenticate:
         if token is not None:
             self.accept_owner(token)
         self._is_served = is_served
-        self._shares = shares
+        self._pools = pools
+        self._shares = Shares(pools)
         self._cache: dict[bytes, tuple[float, Caller]] = {}
 
     def accept_owner(self, token: str) -> None:
@@ -155,74 +169,70 @@ class Authenticate:
             raise ServiceError("the token must be printable ASCII without spaces or line breaks")
         self._owner_digest = _digest(token)
 
-    def on_start_sync(self, ctx: Ctx, /) -> CallerToken:
+    def on_start_sync(self, ctx: Ctx, /) -> AdmissionToken:
         """Authenticate the caller (connectrpc.interceptor.MetadataInterceptorSync)."""
-        caller = self._cached(ctx) or self._look_up(ctx)
+        admission = Admission(self, _bearer(ctx) if self._is_served else "")
+        caller = admission.caller()
         if not caller.may_call(ctx.method.name):
             if self._store.count_refusal(_refusal(caller, ctx)):
                 self._store.write_refusals()
             raise _denied(caller, ctx)
-        return self._admit(caller, ctx)
+        return _admit(admission, caller)
 
-    async def on_start(self, ctx: Ctx, /) -> CallerToken:
+    async def on_start(self, ctx: Ctx, /) -> AdmissionToken:
         """`on_start_sync` for connectrpc.interceptor.MetadataInterceptor."""
         if not self._is_served:
-            return self._admit(self._owner, ctx)
-        digest, caller = _digest(_bearer(ctx)), self._cached(ctx)
-        if caller is None and _organization(_bearer(ctx)) is None:
+            return _admit(Admission(self, ""), self._owner)
+        admission = Admission(self, _bearer(ctx))
+        caller = admission.known()
+        if caller is None and _organization(admission.token) is None:
             # No store has such a token, so nothing needs to be looked up.
             raise _not_known()
         # The organization of a token never changes, so an old entry of the cache tells whose share the call takes.
-        seen = caller or self._cache.get(digest, (0.0, None))[1]
+        seen = caller or self._cache.get(admission.digest, (0.0, None))[1]
         if seen is None:
-            seen = caller = await self._shares.look_up(partial(self._look_up, ctx))
-        share = self._shares.enter(digest, seen.organization_id)
+            seen = caller = await self._shares.look_up(admission.caller)
+        share = self._shares.enter(admission.digest, seen.organization_id)
         # The application ends the share with the request, however that ends.
         SHARE.set(share)
         if caller is None:
-            caller = await share.run(partial(self._look_up, ctx))
+            caller = await share.read(admission.caller)
         if not caller.may_call(ctx.method.name):
             if self._store.count_refusal(_refusal(caller, ctx)):
-                await share.run(self._store.write_refusals)
+                await in_thread(self._pools.refusals, self._store.write_refusals)
             raise _denied(caller, ctx)
-        return self._admit(caller, ctx)
+        return _admit(admission, caller)
 
-    def on_end_sync(self, token: CallerToken, _ctx: Ctx, _error: Exception | None, /) -> None:
+    def on_end_sync(self, token: AdmissionToken, _ctx: Ctx, _error: Exception | None, /) -> None:
         """Forget the caller, because the thread would keep the store alive by it."""
-        CALLER.reset(token)
+        ADMISSION.reset(token)
 
-    async def on_end(self, token: CallerToken, ctx: Ctx, error: Exception | None, /) -> None:
+    async def on_end(self, token: AdmissionToken, ctx: Ctx, error: Exception | None, /) -> None:
         """`on_end_sync` for connectrpc.interceptor.MetadataInterceptor."""
         self.on_end_sync(token, ctx, error)
 
-    def _cached(self, ctx: Ctx) -> Caller | None:
-        """Return the caller if it is known without asking the store."""
+    def known(self, digest: bytes) -> Caller | None:
+        """Return the caller with a token of this digest if it is known without asking the store."""
         if not self._is_served:
             return self._owner
-        digest = _digest(_bearer(ctx))
         if self._owner_digest is not None and compare_digest(digest, self._owner_digest):
             return self._owner
         seen_at, caller = self._cache.get(digest, (0.0, None))
         return caller if time.monotonic() - seen_at < CACHE_SECONDS else None
 
-    def _look_up(self, ctx: Ctx) -> Caller:
+    def look_up(self, admission: Admission) -> Caller:
         """Return the caller whose token the store has. Raises UNAUTHENTICATED if there is none."""
-        given = _bearer(ctx)
-        asked_at, digest = time.monotonic(), _digest(given)
-        stored = None
-        organization_id = _organization(given)
-        if organization_id is not None:
-            stored = self._store.token(organization_id, digest)
+        asked_at, digest = time.monotonic(), admission.digest
+        organization_id = _organization(admission.token)
+        stored = None if organization_id is None else self._store.token(organization_id, digest)
         if stored is None or stored.revoked_at is not None or not self._is_signed(stored):
             self._cache.pop(digest, None)
             raise _not_known()
-        subject = Subject(id=stored.subject_id, principal=Principal(stored.principal))
-        projects = frozenset(stored.projects.split())
         caller = Caller(
             organization_id=stored.organization_id,
-            subject=subject,
+            subject=Subject(id=stored.subject_id, principal=Principal(stored.principal)),
             role=Role(stored.role),
-            projects=projects,
+            projects=frozenset(stored.projects.split()),
             token_id=stored.id,
         )
         if len(self._cache) >= CACHE_SIZE:
@@ -233,17 +243,16 @@ class Authenticate:
     def _is_signed(self, token: StoredToken) -> bool:
         """Tell whether the row of a token is as it was signed."""
         try:
-            self._keyring.prepare(token.organization_id)
             self._keyring.fetching(lambda: self._keyring.check(token))
         except SealError:
             logger.error("token %s was altered in the store", token.id)
             return False
         return True
 
-    def _admit(self, caller: Caller, ctx: Ctx) -> CallerToken:
-        REQUEST.get().subject = caller.subject.id
-        # Looked up again when the handler asks: the token may be revoked while the body is being received.
-        return CALLER.set(lambda: self._cached(ctx) or self._look_up(ctx))
+
+def _admit(admission: Admission, caller: Caller) -> AdmissionToken:
+    REQUEST.get().subject = caller.subject.id
+    return ADMISSION.set(admission)
 
 
 def _refusal(caller: Caller, ctx: Ctx) -> AuditRecord:

@@ -12,6 +12,10 @@ from typing import TextIO
 
 logger = logging.getLogger("gitpod.server")
 requests = logging.getLogger("gitpod.server.requests")
+LONGEST_LINE = 4096
+"""The most bytes of a line. A pipe takes so many as a whole (PIPE_BUF), whichever other workers write to it."""
+LONGEST_TEXTS = 1800
+"""Characters of the message and the stack together, in a line that would be longer. A character may take two bytes."""
 START = '"level": "info", "logger": "gitpod.server.requests", "message": "request", '
 """How the line of a request goes on after its time."""
 VARIANTS = "89ab"
@@ -90,7 +94,19 @@ class JSONLines(logging.Formatter):
         if record.exc_info and record.exc_info[0]:
             line["error"] = record.exc_info[0].__name__
             line["stack"] = "".join(traceback.format_tb(record.exc_info[2]))
-        return json.dumps({key: value for key, value in line.items() if value != ""})
+        text = json.dumps({key: value for key, value in line.items() if value != ""})
+        if len(text) < LONGEST_LINE:
+            return text
+        stack = line.pop("stack", "")
+        shortened = {"message": _short(line["message"], LONGEST_TEXTS // 6 if stack else LONGEST_TEXTS)}
+        return json.dumps(line | shortened | ({"stack": _short(stack, LONGEST_TEXTS * 5 // 6)} if stack else {}))
+
+
+def _short(text: object, most: int) -> str:
+    """Return the beginning and the end of a text, with `?` for what JSON would escape by six bytes or more."""
+    clean = "".join(each if each == "\n" or (each.isascii() and each.isprintable()) else "?" for each in str(text))
+    begin = most // 6
+    return clean if len(clean) <= most else f"{clean[:begin]}...{clean[begin + 3 - most :]}"
 
 
 def _time(seconds: float) -> str:

@@ -11,7 +11,7 @@ from protobuf import DescField, Message
 from protovalidate import FieldPathElementPb, FieldPathPb, ViolationPb, ViolationsPb
 from protovalidate._gen.buf.validate import validate_pb  # the private path that the generated code imports too
 
-from gitpod.server.storage.rows import Position, StoredSecret
+from gitpod.server.storage.rows import ListedSecret, Position
 
 MOST_VIOLATIONS = 20
 """The most violations that an error lists. A message of 128 KiB can have 65,000."""
@@ -79,7 +79,7 @@ def violation(rule_id: str, message: str, *path: str) -> ConnectError:
     return _invalid([ViolationPb(field=FieldPathPb(elements=elements), rule_id=rule_id, message=message)])
 
 
-def page_token(last: StoredSecret) -> str:
+def page_token(last: ListedSecret) -> str:
     """Return the token of the page that begins after a secret."""
     return urlsafe_b64encode(f"{last.created_at}.{last.id}".encode()).decode()
 

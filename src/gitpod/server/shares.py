@@ -1,12 +1,12 @@
 """The shares of a served process: how many calls each token and each organization may have under way.
 
-A call under way holds memory only. A call in the store also holds a thread, so fewer of these are allowed, and the
-others wait for their turn. Everything here belongs to one event loop, which serves both ports.
+A call under way holds memory only. A call in the store also holds a place in a queue, or a thread, so fewer of these
+are allowed, and the others wait for their turn. Everything here belongs to one event loop, which serves both ports.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import ContextVar
 from typing import NoReturn, TypeVar
 
@@ -14,15 +14,15 @@ from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 from protobuf.wkt import Duration
 
-from gitpod.server.threads import Threads, in_thread
+from gitpod.server.threads import Pools, Threads, in_thread
 from gitpod_proto.google.rpc.error_details_pb import RetryInfo
 
 T = TypeVar("T")
 
 TOKEN_CALLS, ORGANIZATION_CALLS = 128, 256
 """The most calls under way of one token, and of all tokens of one organization."""
-TOKEN_THREADS, ORGANIZATION_THREADS = 32, 48
-"""The most threads that the calls of one token, and of one organization, hold at a time."""
+TOKEN_PLACES, ORGANIZATION_PLACES = 32, 48
+"""The most places in the store that the calls of one token, and of one organization, hold at a time."""
 STRANGERS = 512
 """The most calls that wait for the look-up of a token that this process does not know yet."""
 RETRY_SECONDS = 1
@@ -32,26 +32,48 @@ RETRY_SECONDS = 1
 class _Holder:
     """A token or an organization, and what its calls hold."""
 
-    def __init__(self, key: str | bytes, most_calls: int, most_threads: int) -> None:
+    __slots__ = ("_turns", "calls", "key", "most_calls", "most_places", "places")
+
+    def __init__(self, key: str | bytes, most_calls: int, most_places: int) -> None:
         self.key = key
         self.calls = 0
         self.most_calls = most_calls
-        self.threads = 0
-        self.turns = asyncio.Semaphore(most_threads)
+        self.places = 0
+        self.most_places = most_places
+        self._turns: deque[asyncio.Future[None]] = deque()
+
+    async def wait(self) -> None:
+        """Wait for a place, first come, first served."""
+        turn = asyncio.get_running_loop().create_future()
+        self._turns.append(turn)
+        try:
+            await turn
+        except asyncio.CancelledError:
+            if turn.cancelled():
+                self._turns.remove(turn)
+            else:
+                self.give_back()
+            raise
+
+    def give_back(self) -> None:
+        """Give a place to the next one that waits, if there is one."""
+        for turn in self._turns:
+            if not turn.done():
+                self._turns.remove(turn)
+                turn.set_result(None)
+                return
+        self.places -= 1
 
 
 class Shares:
     """Counts the calls under way.
 
     Args:
-        threads: run the calls.
-        strangers: run the look-ups of tokens that this process does not know yet, so that callers without a token
-            hold no thread of the calls.
+        pools: have the threads of look-ups. Callers without a token that is known hold no thread of the others.
     """
 
-    def __init__(self, threads: Threads, strangers: Threads) -> None:
-        self._threads = threads
-        self._strangers = strangers
+    def __init__(self, pools: Pools) -> None:
+        self._pools = pools
         self._waiting = 0
         self._holders: dict[str | bytes, _Holder] = {}
 
@@ -61,15 +83,15 @@ class Shares:
             _refuse(f"{STRANGERS} calls wait for the look-up of their token")
         self._waiting += 1
         try:
-            return await in_thread(self._strangers, work)
+            return await in_thread(self._pools.strangers, work)
         finally:
             self._waiting -= 1
 
     def enter(self, token: bytes, organization_id: str) -> "Share":
         """Begin a call of a token, named by its digest. Raises RESOURCE_EXHAUSTED when its share is used up."""
-        by_token = self._holders.get(token) or _Holder(token, TOKEN_CALLS, TOKEN_THREADS)
+        by_token = self._holders.get(token) or _Holder(token, TOKEN_CALLS, TOKEN_PLACES)
         by_organization = self._holders.get(organization_id) or _Holder(
-            organization_id, ORGANIZATION_CALLS, ORGANIZATION_THREADS
+            organization_id, ORGANIZATION_CALLS, ORGANIZATION_PLACES
         )
         for holder, kind in ((by_token, "token"), (by_organization, "organization")):
             if holder.calls >= holder.most_calls:
@@ -77,53 +99,52 @@ class Shares:
         for holder in (by_token, by_organization):
             holder.calls += 1
             self._holders[holder.key] = holder
-        return Share(self, self._threads, (by_token, by_organization))
+        return Share(self, self._pools.readers, (by_token, by_organization))
 
     def forget(self, holder: _Holder) -> None:
         """Drop what is known of a token or an organization that holds nothing any more."""
-        if not holder.calls and not holder.threads:
+        if not holder.calls and not holder.places:
             self._holders.pop(holder.key, None)
 
 
 class Share:
     """The place of one call."""
 
-    def __init__(self, shares: Shares, threads: Threads, holders: tuple[_Holder, _Holder]) -> None:
+    __slots__ = ("_holders", "_readers", "_shares")
+
+    def __init__(self, shares: Shares, readers: Threads, holders: tuple[_Holder, _Holder]) -> None:
         self._shares = shares
-        self._threads = threads
+        self._readers = readers
         self._holders = holders
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """Run work in a thread, once it is the turn of this token and of its organization."""
-        token, organization = self._holders
-        await token.turns.acquire()
-        try:
-            await organization.turns.acquire()
-        except BaseException:
-            token.turns.release()
-            raise
+    async def enter(self) -> None:
+        """Take a place in the store, once it is the turn of this token and of its organization."""
+        for number, holder in enumerate(self._holders):
+            if holder.places < holder.most_places:
+                holder.places += 1
+                continue
+            try:
+                await holder.wait()
+            except BaseException:
+                for held in self._holders[:number]:
+                    held.give_back()
+                raise
+
+    def give_back(self) -> None:
+        """Give back the place in the store. A call that was cancelled holds it until its work has ended."""
         for holder in self._holders:
-            holder.threads += 1
-        loop = asyncio.get_running_loop()
+            holder.give_back()
+            self._shares.forget(holder)
 
-        def done() -> None:
-            # After the loop was closed nothing waits for a turn.
-            with suppress(RuntimeError):
-                loop.call_soon_threadsafe(self._give_back)
-
-        # A call that was cancelled holds its thread until the work ends.
-        return await in_thread(self._threads, work, done)
+    async def read(self, work: Callable[[], T]) -> T:
+        """Return the result of work that reads from the store, in a thread and in a place of this call."""
+        await self.enter()
+        return await in_thread(self._readers, work, self.give_back)
 
     def leave(self) -> None:
         """End the call."""
         for holder in self._holders:
             holder.calls -= 1
-            self._shares.forget(holder)
-
-    def _give_back(self) -> None:
-        for holder in self._holders:
-            holder.threads -= 1
-            holder.turns.release()
             self._shares.forget(holder)
 
 

@@ -73,8 +73,7 @@ class Keyring:
         Raises:
             ServiceError: the organization has no data key, or none that opens.
         """
-        with self._lock:
-            keys = self._organizations.setdefault(organization_id, _Keys())
+        keys = self._of(organization_id)
         if keys.newest and time.monotonic() - keys.loaded_at < REFRESH:
             return
         # While one thread looks for a newer key, the others use the one that they have.
@@ -85,13 +84,27 @@ class Keyring:
             finally:
                 keys.refreshing.release()
 
+    def is_prepared(self, organization_id: str) -> bool:
+        """Tell whether `prepare` would return at once. Never waits."""
+        keys = self._organizations.get(organization_id)
+        if keys is None or not keys.newest:
+            return False
+        return time.monotonic() - keys.loaded_at < REFRESH or keys.refreshing.locked()
+
+    def load(self, organization_id: str, key_id: str) -> None:
+        """`fetch` a data key, or `prepare` when `key_id` is empty."""
+        if key_id:
+            self.fetch(organization_id, key_id)
+        else:
+            self.prepare(organization_id)
+
     def opens_all_new(self, organization_id: str) -> bool:
         """Tell whether the newest data key opens. Call `prepare` first."""
         return self._organizations[organization_id].is_newest_open
 
     def fetch(self, organization_id: str, key_id: str) -> None:
         """Load the data key with this id, or note that there is none. Raises `ServiceError` when it does not open."""
-        keys = self._organizations[organization_id]
+        keys = self._of(organization_id)
         with keys.refreshing:
             if key_id not in keys.wrapped:
                 self._refresh(organization_id, keys)
@@ -133,8 +146,12 @@ class Keyring:
 
     def check(self, token: StoredToken) -> None:
         """Check that a token is as it was signed. Raises the errors of `open`."""
-        keys = self._organizations[token.organization_id]
+        keys = self._of(token.organization_id)
         unseal(self._opened(keys, token), token.tag, _token_associated_data(token))
+
+    def _of(self, organization_id: str) -> _Keys:
+        with self._lock:
+            return self._organizations.setdefault(organization_id, _Keys())
 
     def _opened(self, keys: _Keys, of: StoredSecret | StoredToken) -> AESGCM:
         key = keys.opened.get(of.key_id)

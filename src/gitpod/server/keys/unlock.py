@@ -1,13 +1,16 @@
 """Opens the key of a store and checks it, before anything uses the store. Makes both for a new store."""
 
 import uuid
+from typing import TYPE_CHECKING
 
 from gitpod.server.errors import ServiceError
 from gitpod.server.keys.kek import KeyEncryptionKey, key_encryption_key, random_key
 from gitpod.server.keys.keyring import check_organization, new_data_key, sign_organization
-from gitpod.server.storage.maintenance import Maintenance
 from gitpod.server.storage.rows import Organization, WrappedKey
 from gitpod.server.storage.store import Store
+
+if TYPE_CHECKING:
+    from gitpod.server.storage.maintenance import Maintenance
 
 
 def open_key(store: Store, spec: str | None, *, create: bool) -> KeyEncryptionKey:
@@ -73,7 +76,7 @@ def _checked(own: list[Organization], keys: list[WrappedKey], kek: KeyEncryption
 
 
 def add_organization(
-    maintenance: Maintenance, kek: KeyEncryptionKey, organization_id: str, *, is_own: bool
+    maintenance: "Maintenance", kek: KeyEncryptionKey, organization_id: str, *, is_own: bool
 ) -> Organization:
     """Add an organization with its first data key, and return it."""
     key = new_data_key(kek, organization_id)

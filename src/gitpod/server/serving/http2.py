@@ -17,8 +17,9 @@ from gitpod.server.edge.headers import ASGIApplication
 from gitpod.server.serving import http2_frames as frames
 from gitpod.server.serving.http2_connections import Connections
 from gitpod.server.serving.http2_frames import Frames, stream_of
+from gitpod.server.serving.http2_heads import Headers, Heads
 from gitpod.server.serving.http2_settings import bound, h2_connection
-from gitpod.server.serving.http2_stream import STALL, Headers, Stream, head_of, scope_of
+from gitpod.server.serving.http2_stream import STALL, Stream
 from gitpod.server.serving.http2_timers import Timers
 
 IDLE, AGE, LONGEST_CALL = 300.0, 600.0, 40.0
@@ -46,7 +47,7 @@ class HTTP2(asyncio.Protocol):
         self._frames = Frames(self._streams)
         self._timers = Timers()
         self._is_full = self._is_leaving = self._is_refusing = self._is_over = self._is_behind = False
-        self._owed = self._last = 0
+        self._owed = self._last = self._kept = 0
         self.idle_since: float | None = self._loop.time()
         """When the last call ended, by the clock of the event loop. None: calls are under way."""
         self._transport: asyncio.Transport
@@ -54,11 +55,12 @@ class HTTP2(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # of a stream's protocol
         """Greet the client (asyncio.Protocol)."""
         self._transport = transport
+        self._heads = Heads(transport)
         if not self._connections.enter(self):
             transport.abort()
             return
         self._timers.start("age", AGE, self.leave)
-        self._timers.start("idle", IDLE, self.leave)
+        self._timers.start_since("idle", IDLE, lambda: self.idle_since, self.leave)
         self._timers.start("slow", STALL, transport.abort)
         self._h2.initiate_connection()
         self._flush()
@@ -117,7 +119,8 @@ class HTTP2(asyncio.Protocol):
         self._is_full = False
         self._timers.stop("unread")
         self._pace()
-        self._wake()
+        for stream in self._streams.values():
+            stream.wake()
         if self._is_behind:
             self._loop.call_soon(self._read)
 
@@ -166,13 +169,13 @@ class HTTP2(asyncio.Protocol):
     def send_headers(self, stream: Stream, headers: Headers, *, is_last: bool) -> None:
         """Send the head of an answer, or its trailers."""
         self._h2.send_headers(stream.id, headers, end_stream=is_last)
-        self._finish(stream, is_last=is_last)
+        self._finish(stream, 0, is_last=is_last)
 
     def send_data(self, stream: Stream, data: bytes, *, is_last: bool) -> None:
         """Send a part of the body of an answer, for which there is room."""
         self._h2.send_data(stream.id, data, end_stream=is_last)
         self._frames.earn(frames.DATA_CREDIT)
-        self._finish(stream, is_last=is_last)
+        self._finish(stream, len(data), is_last=is_last)
 
     def reset(self, stream: Stream, code: ErrorCodes) -> None:
         """End a call without an answer, or before the end of its request."""
@@ -181,30 +184,30 @@ class HTTP2(asyncio.Protocol):
             self._flush()
         stream.leave()
 
-    def _finish(self, stream: Stream, *, is_last: bool) -> None:
+    def _finish(self, stream: Stream, size: int, *, is_last: bool) -> None:
         if is_last and not stream.is_ended:
             # The client need not send the rest of its request. nginx takes this together with the end of the answer
             # only: it refuses what comes later for a call that has ended.
             self._h2.reset_stream(stream.id, ErrorCodes.NO_ERROR)
         stream.is_answered = is_last
-        self._flush()
+        if not self._kept:
+            # The parts of an answer, and answers that end together, are one write.
+            self._loop.call_soon(self._flush)
+        self._kept += frames.HEAD + size
+        if self._kept >= frames.MAX_FRAME_BYTES:
+            self._flush()
 
     def _flush(self) -> None:
-        data = self._h2.data_to_send()
-        if data and not self.is_closing():
+        self._kept = 0
+        if (data := self._h2.data_to_send()) and not self.is_closing():
             self._transport.write(data)
 
     def _pace(self) -> None:
-        pause, resume = self._transport.pause_reading, self._transport.resume_reading
-        (pause if self._is_full or self._is_behind else resume)()
+        (self._transport.pause_reading if self._is_full or self._is_behind else self._transport.resume_reading)()
 
     def _leave_streams(self) -> None:
         for stream in [*self._streams.values()]:
             stream.leave()
-
-    def _wake(self) -> None:
-        for stream in self._streams.values():
-            stream.wake()
 
     def _handle(self, frame: bytes) -> None:
         if frame is frames.PREFACE or not self._is_handled(frame):
@@ -234,14 +237,14 @@ class HTTP2(asyncio.Protocol):
         elif isinstance(event, RemoteSettingsChanged) or (isinstance(event, WindowUpdated) and not event.stream_id):
             if isinstance(event, RemoteSettingsChanged):
                 bound(self._h2, event)
-            self._wake()
+            for each in self._streams.values():
+                each.wake()
         elif isinstance(event, DataReceived):
             self._owed += event.flow_controlled_length or 0
             if self._owed >= frames.MAX_FRAME_BYTES:
                 self._h2.increment_flow_control_window(self._owed)
                 self._owed = 0
-        stream = self._streams.get(getattr(event, "stream_id", None) or 0)
-        if stream:
+        if stream := self._streams.get(getattr(event, "stream_id", None) or 0):
             stream.take(event)
 
     def _begin(self, event: RequestReceived) -> None:
@@ -251,14 +254,12 @@ class HTTP2(asyncio.Protocol):
             return
         self._last = number
         try:
-            headers = head_of(event)
+            scope = self._heads.scope(event)
         except ProtocolError:
             # Of this call alone: a proxy may send calls of others over the connection.
             self._refuse(number, ErrorCodes.PROTOCOL_ERROR)
             return
-        self._timers.stop("idle")
         self.idle_since = None
-        scope = scope_of(headers, self._transport)
         stream = self._streams[number] = Stream(self, number, is_head=scope["method"] == "HEAD")
         stream.task = self._loop.create_task(stream.run(self._app, scope))
         # Not at the end of the task's own code, which does not run if the task is cancelled before it begins.
@@ -292,7 +293,6 @@ class HTTP2(asyncio.Protocol):
             self._loop.call_later(LINGER, self._close)
         else:
             self.idle_since = self._loop.time()
-            self._timers.start_once("idle", IDLE, self.leave)
 
     def _close(self) -> None:
         """Close the connection once the client has read what was sent, or does not read it in time."""

@@ -5,6 +5,8 @@ from h2.connection import H2Connection
 from h2.events import RemoteSettingsChanged
 from h2.settings import SettingCodes, Settings
 
+from gitpod.server.serving.http2_heads import HeadDecoder, HeadEncoder
+
 MAX_HEAD_BYTES = 16 * 1024
 """The most bytes of a request's head, as they count in HTTP/2: 32 more for each header."""
 STREAMS = 128
@@ -19,8 +21,17 @@ compared with all of the table, and each answer adds to it."""
 def h2_connection() -> H2Connection:
     """Return the server's side of a connection."""
     h2 = H2Connection(
-        # Heads are validated call by call: h2 would end the connection.
-        H2Configuration(client_side=False, header_encoding=None, validate_inbound_headers=False)
+        H2Configuration(
+            client_side=False,
+            header_encoding=None,
+            # Heads are validated call by call: h2 would end the connection.
+            validate_inbound_headers=False,
+            # It would join cookies, which nobody reads.
+            normalize_inbound_headers=False,
+            # Those of answers are the service's own.
+            validate_outbound_headers=False,
+            normalize_outbound_headers=False,
+        )
     )
     settings = {
         SettingCodes.MAX_CONCURRENT_STREAMS: STREAMS,
@@ -29,6 +40,7 @@ def h2_connection() -> H2Connection:
         SettingCodes.ENABLE_CONNECT_PROTOCOL: 0,
     }
     h2.local_settings = Settings(client=False, initial_values=settings)
+    h2.encoder, h2.decoder = HeadEncoder(), HeadDecoder()
     h2.decoder.max_header_list_size = MAX_HEAD_BYTES
     return h2
 

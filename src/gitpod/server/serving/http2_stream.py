@@ -6,10 +6,10 @@ import traceback
 from typing import Any, Protocol
 
 from h2.errors import ErrorCodes
-from h2.events import DataReceived, Event, RequestReceived, StreamEnded, StreamReset, WindowUpdated
-from h2.utilities import HeaderValidationFlags, validate_headers
+from h2.events import DataReceived, Event, StreamEnded, StreamReset, WindowUpdated
 
 from gitpod.server.edge.headers import ASGIApplication, Scope
+from gitpod.server.serving.http2_heads import Headers, allowed
 
 logger = logging.getLogger("gitpod.server")
 
@@ -19,8 +19,6 @@ LONGEST_ANSWER = 40.0
 """Seconds in which a client must read the whole of a message."""
 MAX_PIECES = 2048
 """The most frames of a request's body. Each costs some microseconds, whatever its size."""
-Headers = list[tuple[bytes, bytes]]
-OF_REQUEST = HeaderValidationFlags(is_client=False, is_trailer=False, is_response_header=False, is_push_promise=False)
 
 
 class Connection(Protocol):
@@ -117,7 +115,7 @@ class Stream:
             return
         if message["type"] == "http.response.start":
             # Kept until it is known whether a body follows.
-            self._head = [(b":status", str(message["status"]).encode()), *_allowed(message["headers"])]
+            self._head = [(b":status", str(message["status"]).encode()), *allowed(message["headers"])]
             self._has_trailers = message.get("trailers", False)
         elif message["type"] == "http.response.body":
             is_last = not message.get("more_body", False) and not self._has_trailers
@@ -125,7 +123,7 @@ class Stream:
             await self._send_body(b"" if self._is_head else message.get("body", b""), is_last=is_last)
         else:
             self._send_head()
-            self._connection.send_headers(self, _allowed(message["headers"]), is_last=True)
+            self._connection.send_headers(self, allowed(message["headers"]), is_last=True)
 
     def _send_head(self, *, is_last: bool = False) -> None:
         if self._head is not None:
@@ -135,70 +133,35 @@ class Stream:
     async def _send_body(self, body: bytes, *, is_last: bool) -> None:
         has_head = self._head is not None
         self._send_head(is_last=is_last and not body)
+        if body:
+            rest = self._send_what_fits(body, is_last=is_last)
+            if rest:
+                await self._send_rest(rest, is_last=is_last)
+        elif is_last and not has_head:
+            self._connection.send_data(self, b"", is_last=True)
+
+    def _send_what_fits(self, body: bytes, *, is_last: bool) -> bytes:
+        """Send as much as there is room for, and return the rest."""
+        while body and (size := self._connection.room(self)):
+            piece, body = body[:size], body[size:]
+            self._connection.send_data(self, piece, is_last=is_last and not body)
+        return body
+
+    async def _send_rest(self, body: bytes, *, is_last: bool) -> None:
         try:
             async with asyncio.timeout(LONGEST_ANSWER):
                 while body:
-                    size = await self._wait_for_room()
+                    await self._wait_for_room()
                     if self.is_gone:
                         return
-                    piece, body = body[:size], body[size:]
-                    self._connection.send_data(self, piece, is_last=is_last and not body)
-                    has_head = True
+                    body = self._send_what_fits(body, is_last=is_last)
         except TimeoutError:
             self.is_gone = True
             self._connection.reset(self, ErrorCodes.CANCEL)
-            return
-        if is_last and not has_head:
-            self._connection.send_data(self, b"", is_last=True)
 
-    async def _wait_for_room(self) -> int:
-        """Return how many bytes may be sent now. Raises TimeoutError after `STALL` seconds without any."""
-        while not self.is_gone:
-            room = self._connection.room(self)
-            if room:
-                return room
+    async def _wait_for_room(self) -> None:
+        """Return when something may be sent, or the client is gone. Raises TimeoutError after `STALL` seconds."""
+        while not self.is_gone and not self._connection.room(self):
             self._room.clear()
             async with asyncio.timeout(STALL):
                 await self._room.wait()
-        return 0
-
-
-def _allowed(headers: Headers) -> Headers:
-    """Return the headers that HTTP/2 can carry. h2 leaves out those of HTTP/1.1, such as `connection`."""
-    return [(name, value) for name, value in headers if value.isascii() and value.decode().isprintable()]
-
-
-def head_of(event: RequestReceived) -> Headers:
-    """Return the head of a request, without white space around its values.
-
-    Raises h2's ProtocolError if it is malformed.
-    """
-    # HTTP/1.1 and gRPC allow the white space, and an empty token leaves some: `Bearer `.
-    given: Any = event.headers
-    headers = [(name, value.strip(b" \t")) for name, value in given]
-    return [*validate_headers(headers, OF_REQUEST)]
-
-
-def scope_of(headers: Headers, transport: asyncio.Transport) -> Scope:
-    """Return the scope of a request (ASGI)."""
-    pseudo = {name: value for name, value in headers if name.startswith(b":")}
-    given = [(name, value) for name, value in headers if not name.startswith(b":")]
-    if b":authority" in pseudo:
-        given = [(b"host", pseudo[b":authority"]), *(each for each in given if each[0] != b"host")]
-    path, _, query = pseudo.get(b":path", b"").partition(b"?")
-    return {
-        "type": "http",
-        "asgi": {"version": "3.0", "spec_version": "2.4"},
-        "http_version": "2",
-        "method": pseudo[b":method"].decode("latin-1"),
-        # Of the connection, whatever the client says.
-        "scheme": "https" if transport.get_extra_info("ssl_object") else "http",
-        # As it was sent: the application knows no path with an escape.
-        "path": path.decode("latin-1"),
-        "raw_path": path,
-        "query_string": query,
-        "root_path": "",
-        "headers": given,
-        "client": (transport.get_extra_info("peername") or (None,))[:2],
-        "extensions": {"http.response.trailers": {}},
-    }

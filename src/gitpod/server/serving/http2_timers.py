@@ -21,6 +21,24 @@ class Timers:
         if name not in self._running:
             self.start(name, seconds, call)
 
+    def start_since(
+        self, name: str, seconds: float, since: Callable[[], float | None], call: Callable[[], object]
+    ) -> None:
+        """Start a timer that is due so long after the time that `since` returns, which is asked late, not often.
+
+        While `since` returns None, the timer is not due.
+        """
+
+        def look() -> None:
+            began = since()
+            left = seconds if began is None else began + seconds - self._loop.time()
+            if left > 0:
+                self.start(name, left, look)
+            else:
+                call()
+
+        self.start(name, seconds, look)
+
     def stop(self, name: str) -> None:
         """Stop a timer, if it runs."""
         if timer := self._running.pop(name, None):

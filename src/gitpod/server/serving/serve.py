@@ -9,11 +9,11 @@ import socket
 import ssl
 import sys
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from functools import partial
 from importlib.util import find_spec
-from pathlib import Path
 from queue import SimpleQueue
 from types import FrameType
 from typing import TYPE_CHECKING, Any
@@ -25,7 +25,9 @@ from gitpod.server.app import Embedded
 from gitpod.server.errors import ServiceError
 from gitpod.server.serving import cors
 from gitpod.server.serving.http_connection import Connection, Server, or_http2
+from gitpod.server.serving.settings import Settings, check
 from gitpod.server.serving.tls import server_context
+from gitpod.server.serving.workers import Announcement, Workers
 from gitpod.server.threads import NO_MORE, start_thread
 from gitpod_proto.gitpod.v1.secret_connect import SecretService
 
@@ -43,51 +45,44 @@ FEWEST_GRPC = 64
 """The fewest connections of gRPC that are allowed, whatever the limit of file descriptors."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """The settings of a served store.
-
-    Args:
-        store, key: as `Embedded` takes them.
-        host, port: the address of Connect and gRPC-Web. Port 0 takes a free one.
-        grpc_port: the port of gRPC on the same host. None: no gRPC.
-        token: the owner's bearer token. None: only tokens of the store are accepted.
-        tls_cert, tls_key: PEM files of the certificate and its key. None: no TLS.
-        tls_client_ca: a PEM file of the authority of client certificates. None: callers need no certificate.
-        origins: the web origins that may call.
-        allowed_headers: names of request headers that web pages may send, besides those of the protocols.
-        keep_alive: seconds that a connection of HTTP is kept between an answer and the next request. Clients and
-            proxies should be the first to close: when the service closes, a request may be on its way.
-    """
-
-    store: str = field(repr=False)
-    key: str | None = None
-    host: str = "127.0.0.1"
-    port: int = 8080
-    grpc_port: int | None = None
-    token: str | None = field(default=None, repr=False)
-    tls_cert: Path | None = None
-    tls_key: Path | None = None
-    tls_client_ca: Path | None = None
-    origins: tuple[str, ...] = ()
-    allowed_headers: tuple[str, ...] = ()
-    keep_alive: int = 75
-
-
-def run(settings: Settings, *, announce: Callable[[str, int | None, str | None], None]) -> None:
+def run(settings: Settings, *, announce: Callable[[Announcement], None]) -> None:
     """Serve until SIGINT or SIGTERM.
 
     Args:
         settings: what to serve, and where.
-        announce: is called once connections are accepted, with the URL, the port of gRPC or None, and the
-            owner's token that was made up for this run or None. A token is made up when none was given and
-            the store has none.
+        announce: is called once connections are accepted, by all workers. A token is made up when none was given
+            and the store has none.
 
     Raises:
         ServiceError: the store cannot be opened, an address cannot be listened on, a certificate cannot be
-            used, no header can carry the token, or the system does not start the threads.
+            used, no header can carry the token, or the system does not start the threads or the workers.
         StoreUnavailableError: another process keeps the store locked, or the store cannot be reached.
     """
+    _prepare()
+    check(settings)
+    if settings.workers == 1:
+        _serve(settings, announce)
+        return
+    with ExitStack() as stack:
+        ports = [settings.port] if settings.grpc_port is None else [settings.port, settings.grpc_port]
+        sockets = [stack.enter_context(_listen(settings.host, port)) for port in ports]
+        Workers(settings.workers, partial(_work, settings), sockets, announce, LATEST_END).run()
+
+
+def _work(
+    settings: Settings,
+    sockets: Sequence[socket.socket],
+    token: str | None,
+    parent: int,
+    started: Callable[[Announcement], None],
+) -> None:
+    """Serve in a worker (`workers.Serve`)."""
+    _prepare()
+    _serve(replace(settings, token=token or settings.token), started, sockets, parent)
+
+
+def _prepare() -> None:
+    """Set up this process."""
     log.to(sys.stderr)
     # A core dump would hold keys and values.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -96,7 +91,15 @@ def run(settings: Settings, *, announce: Callable[[str, int | None, str | None],
     # Connections need many file descriptors.
     most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
-    _check(settings)
+
+
+def _serve(
+    settings: Settings,
+    started: Callable[[Announcement], None],
+    sockets: Sequence[socket.socket] = (),
+    parent: int | None = None,
+) -> None:
+    """Serve in this process. A worker has sockets, and a parent whose end ends it."""
     context = server_context(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
     service = Embedded(
         settings.store, settings.token, key=settings.key, is_served=True, telemetry=telemetry_interceptors()
@@ -108,14 +111,13 @@ def run(settings: Settings, *, announce: Callable[[str, int | None, str | None],
         if settings.token is None and not service.has_tokens:
             made_up = secrets.token_urlsafe(32)
             service.authenticate.accept_owner(made_up)
-        with _listen(settings.host, settings.port) as listener:
-            grpc_server = _grpc(service, settings)
+        listener, *others = sockets or [_listen(settings.host, settings.port)]
+        with listener:
+            grpc_server = _grpc(service, settings, others)
             url = _url(*listener.getsockname()[:2], is_tls=context is not None)
-
-            def started() -> None:
-                announce(url, grpc_server.port or None if grpc_server else None, made_up)
-
-            server = _Server(http_config(service.asgi, settings, context, grpc_server), grpc_server, started, stopping)
+            announcement = Announcement(url, grpc_server.port or None if grpc_server else None, made_up)
+            config = http_config(service.asgi, settings, context, grpc_server)
+            server = _Server(config, grpc_server, partial(started, announcement), stopping, parent)
             # uvicorn installs its own handlers only while it runs, and then passes the signal on to these.
             signal.signal(signal.SIGINT, server.handle_exit)
             signal.signal(signal.SIGTERM, server.handle_exit)
@@ -149,6 +151,7 @@ class _Server(Server):
         grpc_server: is started and stopped. None: no gRPC.
         started: is called once connections are accepted.
         stopping: gets an item at the signal to stop. A handler of signals may put into this kind of queue.
+        parent: a file descriptor that can be read once the parent has ended, which stops a worker. None: no worker.
     """
 
     def __init__(
@@ -157,14 +160,19 @@ class _Server(Server):
         grpc_server: "GRPCServer | None",
         started: Callable[[], None],
         stopping: "SimpleQueue[None]",
+        parent: int | None,
     ) -> None:
         super().__init__(config)
         self._grpc = grpc_server
         self._started = started
         self._stopping = stopping
+        self._parent = parent
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """Begin to stop (uvicorn.Server)."""
+        if self._parent is not None and sig == signal.SIGINT:
+            # The parent has it too, and sends SIGTERM.
+            return
         self._stopping.put(None)
         super().handle_exit(sig, frame)
 
@@ -173,7 +181,13 @@ class _Server(Server):
         if self._grpc:
             await self._grpc.start()
         await super().startup(sockets)
+        if self._parent is not None:
+            asyncio.get_running_loop().add_reader(self._parent, self._end_with_parent, self._parent)
         self._started()
+
+    def _end_with_parent(self, parent: int) -> None:
+        asyncio.get_running_loop().remove_reader(parent)
+        self.handle_exit(signal.SIGTERM, None)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish the requests under way on both ports (uvicorn.Server)."""
@@ -214,7 +228,7 @@ def http_config(
     return config
 
 
-def _grpc(service: Embedded, settings: Settings) -> "GRPCServer | None":
+def _grpc(service: Embedded, settings: Settings, sockets: Sequence[socket.socket]) -> "GRPCServer | None":
     if find_spec("h2") is None or find_spec("connectrpc_grpcreflect") is None:
         if settings.grpc_port is None:
             return None
@@ -222,11 +236,14 @@ def _grpc(service: Embedded, settings: Settings) -> "GRPCServer | None":
     from gitpod.server.serving.grpc_server import CONNECTIONS, GRPCServer  # loads h2, an extra
 
     most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    listener = None
+    if settings.grpc_port is not None:
+        listener = sockets[0] if sockets else _listen(settings.host, settings.grpc_port)
     left = max(most_files - Connection.max_connections - OTHER_FILES, FEWEST_GRPC)
     return GRPCServer(
         service.rpc,
         SecretService.desc(),
-        None if settings.grpc_port is None else _listen(settings.host, settings.grpc_port),
+        listener,
         ready=service.ready,
         wrap=partial(with_cors, settings=settings),
         tls=server_context(settings.tls_cert, settings.tls_key, settings.tls_client_ca),
@@ -247,13 +264,6 @@ def telemetry_interceptors() -> tuple[Any, ...]:
     except RuntimeError:
         # OpenTelemetry starts threads of its own, and raises nothing else here.
         raise ServiceError(NO_MORE) from None
-
-
-def _check(settings: Settings) -> None:
-    cors.check(settings.origins, settings.allowed_headers)
-    if settings.token and settings.token.startswith("gps_"):
-        # As the owner's, the token would exceed its role, and could not be revoked.
-        raise ServiceError("GITPOD_API_KEY holds a token of the store, and serve would make it the owner's; unset it")
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -5,46 +5,52 @@ have any order. On PostgreSQL `sequence` is that order. SQLite, whose writers ta
 """
 
 from collections.abc import Sequence
-from typing import Any
+from functools import cache
+from operator import attrgetter
 
-from sqlalchemy import Connection, Select, bindparam, insert, select, text
-from sqlalchemy.dialects.postgresql import insert as insert_or_count
+from gitpod.server.storage.rows import AuditRecord
+from gitpod.server.storage.sql import SQL, Session, sql
 
-from gitpod.server.storage.rows import AuditRecord, columns
-from gitpod.server.storage.schema import audit
-
-_ADD = insert(audit)
-# This INSERT is PostgreSQL's, but SQLite has the same clause.
-_COUNT = insert_or_count(audit).on_conflict_do_update(
-    index_elements=["organization_id", "id"], set_={"count": audit.c.count + insert_or_count(audit).excluded.count}
-)
-FIND_RECORD = select(audit.c.id).where(
-    audit.c.organization_id == bindparam("organization_id"), audit.c.id == bindparam("id")
-)
-_RECORDS = select(*(each for each in audit.c if each.name != "sequence"))
-
-
-def newest_records(*, is_sqlite: bool) -> Select[Any]:
-    """Return the query for all records, the last one first."""
-    if is_sqlite:
-        return _RECORDS.order_by(text("rowid DESC"))
-    # Records of revision 0001 have the number 0, and ids that begin with their time.
-    return _RECORDS.order_by(audit.c.sequence.desc(), audit.c.id.desc())
+LARGEST = 64
+"""The most records of one statement."""
+_FIELDS = tuple(AuditRecord.__slots__)
+_COLUMNS = ", ".join(_FIELDS)
+_values_of = attrgetter(*_FIELDS)
+FIND_RECORD = sql("SELECT id FROM audit WHERE organization_id = ? AND id = ?")
+_ADD_UP = "ON CONFLICT (organization_id, id) DO UPDATE SET count = audit.count + excluded.count"
+_ORDER = "ORDER BY {} LIMIT ?"
+# Records of revision 0001 have the number 0, and ids that begin with their time.
+_BY_COMMIT, _BY_SEQUENCE = _ORDER.format("rowid DESC"), _ORDER.format("sequence DESC, id DESC")
+_EACH, _OF_SECRET = (f"SELECT {_COLUMNS} FROM audit WHERE at >= ? {which}" for which in ("", "AND secret_id = ? "))  # noqa: S608 # the columns above
+NEWEST_RECORDS = sql(_EACH + _BY_COMMIT, postgresql=_EACH + _BY_SEQUENCE)
+NEWEST_OF_SECRET = sql(_OF_SECRET + _BY_COMMIT, postgresql=_OF_SECRET + _BY_SEQUENCE)
 
 
-def add_records(connection: Connection, records: Sequence[AuditRecord]) -> None:
+def add_records(session: Session, records: Sequence[AuditRecord]) -> None:
     """Add records, in their order."""
-    if records:
-        connection.execute(_ADD, _rows(connection, records))
+    _add(session, records, "")
 
 
-def count_refusals(connection: Connection, records: Sequence[AuditRecord]) -> None:
+def count_refusals(session: Session, records: Sequence[AuditRecord]) -> None:
     """Add records, or add their counts to the records that have the same ids."""
     # Two processes that count the same records lock them in the same order.
-    connection.execute(_COUNT, _rows(connection, sorted(records, key=lambda record: record.id)))
+    _add(session, sorted(records, key=lambda record: record.id), _ADD_UP)
 
 
-def _rows(connection: Connection, records: Sequence[AuditRecord]) -> list[dict[str, Any]]:
-    # PostgreSQL gives the number itself.
-    numbered = {"sequence": 0} if connection.dialect.name == "sqlite" else {}
-    return [columns(record) | numbered for record in records]
+def _add(session: Session, records: Sequence[AuditRecord], clause: str) -> None:
+    # Each statement is a round trip to PostgreSQL. SQLite takes them one by one as fast.
+    size = 1 if session.is_sqlite else LARGEST
+    for start in range(0, len(records), size):
+        some = records[start : start + size]
+        session.change(_insert(len(some), clause), [value for record in some for value in _values_of(record)])
+
+
+@cache
+def _insert(count: int, clause: str) -> SQL:
+    """Return the statement that adds this number of records."""
+    row = ", ".join("?" * len(_FIELDS))
+    # PostgreSQL gives `sequence` itself.
+    return sql(
+        f"INSERT INTO audit (sequence, {_COLUMNS}) VALUES {', '.join([f'(0, {row})'] * count)} {clause}",  # noqa: S608 # the columns above
+        postgresql=f"INSERT INTO audit ({_COLUMNS}) VALUES {', '.join([f'({row})'] * count)} {clause}",  # noqa: S608 # the same
+    )

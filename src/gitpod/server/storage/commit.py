@@ -1,17 +1,16 @@
 """Group commit: requests that write at the same time share one transaction, and so one wait for the disk.
 
-No thread is kept for it. A request that finds no leader becomes the leader: it commits its own work together
-with everything that is queued, then makes the next request in the queue the leader.
+One leader at a time commits everything that is queued. A thread that finds no leader becomes the leader: it commits
+its own work together with the rest, then hands over. Work that comes from an event loop is committed by a thread of a
+pool, which goes on until the queue is empty, and wakes the loop once a batch.
 """
 
+import asyncio
 import random
 import threading
 import time
 from collections.abc import Callable, Iterable
-from typing import Any, Generic, Protocol, TypeVar, cast
-
-from sqlalchemy import Connection
-from sqlalchemy.exc import DBAPIError
+from typing import Any, Generic, TypeVar, cast
 
 from gitpod.server.errors import OutcomeUnknownError, StoreUnavailableError
 from gitpod.server.storage import limits
@@ -22,48 +21,24 @@ from gitpod.server.storage.failures import (
     UNKNOWN,
     StoreGoneError,
     as_unavailable,
+    is_broken,
     is_transient,
     sqlstate,
 )
+from gitpod.server.storage.jobs import TX, Job, LoopJob, Pool, ThreadJob, answer
 from gitpod.server.storage.rows import AuditRecord
+from gitpod.server.storage.sql import Session
 
 T = TypeVar("T")
-TX = TypeVar("TX", bound="Recording")
 
 LARGEST_BATCH = 64
-
-
-class Recording(Protocol):
-    """A transaction that collects the audit records of its work, and writes them just before the commit."""
-
-    def flush(self, *, after_loss: bool) -> None:
-        """Write the collected records. `after_loss`: an earlier transaction of the same work may be committed yet."""
-
-    def is_recorded(self, record: AuditRecord) -> bool:
-        """Tell whether a transaction with this record was committed."""
-        ...
-
-
-class Job(Generic[TX]):
-    """The work of one request, and its result or error."""
-
-    def __init__(self, work: Callable[[TX], Any], record: AuditRecord) -> None:
-        self.work = work
-        self.record = record
-        self.woken = threading.Event()
-        self.is_done = False
-        self.result: Any = None
-        self.error: Exception | None = OutcomeUnknownError("the work was interrupted")
-
-    def run(self, transaction: TX) -> None:
-        """Do the work, and keep its result."""
-        self.result = self.work(transaction)
+NO_THREAD = "the service is closed, or starts no more threads; nothing was written"
 
 
 class GroupCommit(Generic[TX]):
-    """Runs work in transactions. `begin` makes a transaction of a connection."""
+    """Runs work in transactions. `begin` makes a transaction on a connection."""
 
-    def __init__(self, database: Database, begin: Callable[[Connection], TX]) -> None:
+    def __init__(self, database: Database, begin: Callable[[Session], TX]) -> None:
         self._database = database
         self._begin = begin
         self._mutex = threading.Lock()
@@ -90,7 +65,7 @@ class GroupCommit(Generic[TX]):
             StoreUnavailableError: nothing was written.
             OutcomeUnknownError: the work may or may not have been committed.
         """
-        job = Job(work, record)
+        job = ThreadJob(work, record)
         with self._mutex:
             self._queue.append(job)
             leads, self._is_led = not self._is_led, True
@@ -106,7 +81,54 @@ class GroupCommit(Generic[TX]):
             raise job.error
         return cast("T", job.result)
 
-    def _wait(self, job: Job[TX]) -> None:
+    async def run_async(
+        self, record: AuditRecord, work: Callable[[TX], T], pool: Pool, release: Callable[[], None] | None = None
+    ) -> T:
+        """`run` for an event loop, which does not wait for locks or disks.
+
+        Args:
+            record: as `run` takes it.
+            work: the same.
+            pool: threads that commit. One does at a time; another one while a lost commit is being settled.
+            release: is called in the loop once nothing of this work is in the store. When the task is cancelled,
+                that may be later than the end of this call.
+
+        Raises:
+            StoreUnavailableError: nothing was written; also when the pool takes no work.
+            OutcomeUnknownError: the work may or may not have been committed.
+        """
+        job = LoopJob(work, record, pool, release)
+        with self._mutex:
+            self._queue.append(job)
+            leads, self._is_led = not self._is_led, True
+        if leads and not job.lead(self._serve):
+            with self._mutex:
+                self._hand_over()
+        job.timer = job.loop.call_later(limits.QUEUE_TIMEOUT, self._expire, job)
+        try:
+            return cast("T", await job.answer)
+        except asyncio.CancelledError:
+            if self._take_out(job):
+                job.end()
+            raise
+
+    def _expire(self, job: LoopJob[TX]) -> None:
+        """End the wait for the turn; if the work has begun, wait on for its end."""
+        if self._take_out(job):
+            job.error = StoreUnavailableError(BUSY)
+            job.end()
+        else:
+            job.timer = job.loop.call_later(limits.FOLLOW_TIMEOUT, job.give_up)
+
+    def _take_out(self, job: Job[TX]) -> bool:
+        """Remove a job from the queue. False if its work has begun."""
+        with self._mutex:
+            if job not in self._queue:
+                return False
+            self._queue.remove(job)
+            return True
+
+    def _wait(self, job: ThreadJob[TX]) -> None:
         """Wait until a leader has done the work, or this request becomes the leader."""
         if job.woken.wait(limits.QUEUE_TIMEOUT):
             return
@@ -118,7 +140,7 @@ class GroupCommit(Generic[TX]):
         if not job.woken.wait(limits.FOLLOW_TIMEOUT):
             raise OutcomeUnknownError(UNKNOWN)
 
-    def _leave(self, job: Job[TX]) -> None:
+    def _leave(self, job: ThreadJob[TX]) -> None:
         """Leave the queue after an interrupt. If this request has become the leader meanwhile, the next one leads."""
         with self._mutex:
             if job in self._queue:
@@ -127,34 +149,52 @@ class GroupCommit(Generic[TX]):
                     self._hand_over()
 
     def _hand_over(self) -> None:
+        """Let the first of the queue lead. Those that can start no thread for it are told that nothing was written."""
+        while self._queue and not self._queue[0].lead(self._serve):
+            job = self._queue.pop(0)
+            job.error = StoreUnavailableError(NO_THREAD)
+            answer([job])
         self._is_led = bool(self._queue)
-        if self._queue:
-            self._queue[0].woken.set()
 
-    def _lead(self) -> None:
-        """Commit the first batch of the queue, and make the next request the leader."""
+    def _serve(self) -> None:
+        """Lead until the queue is empty, in a thread of a pool."""
+        while self._lead(stays=True):
+            pass
+
+    def _lead(self, *, stays: bool = False) -> bool:
+        """Commit the first batch of the queue, and hand over. Returns whether this thread leads on.
+
+        Args:
+            stays: whether it leads on while the queue is not empty.
+        """
         with self._mutex:
             batch, self._queue = self._queue[:LARGEST_BATCH], self._queue[LARGEST_BATCH:]
         leads, self._began = True, time.monotonic()
         try:
-            error = self._write(batch)
+            error = self._write(batch) if batch else None
             if error is not None:
-                if _is_broken(error):
+                if isinstance(error, OutcomeUnknownError) or is_broken(error):
                     # The next batch does not wait until the fate of this one is known.
                     leads = False
                     self._end_lead()
                 self._settle_each(batch, error)
+        except BaseException:
+            stays = False
+            raise
         finally:
             if leads:
-                self._end_lead()
-            for job in batch:
-                job.is_done = True
-                job.woken.set()
+                leads = self._end_lead(stays=stays)
+            answer(batch)
+        return leads
 
-    def _end_lead(self) -> None:
+    def _end_lead(self, *, stays: bool = False) -> bool:
+        """End a batch. Returns whether this thread leads on, because it stays and there is more; else hands over."""
         with self._mutex:
             self._began = None
+            if stays and self._queue:
+                return True
             self._hand_over()
+            return False
 
     def _write(self, batch: list[Job[TX]]) -> Exception | None:
         """Commit a batch in one transaction. Returns the error after which each request is settled by itself."""
@@ -183,16 +223,17 @@ class GroupCommit(Generic[TX]):
             StoreUnavailableError: the transaction could not begin, or took too long.
             OutcomeUnknownError: the commit got no answer. After any other error nothing was committed.
         """
-        with self._database.writer() as connection:
+        with self._database.writer() as session:
             deadline = time.monotonic() + limits.QUEUE_TIMEOUT
-            transaction = self._begin(connection)
+            transaction = self._begin(session)
+            transaction.prepare(job.work for job in jobs)
             for job in jobs:
                 job.run(transaction)
                 if time.monotonic() > deadline:
                     # Each answer came in time, but together they take too long for those who wait.
                     raise StoreUnavailableError(BUSY)
             transaction.flush(after_loss=after_loss)
-            self._database.commit(connection)
+            self._database.commit(session)
         for job in jobs:
             job.error = None
 
@@ -226,25 +267,18 @@ class GroupCommit(Generic[TX]):
         job.error = OutcomeUnknownError(UNKNOWN) if lost else StoreUnavailableError(BUSY)
 
     def _is_recorded(self, record: AuditRecord) -> bool:
-        with self._database.writer() as connection:
-            is_recorded = self._begin(connection).is_recorded(record)
+        with self._database.writer() as session:
+            is_recorded = self._begin(session).is_recorded(record)
             if is_recorded:
-                self._database.confirm(connection)
+                self._database.confirm(session)
             return is_recorded
 
     def _translated(self, error: Exception) -> Exception:
         """Return the error to raise for one after which nothing was written."""
-        if not isinstance(error, DBAPIError):
-            return error
         if sqlstate(error) == READ_ONLY:
-            # The pool's connections lead to a server that is no longer the primary.
-            self._database.engine.dispose()
+            # The open connections lead to a server that is no longer the primary.
+            self._database.reconnect()
         return as_unavailable(error) or error
-
-
-def _is_broken(error: Exception) -> bool:
-    """Tell whether the connection was lost, before or during the commit."""
-    return isinstance(error, OutcomeUnknownError) or (isinstance(error, DBAPIError) and error.connection_invalidated)
 
 
 def _fail(jobs: Iterable[Job[Any]], error: StoreUnavailableError) -> None:

@@ -4,8 +4,12 @@ They are chosen so that the outcome of a commit is known within the 30 s of a ca
 commit, then 18 s to find out what became of it.
 """
 
-CONNECTIONS = 16
-"""The most connections of a process to the database."""
+WRITERS, READERS = 8, 8
+"""The most connections of a process for transactions, and for reads."""
+FILE_READERS = 4
+"""The same for reads of a SQLite database, where more threads take turns at the interpreter's lock."""
+CONNECTIONS = WRITERS + READERS
+"""The most connections of a service to PostgreSQL."""
 BUSY_TIMEOUT = 5.0
 """For a lock that another process holds, or for a free connection."""
 QUEUE_TIMEOUT = 10.0

@@ -4,9 +4,9 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, inspect, select, text, update
 
-from gitpod.server.storage.audit import add_records
+from gitpod.server.storage.migrations import REVISION
 from gitpod.server.storage.rows import (
     AuditRecord,
     Organization,
@@ -17,12 +17,13 @@ from gitpod.server.storage.rows import (
     columns,
     now,
 )
-from gitpod.server.storage.schema import data_keys, metadata, organizations, secrets, tokens
+from gitpod.server.storage.schema import audit, data_keys, metadata, organizations, secrets, tokens
 
-ORGANIZATIONS = select(*(each for each in organizations.c if each.name != "created_at")).order_by(
-    organizations.c.is_own.desc(), organizations.c.created_at, organizations.c.id
+OWN = (
+    select(*(each for each in organizations.c if each.name != "created_at"))
+    .where(organizations.c.is_own)
+    .order_by(organizations.c.created_at, organizations.c.id)
 )
-OWN = ORGANIZATIONS.where(organizations.c.is_own)
 DATA_KEYS = (
     select(data_keys)
     .where(data_keys.c.organization_id == bindparam("organization_id"))
@@ -52,9 +53,18 @@ class Maintenance:
         if self._in_memory:
             metadata.create_all(self._connection)
             return
+        if self._is_current():
+            # Another process has done it while this one waited, and others wait for this one.
+            return
         from gitpod.server.storage.migrations.run import upgrade  # loads Alembic, which requests do without
 
         upgrade(self._connection)
+
+    def _is_current(self) -> bool:
+        if not inspect(self._connection).has_table("alembic_version"):
+            return False
+        found: str | None = self._connection.scalar(text("SELECT version_num FROM alembic_version"))
+        return found == REVISION
 
     def own(self) -> list[Organization]:
         """Return the store's own organization: one, unless the store is new or was tampered with."""
@@ -74,7 +84,7 @@ class Maintenance:
             rows = self._connection.execute(select(data_keys).order_by(data_keys.c.created_at)).all()
         else:
             rows = self._connection.execute(DATA_KEYS, {"organization_id": organization_id}).all()
-        return keys_of(rows)
+        return _keys_of(rows)
 
     def add_data_key(self, key: WrappedKey) -> None:
         """Add a data key as the newest one, even if the clock stepped back."""
@@ -110,10 +120,12 @@ class Maintenance:
 
     def record(self, record: AuditRecord) -> None:
         """Add an audit record."""
-        add_records(self._connection, [record])
+        # PostgreSQL gives the number itself.
+        numbered = {"sequence": 0} if self._connection.dialect.name == "sqlite" else {}
+        self._connection.execute(insert(audit), columns(record) | numbered)
 
 
-def keys_of(rows: Iterable[Any]) -> list[WrappedKey]:
+def _keys_of(rows: Iterable[Any]) -> list[WrappedKey]:
     """Return the data keys in the rows of a query."""
     return [
         WrappedKey(organization_id=row.organization_id, id=row.id, wrapped=row.wrapped, created_at=row.created_at)

@@ -2,8 +2,9 @@
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from gitpod_proto.gitpod.v1.identity_pb import Subject
 
@@ -61,6 +62,16 @@ class StoredSecret:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ListedSecret:
+    """What a list needs of a secret: its position, its metadata, and its times."""
+
+    id: str
+    created_at: int
+    updated_at: int
+    record: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredToken:
     """A bearer token. `digest` is its SHA-256, and `projects` are ids, separated by spaces.
 
@@ -112,12 +123,18 @@ class Position:
     id: str
 
 
-Row = Organization | WrappedKey | Sealed | StoredSecret | StoredToken | AuditRecord
+Row = Organization | WrappedKey | Sealed | StoredSecret | ListedSecret | StoredToken | AuditRecord
+R = TypeVar("R", bound=Row)
 
 
 def columns(row: Row) -> dict[str, Any]:
     """Return the fields of a row for a statement. `dataclasses.asdict` copies deeply, which takes ten times as long."""
     return {name: getattr(row, name) for name in row.__slots__}
+
+
+def from_row(kind: type[R], row: Sequence[Any]) -> R:
+    """Return the row of a query for the fields of a class, in their order."""
+    return kind(**dict(zip(kind.__slots__, row, strict=True)))
 
 
 LATEST = 253_402_214_400_000_000

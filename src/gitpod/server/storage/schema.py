@@ -2,9 +2,6 @@
 
 from sqlalchemy import BigInteger, Boolean, Column, Identity, Index, Integer, LargeBinary, MetaData, String, Table
 
-REVISION = "0002"
-"""The newest revision in `migrations/versions`, which creates these tables."""
-
 BY_NAME = ["organization_id", "scope_kind", "scope_id", "name"]
 """The columns of the unique index: a name is unique within its scope."""
 

@@ -1,38 +1,83 @@
-"""SQLite: the engine, how a transaction begins and is committed, and whether the files are well."""
+"""SQLite: its connections, how a transaction begins and is committed, and whether the files are well."""
 
 import os
 import sqlite3
 import time
+from collections.abc import Sequence
 from pathlib import Path
-
-from sqlalchemy import URL, Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.pool import StaticPool
+from typing import Any, cast
 
 from gitpod.server.errors import OutcomeUnknownError, ServiceError, StoreUnavailableError
 from gitpod.server.storage import limits
 from gitpod.server.storage.failures import BUSY, UNKNOWN, StoreGoneError, as_unavailable, is_busy, may_be_durable
+from gitpod.server.storage.sql import SQL, Connected, Session
 from gitpod.server.storage.sqlite_files import Files
+
+
+class SQLiteSession:
+    """A connection to SQLite."""
+
+    is_sqlite = True
+
+    def __init__(self, driver: sqlite3.Connection) -> None:
+        self.driver = driver
+
+    def rows(self, statement: SQL, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run a query, and return its rows."""
+        return self.driver.execute(statement.sqlite, cast("Any", values)).fetchall()
+
+    def change(self, statement: SQL, values: Sequence[object] = ()) -> int:
+        """Run a statement that changes rows, and return their number."""
+        return self.driver.execute(statement.sqlite, cast("Any", values)).rowcount
+
+    def reset(self) -> bool:
+        """Roll back what is under way. Returns True, unless SQLite cannot do that."""
+        try:
+            if self.driver.in_transaction:
+                self.driver.rollback()
+        except sqlite3.Error:
+            self.close()
+            return False
+        return True
+
+    def close(self) -> None:
+        """Close the connection."""
+        self.driver.close()
 
 
 class SQLite:
     """A SQLite database in a file, or in memory when `path` is None."""
 
+    readers = limits.FILE_READERS
+    slowest_batch = limits.WRITER_TIMEOUT
+
     def __init__(self, path: Path | None) -> None:
         # Open as long as the store is, so that SQLite does not remove the log and its shared memory in between.
         self._anchor = _open(path) if path else None
-        self.engine = _engine(path)
+        self._path = path
         self._files = Files(path) if path else None
         self._written_at = time.monotonic()
 
-    @property
-    def slowest_batch(self) -> float:
-        """Seconds after which a batch under way counts as stuck. Another process may keep the lock for a while."""
-        return limits.WRITER_TIMEOUT
+    def connect(self, *, is_reader: bool) -> SQLiteSession:  # noqa: ARG002 # both are alike
+        """Open a connection."""
+        return SQLiteSession(self.driver())
+
+    def driver(self) -> sqlite3.Connection:
+        """Open a connection of the driver."""
+        driver = sqlite3.connect(
+            self._path or ":memory:",
+            timeout=limits.BUSY_TIMEOUT,
+            # Turns off the implicit transactions of sqlite3.
+            isolation_level=None,
+            check_same_thread=False,
+        )
+        driver.execute("PRAGMA synchronous=FULL")
+        # Overwrites the pages of deleted rows, so that deleted secrets are gone from the file.
+        driver.execute("PRAGMA secure_delete=ON")
+        return driver
 
     def close(self) -> None:
         """Close the files."""
-        self.engine.dispose()
         if self._anchor:
             self._anchor.close()
 
@@ -41,22 +86,26 @@ class SQLite:
         if self._files and (fault := self._files.fault()):
             raise StoreGoneError(f"{fault}; nothing was written")
 
-    def extend_timeout(self, connection: Connection) -> None:
+    def extend_timeout(self, session: Session) -> None:
         """Do nothing: SQLite's answers have no timeout."""
 
-    def begin(self, connection: Connection, *, exclusive: bool) -> None:  # noqa: ARG002 # writers take turns anyway
+    def begin(self, session: Session) -> None:
         """Begin a transaction, as `Database.writer` describes."""
+        self.begin_alone(cast("SQLiteSession", session).driver)
+
+    def begin_alone(self, driver: sqlite3.Connection) -> None:
+        """Begin a transaction, as `Database.maintenance` describes. On SQLite any one is alone."""
         try:
             # Takes the write lock now, because upgrading a read lock later may fail.
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        except DBAPIError as error:
+            driver.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
             raise as_unavailable(error) or error from None
 
-    def commit(self, connection: Connection) -> None:
+    def commit(self, session: Session) -> None:
         """Commit a transaction, as `Database.commit` describes."""
         try:
-            connection.commit()
-        except DBAPIError as error:
+            cast("SQLiteSession", session).driver.commit()
+        except sqlite3.Error as error:
             if may_be_durable(error):
                 raise OutcomeUnknownError(UNKNOWN) from None
             raise
@@ -65,10 +114,10 @@ class SQLite:
             raise OutcomeUnknownError(UNKNOWN)
         self._written_at = time.monotonic()
 
-    def confirm(self, connection: Connection) -> None:
+    def confirm(self, session: Session) -> None:
         """Do nothing: SQLite shows only what is on the disk."""
 
-    def check(self) -> None:
+    def check(self, connected: Connected) -> None:  # noqa: ARG002 # the check has a connection of its own
         """Write something small, as `Database.check` describes."""
         if self._files is None:
             return
@@ -117,32 +166,6 @@ def _open(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
-
-
-def _engine(path: Path | None) -> Engine:
-    if path is None:
-        engine = create_engine(
-            "sqlite://", hide_parameters=True, poolclass=StaticPool, connect_args={"check_same_thread": False}
-        )
-    else:
-        engine = create_engine(
-            URL.create("sqlite", database=str(path)),
-            hide_parameters=True,
-            connect_args={"timeout": limits.BUSY_TIMEOUT},
-            pool_size=limits.CONNECTIONS,
-            max_overflow=0,
-            pool_timeout=limits.BUSY_TIMEOUT,
-        )
-
-    @event.listens_for(engine, "connect")
-    def connected(connection: sqlite3.Connection, _: object) -> None:
-        # Turns off the implicit transactions of sqlite3: only `Database.writer` begins one.
-        connection.isolation_level = None
-        connection.execute("PRAGMA synchronous=FULL")
-        # Overwrites the pages of deleted rows, so that deleted secrets are gone from the file.
-        connection.execute("PRAGMA secure_delete=ON")
-
-    return engine
 
 
 def _switch_to_wal(connection: sqlite3.Connection, path: Path) -> None:

@@ -1,6 +1,6 @@
 """A store on SQLite or PostgreSQL: what is read from it, and where its writes go.
 
-`transaction.py` has the SQL of writes, and `maintenance.py` that of operators' commands.
+`queries.py` has the SQL of reads, `transaction.py` that of writes, and `maintenance.py` that of operators' commands.
 
 Every change and its audit record are written in one transaction (`commit.py`), which is durable when the call
 returns.
@@ -11,46 +11,54 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import uuid4
 from weakref import finalize
 
-from sqlalchemy import (
-    Executable,
-    RowMapping,
-    bindparam,
-    func,
-    inspect,
-    select,
-    text,
-    tuple_,
-)
-from sqlalchemy.exc import DBAPIError
-
 from gitpod.server.errors import ServiceError, StoreUnavailableError
 from gitpod.server.storage import limits
-from gitpod.server.storage.audit import newest_records
+from gitpod.server.storage.audit import NEWEST_OF_SECRET, NEWEST_RECORDS
 from gitpod.server.storage.commit import GroupCommit
 from gitpod.server.storage.database import Database
-from gitpod.server.storage.failures import BUSY, as_unavailable, is_transient
-from gitpod.server.storage.maintenance import DATA_KEYS, ORGANIZATIONS, OWN, Maintenance, keys_of
+from gitpod.server.storage.failures import (
+    BUSY,
+    as_unavailable,
+    is_missing_table,
+    is_of_database,
+    is_transient,
+    reason,
+)
+from gitpod.server.storage.jobs import Pool
+from gitpod.server.storage.migrations import REVISION
+from gitpod.server.storage.queries import (
+    COUNT_OTHER_KEYS,
+    DATA_KEYS,
+    FIND_TOKEN,
+    ORGANIZATIONS,
+    OTHER_KEYS,
+    OWN,
+    SCHEMA_REVISION,
+    TOKENS,
+    page_query,
+)
 from gitpod.server.storage.refusals import Refusals
 from gitpod.server.storage.rows import (
     AuditRecord,
+    ListedSecret,
     Organization,
     Position,
     StoredSecret,
     StoredToken,
     WrappedKey,
+    from_row,
 )
-from gitpod.server.storage.schema import REVISION, audit, secrets, tokens
+from gitpod.server.storage.sql import SQL
 from gitpod.server.storage.transaction import Transaction
 
-T = TypeVar("T")
+if TYPE_CHECKING:
+    from gitpod.server.storage.maintenance import Maintenance
 
-FIND_TOKEN = select(tokens).where(
-    tokens.c.organization_id == bindparam("organization_id"), tokens.c.digest == bindparam("digest")
-)
+T = TypeVar("T")
 
 
 class Store:
@@ -101,13 +109,15 @@ class Store:
     def revision(self) -> str | None:
         """Return the revision of the schema, None when there is no schema yet."""
         try:
-            with self._database.reader() as connection:
-                if not inspect(connection).has_table("alembic_version"):
-                    return None
-                revision: str | None = connection.scalar(text("SELECT version_num FROM alembic_version"))
-                return revision
-        except DBAPIError as error:
-            raise ServiceError(f"cannot open the store: {error.orig}") from None
+            with self._database.reader() as session:
+                rows = session.rows(SCHEMA_REVISION)
+        except Exception as error:
+            if is_missing_table(error):
+                return None
+            if not is_of_database(error):
+                raise
+            raise ServiceError(f"cannot open the store: {reason(error)}") from None
+        return str(rows[0][0]) if rows else None
 
     @property
     def is_current(self) -> bool:
@@ -115,16 +125,23 @@ class Store:
         return self._is_made if self.in_memory else self.revision() == REVISION
 
     @contextmanager
-    def maintenance(self) -> Generator[Maintenance]:
+    def maintenance(self) -> Generator["Maintenance"]:
         """Yield an exclusive transaction for operators, which is committed at the end of the block."""
-        with self._database.writer(exclusive=True) as connection:
+        from gitpod.server.storage.maintenance import Maintenance  # loads SQLAlchemy
+
+        with self._database.maintenance() as connection:
             yield Maintenance(connection, in_memory=self.in_memory)
-            connection.commit()
-            self._is_made = True
+        self._is_made = True
 
     def write(self, record: AuditRecord, work: Callable[[Transaction], T]) -> T:
         """Do work in a transaction, as `commit.GroupCommit.run` describes."""
         return self._writes.run(record, work)
+
+    async def write_async(
+        self, record: AuditRecord, work: Callable[[Transaction], T], pool: Pool, release: Callable[[], None] | None
+    ) -> T:
+        """`write` for an event loop, as `commit.GroupCommit.run_async` describes."""
+        return await self._writes.run_async(record, work, pool, release)
 
     def count_refusal(self, record: AuditRecord) -> bool:
         """Count a refused call, without I/O. Returns whether `write_refusals` must be called before the answer."""
@@ -136,47 +153,44 @@ class Store:
 
     def own(self) -> list[Organization]:
         """Return the store's own organization: one, unless the store is new or was tampered with."""
-        return [Organization(**row) for row in self._read(OWN)]
+        return [_organization(row) for row in self._read(OWN)]
 
     def data_keys(self, organization_id: str) -> list[WrappedKey]:
         """Return the data keys of an organization, oldest first."""
-        return keys_of(self._read(DATA_KEYS, {"organization_id": organization_id}))
+        return [from_row(WrappedKey, row) for row in self._read(DATA_KEYS, [organization_id])]
 
     def token(self, organization_id: str, digest: bytes) -> StoredToken | None:
         """Return the token with this SHA-256, revoked or not."""
-        rows = self._read(FIND_TOKEN, {"organization_id": organization_id, "digest": digest})
-        return StoredToken(**rows[0]) if rows else None
+        rows = self._read(FIND_TOKEN, [organization_id, digest])
+        return from_row(StoredToken, rows[0]) if rows else None
 
     def tokens(self) -> list[StoredToken]:
         """Return every token, oldest first."""
-        return [StoredToken(**row) for row in self._read(select(tokens).order_by(tokens.c.created_at, tokens.c.id))]
+        return [from_row(StoredToken, row) for row in self._read(TOKENS)]
 
     def page(
         self, organization_id: str, scopes: Iterable[tuple[str, str]] | None, after: Position | None, limit: int
-    ) -> list[StoredSecret]:
+    ) -> list[ListedSecret]:
         """Return at most `limit` secrets of these scopes (None: of all) after a position, oldest first."""
-        statement = select(secrets).where(secrets.c.organization_id == organization_id)
-        if scopes is not None:
-            statement = statement.where(tuple_(secrets.c.scope_kind, secrets.c.scope_id).in_(list(scopes)))
-        if after is not None:
-            statement = statement.where(tuple_(secrets.c.created_at, secrets.c.id) > (after.created_at, after.id))
-        return _secrets(self._read(statement.order_by(secrets.c.created_at, secrets.c.id).limit(limit)))
+        chosen = None if scopes is None else list(dict.fromkeys(scopes))
+        if chosen == []:
+            return []
+        statement, values = page_query(organization_id, chosen, after, limit)
+        return [from_row(ListedSecret, row) for row in self._read(statement, values)]
 
     def organizations(self) -> list[str]:
         """Return the ids of all organizations, the store's own first."""
-        return [row["id"] for row in self._read(ORGANIZATIONS)]
+        return [found for (found,) in self._read(ORGANIZATIONS)]
 
     def not_sealed_by(self, newest: WrappedKey, after_id: str, limit: int) -> list[StoredSecret]:
         """Return at most `limit` secrets with ids after `after_id` whose values are not sealed by this data key."""
-        chosen = secrets.c.organization_id == newest.organization_id, secrets.c.key_id != newest.id
-        statement = select(secrets).where(*chosen, secrets.c.id > after_id)
-        return _secrets(self._read(statement.order_by(secrets.c.id).limit(limit), is_operator=True))
+        values = [newest.organization_id, newest.id, after_id, limit]
+        return [from_row(StoredSecret, row) for row in self._read(OTHER_KEYS, values, is_operator=True)]
 
     def count_not_sealed_by(self, newest: WrappedKey) -> int:
         """Return the number of secrets in the organization whose values are not sealed by this data key."""
-        chosen = secrets.c.organization_id == newest.organization_id, secrets.c.key_id != newest.id
-        statement = select(func.count().label("all")).select_from(secrets).where(*chosen)
-        return int(self._read(statement, is_operator=True)[0]["all"])
+        [(count,)] = self._read(COUNT_OTHER_KEYS, [newest.organization_id, newest.id], is_operator=True)
+        return int(count)
 
     def audit(self, *, secret_id: str | None, since: int, limit: int) -> list[AuditRecord]:
         """Return the audit records that were committed last, at most `limit`, in the order of their commits.
@@ -186,21 +200,22 @@ class Store:
             since: only records that have this time or a later one, as the clock of their service was.
             limit: the most records.
         """
-        statement = newest_records(is_sqlite=self._database.engine.dialect.name == "sqlite").where(audit.c.at >= since)
-        if secret_id is not None:
-            statement = statement.where(audit.c.secret_id == secret_id)
-        return [AuditRecord(**row) for row in reversed(self._read(statement.limit(limit), is_operator=True))]
+        if secret_id is None:
+            rows = self._read(NEWEST_RECORDS, [since, limit], is_operator=True)
+        else:
+            rows = self._read(NEWEST_OF_SECRET, [since, secret_id, limit], is_operator=True)
+        return [from_row(AuditRecord, row) for row in reversed(rows)]
 
     def _read(
-        self, statement: Executable, values: dict[str, object] | None = None, *, is_operator: bool = False
-    ) -> Sequence[RowMapping]:
+        self, statement: SQL, values: Sequence[object] = (), *, is_operator: bool = False
+    ) -> list[tuple[Any, ...]]:
         """Return the rows of a query. Asks again when the connection turns out to be dead."""
         deadline = time.monotonic() + limits.READ_TIMEOUT
         for is_last in (False, False, False, True):
             try:
-                with self._database.reader(is_operator=is_operator) as connection:
-                    return connection.execute(statement, values or {}).mappings().all()
-            except DBAPIError as error:
+                with self._database.reader(is_operator=is_operator) as session:
+                    return session.rows(statement, values)
+            except Exception as error:
                 if not is_transient(error):
                     raise
                 if is_last or time.monotonic() > deadline:
@@ -208,8 +223,10 @@ class Store:
         raise AssertionError
 
 
-def _secrets(rows: Iterable[RowMapping]) -> list[StoredSecret]:
-    return [StoredSecret(**row) for row in rows]
+def _organization(row: Sequence[Any]) -> Organization:
+    found = from_row(Organization, row)
+    # SQLite has no booleans.
+    return replace(found, is_own=bool(found.is_own))
 
 
 def _drop(refusals: Refusals, database: Database) -> None:

@@ -10,7 +10,7 @@ from alembic.util import CommandError
 from sqlalchemy import Connection, inspect
 
 from gitpod.server.errors import ServiceError
-from gitpod.server.storage.schema import REVISION
+from gitpod.server.storage.migrations import REVISION
 
 
 def upgrade(connection: Connection) -> None:
