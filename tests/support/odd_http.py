@@ -170,6 +170,14 @@ ODD: dict[str, bytes] = {
     "line feeds in one line": b"GET / HTTP/1.1\n" + HOST + b"\r\n",
     "carriage returns alone": lined(b"GET / HTTP/1.1").replace(b"\r\n", b"\r"),
     "a blank line of two returns": b"GET / HTTP/1.1\r\n" + HOST + b"\r\r\n\r\n",
+    **{
+        f"an upgrade with a body, {name}": headed(b"Upgrade: h2c\r\nconnection: upgrade\r\n" + framing, body)
+        for name, framing, body in [
+            ("by length", b"content-length: 19\r\n", b"GET /b HTTP/1.1\r\n\r\n"),
+            ("in chunks", CHUNKED, b"3\r\nabc\r\n0\r\n\r\n"),
+        ]
+    },
+    "a blank line in a chunk": chunked(b"b\r\n\r\n\r\n0\r\n\r\nab\r\n0\r\nx: 1\r\n\r\n"),
     "a body of a GET": b"GET / HTTP/1.1\r\n" + HOST + b"content-length: 3\r\n\r\nabc",
 }
 KNOWN = "a method, a version or a form of target that httptools does not know"
