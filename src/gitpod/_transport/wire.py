@@ -26,8 +26,7 @@ CHUNK = 65536
 LONGEST_WAIT = 1e6
 """Seconds. The system takes a number of milliseconds that fits 31 bits."""
 
-TLS_ALERT, SETTINGS = b"\x15\x03", b"\x04"
-OK, SWITCHING_PROTOCOLS = 200, 101
+OK = 200
 
 CERTIFICATE_ALERT = re.compile("_ALERT_(.*CERTIFICATE|UNKNOWN_CA)")
 """Matches OpenSSL's name of an alert that refuses a client's certificate. In TLS 1.3 it comes with the first read."""
