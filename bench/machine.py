@@ -10,7 +10,17 @@ from pathlib import Path
 BUSY = 0.5
 """The load above which a machine is not idle."""
 
-OWN = ("connectrpc", "protobuf-py", "pyqwest", "uvicorn", "SQLAlchemy", "cryptography", "psycopg")
+OWN = (
+    "connectrpc",
+    "protobuf-py",
+    "pyqwest",
+    "uvicorn",
+    "uvloop",
+    "httptools",
+    "SQLAlchemy",
+    "cryptography",
+    "psycopg",
+)
 """What the numbers of the client and the service depend on."""
 
 
