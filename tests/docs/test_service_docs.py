@@ -23,9 +23,9 @@ from gitpod.server.edge.headers import LONGEST_CALL
 from gitpod.server.edge.options import MAX_REQUEST_BYTES
 from gitpod.server.edge.readiness import LONGEST_CHECK
 from gitpod.server.serving import grpc_server, http2, http2_frames, http2_settings, http2_stream, serve
-from gitpod.server.serving.http_body import MAX_PIECES
 from gitpod.server.serving.http_connection import Connection
 from gitpod.server.serving.http_head import MAX_HEAD_BYTES
+from gitpod.server.serving.http_requests import MAX_PIECES
 from gitpod.server.storage import limits
 
 PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"

@@ -159,7 +159,7 @@ def test_a_full_disk_is_said_and_nothing_is_written(path: Path) -> None:
     """By an error that proves it, and the service goes on when there is room."""
     with Gitpod(base_url=f"sqlite:///{path}", max_retries=0) as client:
         client.secrets.list()
-        service: Any = vars(client)["_transport"]._service
+        service: Any = vars(client)["_shared"]["connections"]._service
         with service._store._database.writer() as session:
             session.driver.execute("PRAGMA max_page_count = 1")
         with pytest.raises(gitpod.InternalServerError, match="cannot be written to") as caught:

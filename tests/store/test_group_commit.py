@@ -212,7 +212,10 @@ def test_nobody_waits_for_a_stuck_leader_for_ever(
         try:
             calls = [pool.submit(write, writes.run, first)]
             assert begun.wait(30)
-            calls += [pool.submit(write, writes.run, work) for work in (stuck, adds(secret()))]
+            calls.append(pool.submit(write, writes.run, stuck))
+            # Whoever comes first leads, and the other one follows.
+            until(lambda: writes.waiting == 1, "one waits")
+            calls.append(pool.submit(write, writes.run, adds(secret())))
             assert is_stuck.wait(30)
             assert isinstance(calls[2].exception(30), OutcomeUnknownError)
             late = pool.submit(write, writes.run, adds(secret("LATE")))

@@ -170,20 +170,66 @@ ODD: dict[str, bytes] = {
     "line feeds in one line": b"GET / HTTP/1.1\n" + HOST + b"\r\n",
     "carriage returns alone": lined(b"GET / HTTP/1.1").replace(b"\r\n", b"\r"),
     "a blank line of two returns": b"GET / HTTP/1.1\r\n" + HOST + b"\r\r\n\r\n",
+    **{
+        f"an upgrade with a body, {name}": headed(b"Upgrade: h2c\r\nconnection: upgrade\r\n" + framing, body)
+        for name, framing, body in [
+            ("by length", b"content-length: 19\r\n", b"GET /b HTTP/1.1\r\n\r\n"),
+            ("in chunks", CHUNKED, b"3\r\nabc\r\n0\r\n\r\n"),
+        ]
+    },
+    "a blank line in a chunk": chunked(b"b\r\n\r\n\r\n0\r\n\r\nab\r\n0\r\nx: 1\r\n\r\n"),
     "a body of a GET": b"GET / HTTP/1.1\r\n" + HOST + b"content-length: 3\r\n\r\nabc",
 }
+KNOWN = "a method, a version or a form of target that httptools does not know"
+LF = "a line feed alone (RFC 9112 section 2.2)"
+FOLD = "a folded header (RFC 9112 section 5.2)"
 STRICTER: dict[str, str] = {
+    **dict.fromkeys(
+        [
+            *(r"line b'get / HTTP/1.1'", r"line b'CONNECT a:1 HTTP/1.1'", "method that nobody knows"),
+            *(r"line b'GET / HTTP/1.2'", r"line b'GET / HTTP/2.0'", r"line b'GET / HTTP/0.9'", "HTTP/9"),
+            *(r"line b'PRI * HTTP/2.0'", "no headers in HTTP/1.2"),
+            *(r"line b'GET a HTTP/1.1'", r"line b'GET ? HTTP/1.1'", "path without a slash"),
+        ],
+        KNOWN,
+    ),
+    **dict.fromkeys(
+        [
+            *(f"field {field!r}" for field in (b" x: 1", b"\tx: 1", b"x: 1\r\n y", b"x:\r\n\ty", b"x: 1\n z")),
+            *(r"field b'content-length:\r\n 3'", r"chunks b'0\r\nx: 1\r\n y\r\n\r\n'"),
+            *("a fold alone", "folded header"),
+        ],
+        FOLD,
+    ),
+    **dict.fromkeys(
+        [
+            *(r"field b'x: 1\ny: 2'", r"chunks b'0\r\n\n'", r"chunks b'0\r\nx: 1\n\n'"),
+            *("line feeds alone", "line feeds in one line"),
+        ],
+        LF,
+    ),
     r"field b'content-length: 3, 3'": "two lengths",
     r"field b'content-length: 3\r\ncontent-length: 3'": "two lengths",
+    **dict.fromkeys(["a length and chunks", "chunks and a length", "length and chunks"], "two framings"),
+    r"chunks b'0\r\ncontent-length: 9\r\n\r\n'": "framing in a trailer",
+    r"chunks b'0\r\ntransfer-encoding: chunked\r\n\r\n'": "framing in a trailer",
     r"field b'x: \x01'": "a control character",
     r"field b'x: \x7f'": "a control character",
     r"chunks b'3;x\ry\r\nabc\r\n0\r\n\r\n'": "a carriage return alone",
+    r"chunks b'3 \r\nabc\r\n0\r\n\r\n'": "a space behind the size",
+    r"chunks b'3\t\r\nabc\r\n0 \r\n\r\n'": "a space behind the size",
+    r"""chunks b'3;x="\xff"\r\nabc\r\n0;\r\n\r\n'""": "an extension without a name",
     "head of 20 KiB": "16 KiB",
     "chunks of one byte": "2,048 chunks",
 }
 """What h11 takes and the service refuses, and why."""
-LAXER: dict[str, str] = dict.fromkeys(
-    ["a blank line first", "32 blank lines first", "line feeds first", r"line b'\rGET / HTTP/1.1'"],
-    "blank lines first (RFC 9112 section 2.2)",
-)
+ENDED: dict[str, str] = {r"field b'proxy-connection: close'": "it asks for the end, by another name"}
+"""What ends the connection after its answer, and why."""
+LAXER: dict[str, str] = {
+    **dict.fromkeys(
+        ["a blank line first", "32 blank lines first", "line feeds first", r"line b'\rGET / HTTP/1.1'"],
+        "blank lines first (RFC 9112 section 2.2)",
+    ),
+    r"chunks b'000000000000000000000\r\n\r\n'": "zero is zero",
+}
 """What h11 refuses and the service takes, and why."""
