@@ -14,7 +14,7 @@ from gitpod.server.keys.keyring import Keyring
 from gitpod.server.rules import check
 from gitpod.server.shares import SHARE, Share
 from gitpod.server.storage.store import Store
-from gitpod.server.threads import CLOSED, Pools, in_thread
+from gitpod.server.threads import CLOSED, Pools, in_thread, to_its_end
 from gitpod_proto.gitpod.v1 import secret_connect
 from gitpod_proto.gitpod.v1.secret_pb import (
     CreateSecretRequest,
@@ -101,7 +101,7 @@ class AsyncSecretService(secret_connect.SecretService):
             case Keys():
                 return self._load(step)
             case Refusals():
-                return in_thread(self._pools.refusals, self._store.write_refusals)
+                return to_its_end(self._pools.refusals, self._store.write_refusals)
 
     async def _write(self, step: Write, share: Share | None) -> object:
         if share is None:
@@ -122,5 +122,9 @@ class AsyncSecretService(secret_connect.SecretService):
                 raise ConnectError(Code.UNAVAILABLE, CLOSED) from None
             self._loading[step] = loading
             loading.add_done_callback(lambda _: self._loading.pop(step, None))
+        elif not step.key_id and self._keyring.can_seal(step.organization_id):
+            # As in `Keyring.prepare`: one waits for a newer key, and the others use the one that they have. The wait is
+            # also for a thread, and a KMS that hangs may hold all of them for other organizations.
+            return
         # One caller who leaves must not end the wait of the others.
         await asyncio.shield(asyncio.wrap_future(loading))

@@ -21,7 +21,7 @@ from gitpod.server.log import REQUEST, logger
 from gitpod.server.shares import SHARE, Shares
 from gitpod.server.storage.rows import AuditRecord, StoredToken, audit_record, now
 from gitpod.server.storage.store import Store
-from gitpod.server.threads import Pools, in_thread
+from gitpod.server.threads import Pools, to_its_end
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 
 Ctx = RequestContext[Any, Any]
@@ -199,7 +199,7 @@ class Authenticate:
             caller = await share.read(admission.caller)
         if not caller.may_call(ctx.method.name):
             if self._store.count_refusal(_refusal(caller, ctx)):
-                await in_thread(self._pools.refusals, self._store.write_refusals)
+                await to_its_end(self._pools.refusals, self._store.write_refusals)
             raise _denied(caller, ctx)
         return _admit(admission, caller)
 

@@ -224,3 +224,8 @@ async def in_thread(threads: Threads, work: Callable[[], T], release: Callable[[
     except asyncio.CancelledError:
         call.drop()
         raise
+
+
+async def to_its_end(threads: Threads, work: Callable[[], T]) -> T:
+    """`in_thread` for work that is done even if this call is cancelled."""
+    return await asyncio.shield(in_thread(threads, work))

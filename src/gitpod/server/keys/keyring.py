@@ -91,6 +91,11 @@ class Keyring:
             return False
         return time.monotonic() - keys.loaded_at < REFRESH or keys.refreshing.locked()
 
+    def can_seal(self, organization_id: str) -> bool:
+        """Tell whether there is a data key to seal with, which may not be the newest one. Never waits."""
+        keys = self._organizations.get(organization_id)
+        return keys is not None and bool(keys.newest)
+
     def load(self, organization_id: str, key_id: str) -> None:
         """`fetch` a data key, or `prepare` when `key_id` is empty."""
         if key_id:
