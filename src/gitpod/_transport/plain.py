@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 from gitpod._transport.body import MAX_RESPONSE_BYTES
 
-HEAD = re.compile(rb"HTTP/1\.1 ([2-5]\d\d)(?: [\t -~]*+)?\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]++:[\t -~]*+\r\n)*+)\r\n")
+HEAD = re.compile(rb"HTTP/1\.1 ([2-5]\d\d)(?: [\t -~]*)?\r\n((?:[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n)*)\r\n")
 """Matches a head that every reader of HTTP understands alike: no folded lines, no lone CR or LF, ASCII alone."""
 
-FIELD = re.compile(r"([^:\r\n]++):[ \t]*+([^\r\n]*+)\r\n")
+FIELD = re.compile(r"([^:\r\n]+):[ \t]*([^\r\n]*)\r\n")
 BODILESS = {"204", "304"}
 OTHER_BODY = {"transfer-encoding", "trailer"}
 """Headers of a body whose end its length does not say."""

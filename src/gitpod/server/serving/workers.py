@@ -137,7 +137,10 @@ class Workers:
             raise news
 
     def _start(self) -> None:
-        pipe: Any = SPAWN.Pipe(duplex=False)  # the class depends on the system
+        try:
+            pipe: Any = SPAWN.Pipe(duplex=False)  # the class depends on the system
+        except OSError as error:
+            raise ServiceError(f"cannot start a worker: {error.strerror}") from None
         news, theirs = pipe
         token = self._announcement and self._announcement.token
         process = SPAWN.Process(target=work, args=(self._serve, self._sockets, token, theirs), name="gitpod-worker")
