@@ -46,32 +46,31 @@ class AsyncSecretService(secret_connect.SecretService):
         self._pools = pools
         self._loading: dict[Keys, Future[None]] = {}
 
-    async def create_secret(self, request: CreateSecretRequest, ctx: Ctx, /) -> CreateSecretResponse:  # noqa: ARG002
+    async def create_secret(self, request: CreateSecretRequest, ctx: Ctx, /) -> CreateSecretResponse:
         """Create a secret."""
-        return await self._run(self._handlers.create_secret, request)
+        return await self._run(self._handlers.create_secret, request, ctx)
 
-    async def update_secret_value(
-        self,
-        request: UpdateSecretValueRequest,
-        ctx: Ctx,  # noqa: ARG002
-        /,
-    ) -> UpdateSecretValueResponse:
+    async def update_secret_value(self, request: UpdateSecretValueRequest, ctx: Ctx, /) -> UpdateSecretValueResponse:
         """Replace a value."""
-        return await self._run(self._handlers.update_secret_value, request)
+        return await self._run(self._handlers.update_secret_value, request, ctx)
 
-    async def list_secrets(self, request: ListSecretsRequest, ctx: Ctx, /) -> ListSecretsResponse:  # noqa: ARG002
+    async def list_secrets(self, request: ListSecretsRequest, ctx: Ctx, /) -> ListSecretsResponse:
         """List secrets."""
-        return await self._run(self._handlers.list_secrets, request)
+        return await self._run(self._handlers.list_secrets, request, ctx)
 
-    async def delete_secret(self, request: DeleteSecretRequest, ctx: Ctx, /) -> DeleteSecretResponse:  # noqa: ARG002
+    async def delete_secret(self, request: DeleteSecretRequest, ctx: Ctx, /) -> DeleteSecretResponse:
         """Delete a secret."""
-        return await self._run(self._handlers.delete_secret, request)
+        return await self._run(self._handlers.delete_secret, request, ctx)
 
-    async def get_secret_value(self, request: GetSecretValueRequest, ctx: Ctx, /) -> GetSecretValueResponse:  # noqa: ARG002
+    async def get_secret_value(self, request: GetSecretValueRequest, ctx: Ctx, /) -> GetSecretValueResponse:
         """Return a value."""
-        return await self._run(self._handlers.get_secret_value, request)
+        return await self._run(self._handlers.get_secret_value, request, ctx)
 
-    async def _run(self, handler: Callable[[REQ, Caller], Steps[RES]], request: REQ) -> RES:
+    async def _run(self, handler: Callable[[REQ, Caller], Steps[RES]], request: REQ, ctx: Ctx) -> RES:
+        left = ctx.timeout_ms
+        if left is not None and left <= 0:
+            # The runtime ends a call only while it waits, and work that began before that would be done.
+            raise ConnectError(Code.DEADLINE_EXCEEDED, "the deadline passed")
         # Takes 1 ms at most, whatever the request holds: there is no need for a thread.
         check(request)
         share, admission = SHARE.get(), ADMISSION.get()
