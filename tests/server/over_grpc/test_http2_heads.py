@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 
 import pytest
+from hpack import Decoder
 from tests.support.grpc_front import Client
 from tests.support.raw_http2 import (
     DATA,
@@ -70,3 +71,22 @@ def test_a_flood_of_malformed_heads_ends_its_connection(raw: socket.socket) -> N
         raw.sendall(b"".join(call(stream, block) for stream in range(1, 2 * http2_frames.CREDIT, 2)))
     reset = [stream for kind, stream, _ in frames(raw) if kind == RST_STREAM]
     assert len(reset) < http2_frames.CREDIT / 2
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        head(content_type="text/plain"),
+        head(content_type="application/grpc+xml"),
+        head("/unknown"),
+        head(token="no"),
+        head(),
+    ],
+)
+def test_the_names_of_an_answer_are_in_lower_case(raw: socket.socket, block: bytes) -> None:
+    """As HTTP/2 demands. The RPC runtime writes some of them as HTTP/1.1 allows it."""
+    raw.sendall(call(1, block))
+    answer = next(payload for kind, stream, payload in frames(raw) if (kind, stream) == (HEADERS, 1))
+    names = [header[0] for header in Decoder().decode(answer, raw=True)]
+    assert names[0] == b":status"
+    assert names == [name.lower() for name in names]

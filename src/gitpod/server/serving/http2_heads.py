@@ -78,10 +78,10 @@ class HeadDecoder(Decoder):
 
 
 def allowed(headers: Headers) -> Headers:
-    """Return the headers of an answer that HTTP/2 can carry."""
+    """Return the headers of an answer that HTTP/2 can carry, where names are in lower case (RFC 9113 section 8.2)."""
     return [
         (name, value.strip())
-        for name, value in headers
+        for name, value in ((given.lower(), value) for given, value in headers)
         if value.isascii() and value.decode().isprintable() and name not in OF_HTTP1
     ]
 
