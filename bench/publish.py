@@ -62,11 +62,11 @@ def short(machine: Machine, lines: Sequence[Line]) -> list[str]:
 
 
 def part(found: dict[str, Line], key: str, of: str, to: str, measure: str) -> str:
-    """The median of a ratio that can be believed."""
+    """The median of a ratio, or its quartiles where they are too far apart to give one."""
     for each in found[key].ratios if key in found else ():
-        goal = each.comparison
-        if (goal.of, goal.to, goal.measure) == (of, to, measure) and each.spread and not each.refused:
-            return shown(each.spread.middle)
+        goal, spread = each.comparison, each.spread
+        if (goal.of, goal.to, goal.measure) == (of, to, measure) and spread:
+            return f"{shown(spread.low)} to {shown(spread.high)}" if each.refused else shown(spread.middle)
     return "(not measured)"
 
 
