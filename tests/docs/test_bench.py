@@ -155,12 +155,13 @@ def test_a_page_without_a_place_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "page.md").read_text() == "text\n"
 
 
-def test_the_short_lines_say_what_was_not_measured() -> None:
-    """A number that was refused is not shown."""
+def test_the_short_lines_give_no_number_that_was_refused() -> None:
+    """But where it lay, and they say what was not measured."""
     found = {"SDK": STEADY["a"], "stub over the SDK's pool": STEADY["b"]}
     goal = Comparison("SDK", "stub over the SDK's pool", "cpu")
     wide = Line("sync", "", "", "µs", summary(found), ratios(found, [goal]))
-    assert "needs (not measured) times" in publish.short(machine(), [wide])[0]
+    assert "needs 1.20 to 1.80 times" in publish.short(machine(), [wide])[0]
+    assert "takes (not measured) of the time" in publish.short(machine(), [wide])[0]
     steady = replace(wide, ratios=ratios({**found, "SDK": [{"cpu": 3.0}] * 3}, [goal]))
     assert "needs 1.50 times" in publish.short(machine(), [steady])[0]
 
