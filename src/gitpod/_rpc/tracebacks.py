@@ -1,7 +1,6 @@
 """Removes the frames of this package from its errors, because their locals hold values and tokens."""
 
-import sys
-
+from gitpod._transport.loading import can_import
 from gitpod.errors import GitpodError
 
 TYPE_CHECKING = False
@@ -15,8 +14,8 @@ if TYPE_CHECKING:
 
 def _bare(error: BaseException) -> BaseException:
     """Return the error without frames and causes, whose locals hold values and tokens."""
-    # Nothing can be imported after the interpreter, at its end, has set sys.meta_path to None.
-    if not isinstance(error, GitpodError) and isinstance(error, Exception) and sys.meta_path:
+    # Nothing can be imported while the interpreter ends.
+    if not isinstance(error, GitpodError) and isinstance(error, Exception) and can_import():
         # Any other error is a fault of this package. The note says where: source lines, without locals.
         import traceback  # rarely needed
 
