@@ -22,7 +22,6 @@ from gitpod.server.errors import ServiceError, StoreUnavailableError
 from gitpod.server.log import logger
 from gitpod.server.threads import NO_MORE
 
-MOST_WORKERS = 64
 LONGEST_PAUSE = 32.0
 """Seconds before another worker is started. The first pause takes 1 s, and each is twice as long as the one before."""
 HEALTHY = 60.0
