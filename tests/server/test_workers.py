@@ -22,6 +22,7 @@ from tests.support.processes import Process
 
 from gitpod import Gitpod
 from gitpod.server.log import LONGEST_LINE, JSONLines
+from gitpod.server.serving.workers import Announcement
 
 MAIN = "from gitpod.cli import main; main()"
 IMPATIENT = f"from gitpod.server.serving import serve; serve.LATEST_END = 1; {MAIN}"
@@ -122,6 +123,13 @@ def test_both_accept_the_token_that_was_made_up(begin: Callable[..., Served]) ->
     assert known["GITPOD_API_KEY"] not in served.log.read_text()
     assert len(served.lines("request")) == 2
     assert served.log.read_text().count("serving; stop with Ctrl-C") == 1
+
+
+def test_the_token_is_in_no_repr() -> None:
+    """What a worker tells its parent may be in a traceback that shows locals."""
+    told = Announcement("http://127.0.0.1:1", None, "made-up")
+    assert "127.0.0.1" in repr(told)
+    assert "made-up" not in f"{told!r} {told}"
 
 
 def test_one_that_ends_is_replaced(begin: Callable[..., Served]) -> None:

@@ -16,7 +16,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 from types import FrameType
-from typing import Any, NamedTuple
+from typing import Any
 
 from gitpod.server.errors import ServiceError, StoreUnavailableError
 from gitpod.server.log import logger
@@ -29,12 +29,13 @@ HEALTHY = 60.0
 SPAWN = multiprocessing.get_context("spawn")
 
 
-class Announcement(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Announcement:
     """What callers need to know: the URL, the port of gRPC, and the owner's token if one was made up."""
 
     url: str
     grpc_port: int | None
-    token: str | None
+    token: str | None = field(repr=False)
 
 
 Serve = Callable[[Sequence[socket.socket], str | None, int, Callable[[Announcement], None]], None]
