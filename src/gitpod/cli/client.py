@@ -1,7 +1,9 @@
 """The client that the settings describe, and what commands look up with it."""
 
+import os
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -10,8 +12,10 @@ import click
 from gitpod.cli import settings
 from gitpod.cli.failures import NOT_ALLOWED, NOT_FOUND, UNREACHABLE, fail, reported
 from gitpod.cli.files.entries import NAME
-from gitpod.cli.options import Scope, one_scope, scope_words
+from gitpod.cli.options import Scope, nothing_is_set, one_scope, scope_words
 from gitpod.cli.output import printable
+from gitpod.cli.sources import config_file, tokens
+from gitpod.cli.sources.setting import KEYRING, VARIABLES
 
 if TYPE_CHECKING:
     from gitpod import Gitpod
@@ -27,7 +31,8 @@ def make_client(found: settings.Settings, **options: Any) -> "Gitpod":  # noqa: 
 
     if "ca_cert" in found:
         options["ca_cert"] = found["ca_cert"].value
-    token = found["api_key"].value if "api_key" in found else None
+    # Without a token, the client itself would read GITPOD_API_KEY, which may be for another service.
+    token = found["api_key"].value if "api_key" in found else ""
     return Gitpod(bearer_token=token, base_url=found["base_url"].value, **options)
 
 
@@ -35,13 +40,37 @@ def make_client(found: settings.Settings, **options: Any) -> "Gitpod":  # noqa: 
 def connected() -> Generator["Gitpod"]:
     """Yield a client from the settings. A failure in the block is reported, and ends the process."""
     with reported():
-        from gitpod._endpoint import EMBEDDED  # loads a part of the SDK
-
-        found = settings.load()
-        if "api_key" not in found and not found["base_url"].value.startswith(EMBEDDED):
-            raise fail("no token given", NOT_ALLOWED, "set GITPOD_API_KEY, or api_key in the configuration file")
-        with _named_as_given(found), make_client(found) as client:
+        found = with_token(settings.load())
+        with named_as_given(found), make_client(found) as client:
             yield client
+
+
+def with_token(found: settings.Settings) -> settings.Settings:
+    """Return settings with the token's value, for which the keyring may ask the user. Ends the process without one."""
+    token = found.get("api_key")
+    if token is None:
+        if settings.is_embedded(found):
+            return found
+        if settings.is_empty(found):
+            raise nothing_is_set()
+        raise fail(f"no token given for {found['base_url'].shown}", NOT_ALLOWED, _hint_for_token(found))
+    if token.source != KEYRING:
+        return found
+    value = tokens.from_keyring(found["base_url"].value, settings.profile_of(found))
+    if not value:
+        raise fail("the keyring does not give the token", NOT_ALLOWED, _hint_for_token(found))
+    return found | {"api_key": replace(token, value=value)}
+
+
+def _hint_for_token(found: settings.Settings) -> str:
+    profile, file = found.get("profile"), config_file.read()
+    option = f"--profile {profile.value} " if profile else ""
+    hint = f"gitpod-secrets {option}login keeps one" + ("" if profile else ", or set GITPOD_API_KEY")
+    if profile and os.environ.get("GITPOD_API_KEY"):
+        hint += "; GITPOD_API_KEY is not used with --profile, as it may be for another service"
+    if not profile and "api_key" in file.top:
+        hint += f"; api_key in {file.path} is for another service"
+    return hint
 
 
 def target(scopes: list[Scope]) -> str:
@@ -51,7 +80,7 @@ def target(scopes: list[Scope]) -> str:
 
 
 @contextmanager
-def _named_as_given(found: settings.Settings) -> Generator[None]:
+def named_as_given(found: settings.Settings) -> Generator[None]:
     """Raise errors of a client's option with the name of the variable or the file that gave it."""
     from gitpod import GitpodError
 
@@ -62,7 +91,7 @@ def _named_as_given(found: settings.Settings) -> Generator[None]:
         setting = found.get("api_key" if option == "bearer_token" else option)
         if type(error) is not GitpodError or setting is None:
             raise
-        raise GitpodError(f"{setting.given_as}: {rule}") from None
+        raise GitpodError(f"{setting.given_as}: {rule.replace('bearer_token', VARIABLES['api_key'])}") from None
 
 
 def listed(client: "Gitpod", scope: "SecretScope") -> "Iterator[Secret]":
