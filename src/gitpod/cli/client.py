@@ -15,7 +15,7 @@ from gitpod.cli.files.entries import NAME
 from gitpod.cli.options import Scope, nothing_is_set, one_scope, scope_words
 from gitpod.cli.output import printable
 from gitpod.cli.sources import config_file, tokens
-from gitpod.cli.sources.setting import KEYRING, VARIABLES
+from gitpod.cli.sources.setting import KEYRING, VARIABLES, Settings
 
 if TYPE_CHECKING:
     from gitpod import Gitpod
@@ -25,7 +25,7 @@ MAX_LISTED = 100_000
 """Secrets of a scope. More are taken for a list without end, which a faulty service may send."""
 
 
-def make_client(found: settings.Settings, **options: Any) -> "Gitpod":  # noqa: ANN401 # options of the client
+def make_client(found: Settings, **options: Any) -> "Gitpod":  # noqa: ANN401 # options of the client
     """Make a client from settings. Raises `gitpod.GitpodError` when they are wrong."""
     from gitpod import Gitpod  # loads the HTTP stack
 
@@ -45,7 +45,7 @@ def connected() -> Generator["Gitpod"]:
             yield client
 
 
-def with_token(found: settings.Settings) -> settings.Settings:
+def with_token(found: Settings) -> Settings:
     """Return settings with the token's value, for which the keyring may ask the user. Ends the process without one."""
     token = found.get("api_key")
     if token is None:
@@ -62,7 +62,7 @@ def with_token(found: settings.Settings) -> settings.Settings:
     return found | {"api_key": replace(token, value=value)}
 
 
-def _hint_for_token(found: settings.Settings) -> str:
+def _hint_for_token(found: Settings) -> str:
     profile, file = found.get("profile"), config_file.read()
     option = f"--profile {profile.value} " if profile else ""
     hint = f"gitpod-secrets {option}login keeps one" + ("" if profile else ", or set GITPOD_API_KEY")
@@ -80,7 +80,7 @@ def target(scopes: list[Scope]) -> str:
 
 
 @contextmanager
-def named_as_given(found: settings.Settings) -> Generator[None]:
+def named_as_given(found: Settings) -> Generator[None]:
     """Raise errors of a client's option with the name of the variable or the file that gave it."""
     from gitpod import GitpodError
 

@@ -199,9 +199,9 @@ def nothing_is_set() -> SystemExit:
     """Report that there is neither a service nor a token nor a scope, and what to set first; return what to raise."""
     steps = (
         "set, in this order:",
-        "1. GITPOD_BASE_URL: where the service is, or sqlite:///secrets.db for a store in a file; not set, it is hosted",
-        "2. the token, which a store in a file does not need: gitpod-secrets login keeps it, or GITPOD_API_KEY",
-        "3. GITPOD_PROJECT_ID, or --project: whose secrets are meant",
+        "1. GITPOD_BASE_URL: your service, or sqlite:///secrets.db for a store in a file; default: the hosted service",
+        "2. your token: gitpod-secrets login keeps it, or set GITPOD_API_KEY; a store in a file needs none",
+        "3. GITPOD_PROJECT_ID, or the option --project: the project whose secrets you mean",
     )
     return fail("nothing is set yet: no service, no token, no project", USAGE, "\n".join(steps))
 

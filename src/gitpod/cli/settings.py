@@ -43,9 +43,8 @@ def load(options: Mapping[str, str] | None = None) -> Settings:
     from gitpod._endpoint import DEFAULT_BASE_URL  # loads a part of the SDK
 
     file, project = config_file.read(), project_file.find()
-    variables = {
-        name: Setting(name, given, each) for name, each in VARIABLES.items() if (given := os.environ.get(each))
-    }
+    given = {name: os.environ.get(variable, "") for name, variable in VARIABLES.items()}
+    variables = {name: Setting(name, value, VARIABLES[name]) for name, value in given.items() if value}
     profile = _profile(file, project, variables)
     own = {"profile": profile} | file.profiles[profile.value] if profile else file.top
     scope = project.scope if project else {}

@@ -7,11 +7,11 @@ import click
 
 from gitpod.cli import settings
 from gitpod.cli.client import make_client, named_as_given, with_token
-from gitpod.cli.failures import NOT_FOUND, USAGE, fail, reported
+from gitpod.cli.failures import NOT_ALLOWED, NOT_FOUND, USAGE, fail, reported
 from gitpod.cli.options import json_option, profile_option
 from gitpod.cli.output import inform, json_line, table, warn
 from gitpod.cli.sources import tokens
-from gitpod.cli.sources.setting import KEYRING, Setting, Settings
+from gitpod.cli.sources.setting import KEYRING, TYPED, Setting, Settings
 
 if TYPE_CHECKING:
     from gitpod import Gitpod
@@ -21,6 +21,7 @@ MAX_BYTES = 16 * 1024
 ASKING = {"gitpod-whoami": "1"}
 """Asks a served store to say whose token it is. Other services ignore the header."""
 ANSWER = "gitpod-caller"
+NOT_TOLD = "the service does not tell"
 
 
 @click.command()
@@ -34,7 +35,7 @@ def login() -> None:
     """
     found = settings.load()
     _need_service(found)
-    given = Setting("api_key", _read_token(found), "the token")
+    given = Setting("api_key", _read_token(found), TYPED)
     with reported(), named_as_given(found | {"api_key": given}):
         with make_client(found | {"api_key": given}) as client:
             is_accepted = _is_accepted(client)
@@ -92,21 +93,20 @@ def _told(client: "Gitpod") -> dict[str, str]:
         told = raw.list(page_size=1, extra_headers=ASKING).headers.get(ANSWER, "")
     except PermissionDeniedError:
         return {"accepted": "unknown; the service refuses to list secrets"}
-    words = told.split(" ")
-    named = {"subject": " ".join(words[1:]), "role": words[0]} if len(words) > 1 else {}
-    return {"accepted": "yes"} | (
-        named or {"subject": "the service does not tell", "role": "the service does not tell"}
-    )
+    role, _, subject = told.partition(" ")
+    return {"accepted": "yes", "subject": subject or NOT_TOLD, "role": role or NOT_TOLD}
 
 
 def _is_accepted(client: "Gitpod") -> bool:
     """Call the service with the token. False if it refuses in a way that says nothing about the token."""
-    from gitpod import PermissionDeniedError
+    from gitpod import AuthenticationError, PermissionDeniedError
 
     try:
         client.secrets.list(page_size=1)
     except PermissionDeniedError:
         return False
+    except AuthenticationError:
+        raise fail("the service does not accept the token; nothing is kept", NOT_ALLOWED) from None
     return True
 
 

@@ -12,11 +12,13 @@ OPTION = "option"
 DEFAULT = "default"
 KEYRING = "keyring"
 """The source of a token that is in the system's keyring. Its value is not read until a call needs it."""
+TYPED = "the token"
+"""The source of a token that `login` reads."""
 SCOPES = {"project_id": 1, "user_id": 3, "organization_id": 0, "service_account_id": 2}
 """The scopes and their rank: where several have a secret of the same name, the one with the highest rank counts."""
 NAMES = ("base_url", "api_key", "ca_cert", *SCOPES)
 NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
-"""The name of a profile or a project. Shells insert names into the line that is typed, so they have no odd character."""
+"""The name of a profile or a project. Shells insert it into the line that is typed, so it has no odd characters."""
 LONG_TOKEN = 20
 """Characters from which on the last four of a token are shown; they would be too large a part of a shorter one."""
 
@@ -41,7 +43,7 @@ class Setting:
     @property
     def given_as(self) -> str:
         """The setting as the user gave it: a variable, a name in a file, or the keyring."""
-        if self.source in (*VARIABLES.values(), PROFILE_VARIABLE):
+        if self.source in (*VARIABLES.values(), PROFILE_VARIABLE, TYPED):
             return self.source
         return "the token in the keyring" if self.source == KEYRING else f"{self.source}: {self.name}"
 

@@ -57,7 +57,7 @@ def from_keyring(url: str, profile: str) -> str | None:
     """Return a token that the keyring keeps. None if it has none any more, or cannot be reached."""
     backend = _keyring()
     with suppress(Exception):  # of whatever keyring there is
-        return backend and backend.get_password(SERVICE, _key(url, profile))
+        return backend.get_password(SERVICE, _key(url, profile)) if backend else None
     return None
 
 
@@ -110,9 +110,7 @@ def _read() -> dict[str, str | None]:
         found = None
     if is_of_another(status) or has_mode(status, OPEN_TO_OTHERS):
         raise click.UsageError(f"{place}: holds tokens, and is not yours or open to other users; chmod 600 it")
-    if not isinstance(found, dict) or not all(
-        each is None or (each and isinstance(each, str)) for each in found.values()
-    ):
+    if not isinstance(found, dict) or not all(each is None or isinstance(each, str) for each in found.values()):
         raise click.UsageError(f"{place}: is damaged; remove it, and log in again")
     return found
 
