@@ -15,7 +15,7 @@ from gitpod.cli.files.entries import NAME
 from gitpod.cli.options import Scope, nothing_is_set, one_scope, scope_words
 from gitpod.cli.output import printable
 from gitpod.cli.sources import config_file, tokens
-from gitpod.cli.sources.setting import KEYRING, VARIABLES, Settings
+from gitpod.cli.sources.setting import DEFAULT, KEYRING, VARIABLES, Setting, Settings
 
 if TYPE_CHECKING:
     from gitpod import Gitpod
@@ -51,6 +51,7 @@ def with_token(found: Settings) -> Settings:
     if token is None:
         if settings.is_embedded(found):
             return found
+        check_service(found)
         if settings.is_empty(found):
             raise nothing_is_set()
         raise fail(f"no token given for {found['base_url'].shown}", NOT_ALLOWED, _hint_for_token(found))
@@ -60,6 +61,12 @@ def with_token(found: Settings) -> Settings:
     if not value:
         raise fail("the keyring does not give the token", NOT_ALLOWED, _hint_for_token(found))
     return found | {"api_key": replace(token, value=value)}
+
+
+def check_service(found: Settings) -> None:
+    """Raise `gitpod.GitpodError` if a setting of the service is wrong, before a token is asked for or missed."""
+    with named_as_given(found):
+        make_client(found | {"api_key": Setting("api_key", "unknown", DEFAULT)}).close()
 
 
 def _hint_for_token(found: Settings) -> str:

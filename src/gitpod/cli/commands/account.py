@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gitpod.cli import settings
-from gitpod.cli.client import make_client, named_as_given, with_token
+from gitpod.cli.client import check_service, make_client, named_as_given, with_token
 from gitpod.cli.failures import NOT_ALLOWED, NOT_FOUND, USAGE, fail, reported
 from gitpod.cli.options import json_option, profile_option
-from gitpod.cli.output import inform, json_line, table, warn
+from gitpod.cli.output import hint, inform, json_line, table, warn
 from gitpod.cli.sources import tokens
 from gitpod.cli.sources.setting import KEYRING, TYPED, Setting, Settings
 
@@ -33,8 +33,14 @@ def login() -> None:
     "keyring" is installed and there is a keyring, else in a file that only you can read. It is sent to this service
     alone, and with --profile only for this profile.
     """
+    from importlib.util import find_spec
+
+    from gitpod._extras import needed  # for one hint
+
     found = settings.load()
     _need_service(found)
+    with reported():
+        check_service(found)
     given = Setting("api_key", _read_token(found), TYPED)
     with reported(), named_as_given(found | {"api_key": given}):
         with make_client(found | {"api_key": given}) as client:
@@ -42,6 +48,8 @@ def login() -> None:
         kept = tokens.keep(found["base_url"].value, settings.profile_of(found), given.value)
     where = "the system's keyring" if kept.source == KEYRING else f"{kept.source}, which only you can read"
     inform(f"the token for {_service(found)} is in {where}")
+    if kept.source != KEYRING and find_spec("keyring") is None:
+        hint(f"the system's keyring {needed('keyring')}")
     if is_accepted:
         inform("the service accepts it; what it may do, besides listing secrets, was not checked")
     else:

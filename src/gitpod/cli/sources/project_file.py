@@ -23,6 +23,8 @@ NAME = ".gitpod-secrets.toml"
 VARIABLE = "GITPOD_PROJECT_FILE"
 MAX_BYTES = 64 * 1024
 """More is no file of names and ids."""
+MAX_DOTS = 64
+"""In a line. The time to parse a key grows with the square of its dots, and 64 KiB of them take half a minute."""
 SCOPE_KEYS = {name.removesuffix("_id"): name for name in SCOPES}
 KEYS = ("profile", *SCOPE_KEYS, "projects")
 SHOWN = 40
@@ -116,6 +118,8 @@ def _read(opened: int, file: Path) -> tuple[bytes, os.stat_result]:
         data = reader.read(MAX_BYTES + 1)
     if len(data) > MAX_BYTES:
         raise click.UsageError(f"{file}: is larger than {MAX_BYTES} bytes")
+    if any(line.count(b".") > MAX_DOTS for line in data.split(b"\n")):
+        raise click.UsageError(f"{file}: has a line with more than {MAX_DOTS} dots")
     return data, status
 
 

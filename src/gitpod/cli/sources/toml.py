@@ -23,7 +23,8 @@ def parse(file: Path, data: bytes) -> dict[str, Any]:
 
 def is_of_another(status: os.stat_result) -> bool:
     """Tell whether a file belongs to a user other than this one and root. Only POSIX knows owners."""
-    return os.name == "posix" and status.st_uid not in (0, os.geteuid())
+    user = getattr(os, "geteuid", None)
+    return user is not None and status.st_uid not in (0, user())
 
 
 def has_mode(status: os.stat_result, bits: int) -> bool:
