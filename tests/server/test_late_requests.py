@@ -1,4 +1,4 @@
-"""A request whose outcome is unknown may be carried out later, and what keeps it from doing harm (README.md)."""
+"""A request whose outcome is unknown may be carried out later, and what keeps it from doing harm (docs/sdk/retries.md)."""
 
 import socket
 import threading
