@@ -5,12 +5,12 @@ import re
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import click
 
+from gitpod.cli.output import printable
 from gitpod.cli.sources.setting import NAME_PATTERN, NAMES, SCOPES, Setting, Settings, own_folder
-from gitpod.cli.sources.toml import OPEN_TO_OTHERS, WRITABLE_BY_OTHERS, has_mode, is_of_another, parse
+from gitpod.cli.sources.toml import OPEN_TO_OTHERS, WRITABLE_BY_OTHERS, has_mode, is_of_another, parse, table
 
 VARIABLE = "GITPOD_CONFIG"
 
@@ -55,28 +55,35 @@ def _read(file: Path) -> ConfigFile:
     # Another user could change where the token is sent.
     if is_of_another(status) or has_mode(status, WRITABLE_BY_OTHERS):
         raise click.UsageError(f"{file}: must be your own file, and writable by nobody else; chmod 600 it")
-    profiles = _profiles(file, given.pop("profiles", {}))
+    profiles = _profiles(file, given.pop("profiles")) if "profiles" in given else {}
     top = _checked(str(file), given)
     if has_mode(status, OPEN_TO_OTHERS) and any("api_key" in each for each in (top, *profiles.values())):
         raise click.UsageError(f"{file}: holds a token, and is open to other users; chmod 600 it")
     return ConfigFile(file, top, profiles)
 
 
-def _profiles(file: Path, given: Any) -> dict[str, Settings]:  # noqa: ANN401 # what TOML has
-    if not isinstance(given, dict) or not all(isinstance(each, dict) for each in given.values()):
-        raise click.UsageError(f"{file}: profiles: each must be a table, [profiles.NAME]")
-    if not all(re.fullmatch(NAME_PATTERN, name) for name in given):
-        rule = "a name has 1 to 64 letters, digits, underscores, dots and hyphens"
-        raise click.UsageError(f"{file}: profiles: {rule}")
-    return {name: _checked(f"{file}: profiles.{name}", each) for name, each in given.items()}
+def _profiles(file: Path, given: object) -> dict[str, Settings]:
+    profiles: dict[str, Settings] = {}
+    tables = table(given)
+    for name, each in ({"": given} if tables is None else tables).items():
+        settings = table(each)
+        if settings is None:
+            raise click.UsageError(f"{file}: profiles: each must be a table, [profiles.NAME]")
+        if not re.fullmatch(NAME_PATTERN, name):
+            rule = "a name has 1 to 64 letters, digits, underscores, dots and hyphens"
+            raise click.UsageError(f"{file}: profiles: {rule}")
+        profiles[name] = _checked(f"{file}: profiles.{name}", settings)
+    return profiles
 
 
-def _checked(source: str, given: dict[str, Any]) -> Settings:
+def _checked(source: str, given: dict[str, object]) -> Settings:
+    found: Settings = {}
     for name, value in given.items():
         if name not in NAMES:
-            raise click.UsageError(f"{source}: {name}: is not a setting; those are {', '.join(NAMES)}")
+            raise click.UsageError(f"{source}: {printable(name)}: is not a setting; those are {', '.join(NAMES)}")
         if not isinstance(value, str) or not value:
             raise click.UsageError(f"{source}: {name}: must be a string that is not empty")
+        found[name] = Setting(name, value, source)
     if len(SCOPES.keys() & given.keys()) > 1:
         raise click.UsageError(f"{source}: must have one of {', '.join(SCOPES)}, not several")
-    return {name: Setting(name, value, source) for name, value in given.items()}
+    return found

@@ -11,13 +11,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 from uuid import UUID
 
 import click
 
+from gitpod.cli.output import printable
 from gitpod.cli.sources.setting import NAME_PATTERN, SCOPES, Setting, Settings, is_id
-from gitpod.cli.sources.toml import has_mode, is_of_another, parse
+from gitpod.cli.sources.toml import has_mode, is_of_another, parse, table
 
 NAME = ".gitpod-secrets.toml"
 VARIABLE = "GITPOD_PROJECT_FILE"
@@ -111,11 +111,14 @@ def _folders(start: Path) -> Iterator[Path]:
 
 def _read(opened: int, file: Path) -> tuple[bytes, os.stat_result]:
     """Read an open file to its end, and close it."""
-    with open(opened, "rb", buffering=0) as reader:
+    try:
         status = os.fstat(opened)
         if not stat.S_ISREG(status.st_mode):
             raise click.UsageError(f"{file}: must be a regular file")
-        data = reader.read(MAX_BYTES + 1)
+        with open(opened, "rb", closefd=False) as reader:
+            data = reader.read(MAX_BYTES + 1)
+    finally:
+        os.close(opened)
     if len(data) > MAX_BYTES:
         raise click.UsageError(f"{file}: is larger than {MAX_BYTES} bytes")
     if any(line.count(b".") > MAX_DOTS for line in data.split(b"\n")):
@@ -128,37 +131,38 @@ def _flag(name: str) -> int:
     return int(getattr(os, name, 0))
 
 
-def _checked(file: Path, given: dict[str, Any]) -> ProjectFile:
+def _checked(file: Path, given: dict[str, object]) -> ProjectFile:
     for key in given:
         if key not in KEYS:
-            shown = key if len(key) <= SHOWN else f"{key[:SHOWN]}…"
+            shown = printable(key if len(key) <= SHOWN else f"{key[:SHOWN]}…")
             rule = "must not be in a project's file, which others may have written; it takes"
             raise click.UsageError(f"{file}: {shown}: {rule} {', '.join(KEYS)}")
-    projects = given.pop("projects", {})
-    if not isinstance(projects, dict) or not all(map(_is_project, projects.items())):
-        rule = "must be a table of names (letters, digits, underscores, dots, hyphens; no UUID) and UUIDs"
-        raise click.UsageError(f"{file}: projects: {rule}")
+    projects = _projects(file, given.pop("projects")) if "projects" in given else {}
+    chosen: dict[str, str] = {}
     for key, value in given.items():
         if not isinstance(value, str) or not re.fullmatch(NAME_PATTERN, value):
             raise click.UsageError(f"{file}: {key}: must be a name or an id")
-    scopes = [(SCOPE_KEYS[key], value) for key, value in given.items() if key in SCOPE_KEYS]
-    if len(scopes) > 1:
+        chosen[key] = value
+    profile = chosen.pop("profile", "")
+    if len(chosen) > 1:
         raise click.UsageError(f"{file}: must have one of {', '.join(SCOPE_KEYS)}, not several")
-    ids = {kind: projects.get(value, value) if kind == "project_id" else value for kind, value in scopes}
-    for kind, value in ids.items():
-        if not is_id(value):
-            rule = "is neither a UUID nor a name in [projects]" if kind == "project_id" else "is not a valid UUID"
-            raise click.UsageError(f"{file}: {kind.removesuffix('_id')}: {rule}")
-    return ProjectFile(
-        file,
-        given.get("profile", ""),
-        {kind: Setting(kind, str(UUID(value)), str(file)) for kind, value in ids.items()},
-        {name: str(UUID(value)) for name, value in projects.items()},
-    )
+    scope: Settings = {}
+    for key, value in chosen.items():
+        id_ = projects.get(value, value) if key == "project" else value
+        if not is_id(id_):
+            rule = "is neither a UUID nor a name in [projects]" if key == "project" else "is not a valid UUID"
+            raise click.UsageError(f"{file}: {key}: {rule}")
+        scope[SCOPE_KEYS[key]] = Setting(SCOPE_KEYS[key], str(UUID(id_)), str(file))
+    return ProjectFile(file, profile, scope, projects)
 
 
-def _is_project(item: tuple[str, object]) -> bool:
-    """Tell whether a line gives a name to an id. A name that is itself an id could stand for another project."""
-    name, value = item
-    is_name = re.fullmatch(NAME_PATTERN, name) is not None and not is_id(name)
-    return is_name and isinstance(value, str) and is_id(value)
+def _projects(file: Path, given: object) -> dict[str, str]:
+    """Return the ids by name. A name that is itself an id could stand for another project, and is refused."""
+    projects: dict[str, str] = {}
+    names = table(given)
+    for name, value in ({"": given} if names is None else names).items():
+        if not re.fullmatch(NAME_PATTERN, name) or is_id(name) or not isinstance(value, str) or not is_id(value):
+            rule = "must be a table of names (letters, digits, underscores, dots, hyphens; no UUID) and UUIDs"
+            raise click.UsageError(f"{file}: projects: {rule}")
+        projects[name] = str(UUID(value))
+    return projects

@@ -8,12 +8,12 @@ import json
 import os
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from gitpod.cli.sources.setting import KEYRING, Setting, own_folder
-from gitpod.cli.sources.toml import OPEN_TO_OTHERS, has_mode, is_of_another
+from gitpod.cli.sources.toml import OPEN_TO_OTHERS, has_mode, is_of_another, table
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
@@ -67,7 +67,7 @@ def keep(url: str, profile: str, token: str) -> Setting:
     listed[key] = token
     with suppress(Exception):  # a keyring that is locked or full keeps nothing
         if backend:
-            backend.set_password(SERVICE, key, token)
+            backend.set_password(SERVICE, key, token)  # pyright: ignore[reportUnknownMemberType] # decorated without types
             if backend.get_password(SERVICE, key) == token:
                 listed[key] = None
     _write(listed)
@@ -100,19 +100,21 @@ def _read() -> dict[str, str | None]:
     place = file()
     try:
         with place.open("rb") as opened:
-            status = os.fstat(opened.fileno())
-            found: Any = json.load(opened)
+            status, data = os.fstat(opened.fileno()), opened.read()
     except FileNotFoundError:
         return {}
     except OSError as error:
         raise click.UsageError(f"{place}: {error.strerror}") from None
-    except (ValueError, RecursionError):
-        found = None
     if is_of_another(status) or has_mode(status, OPEN_TO_OTHERS):
         raise click.UsageError(f"{place}: holds tokens, and is not yours or open to other users; chmod 600 it")
-    if not isinstance(found, dict) or not all(each is None or isinstance(each, str) for each in found.values()):
+    try:
+        found = table(json.loads(data))
+    except (ValueError, RecursionError):
+        found = None
+    listed = {key: token for key, token in (found or {}).items() if token is None or isinstance(token, str)}
+    if listed != found:
         raise click.UsageError(f"{place}: is damaged; remove it, and log in again")
-    return found
+    return listed
 
 
 def _write(listed: dict[str, str | None]) -> None:

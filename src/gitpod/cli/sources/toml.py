@@ -4,7 +4,7 @@ import os
 import stat
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import click
 
@@ -12,13 +12,18 @@ WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
 
 
-def parse(file: Path, data: bytes) -> dict[str, Any]:
+def parse(file: Path, data: bytes) -> dict[str, object]:
     """Parse a file. The error, `click.UsageError`, never quotes a line, which may hold a token."""
     try:
         return tomllib.loads(data.decode())
     # Too many digits are a ValueError. Brackets in brackets are a RecursionError.
     except (ValueError, RecursionError):
         raise click.UsageError(f"{file}: is not valid TOML") from None
+
+
+def table(value: object) -> dict[str, object] | None:
+    """Return a value if it is a table, else None."""
+    return cast("dict[str, object]", value) if isinstance(value, dict) else None
 
 
 def is_of_another(status: os.stat_result) -> bool:
