@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 LINK = re.compile(r"\[([^]]+)\]\((?!https?:)([^)#\s]+)(?:#[^)\s]*)?\)")
-REFERENCE = re.compile(r"^<!-- (::: [\w.]+) -->$", re.MULTILINE)
+REFERENCE = re.compile(r"^<!-- (::: .*?)\s*-->$", re.MULTILINE | re.DOTALL)
 
 
 def on_page_markdown(markdown: str, page: "Page", **_: object) -> str:

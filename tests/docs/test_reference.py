@@ -14,7 +14,7 @@ from gitpod import errors, pagination, testing, types
 CALLS = ["gitpod._secrets.sync.Secrets", "gitpod._secrets.aio.AsyncSecrets"]
 MODULES = [gitpod, types, errors, pagination, testing]
 TEXT = pages.page("sdk/reference") + pages.text("sdk/reference")
-SHOWN = set(re.findall(r"^<!-- ::: ([\w.]+) -->$", TEXT, re.MULTILINE))
+SHOWN = set(re.findall(r"^<!-- ::: ([\w.]+)", TEXT, re.MULTILINE))
 """What the site puts docstrings of: with all that is in it and public."""
 
 
