@@ -16,7 +16,7 @@ TYPED = "the token"
 """The source of a token that `login` reads."""
 SCOPES = {"project_id": 1, "user_id": 3, "organization_id": 0, "service_account_id": 2}
 """The scopes and their rank: where several have a secret of the same name, the one with the highest rank counts."""
-NAMES = ("base_url", "api_key", "ca_cert", *SCOPES)
+NAMES = ("base_url", "api_key", *SCOPES, "ca_cert")
 NAME_PATTERN = r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,63}"
 """The name of a profile or a project. Shells insert it into the line that is typed, so it has no odd characters."""
 LONG_TOKEN = 20
