@@ -12,7 +12,7 @@ from tests.support.service import ROOT, TOKEN
 from tests.support.settings_files import NONE, write_config
 from tests.support.shell import VALUE, Shell
 
-NO_KEYRING = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
+NO_KEYRING: dict[str, Any] = {"PYTHON_KEYRING_BACKEND": "keyring.backends.fail.Keyring"}
 
 
 @pytest.fixture
@@ -87,6 +87,8 @@ def test_a_locked_keyring_keeps_nothing(shell: Shell, keyring: Path) -> None:
     shell.run("login", stdin=TOKEN)
     keyring.with_name("LOCKED").touch()
     assert "error: the keyring does not give the token" in shell.run("list", code=3).err
+    assert "error: the keyring does not remove the token: KeyringLocked" in shell.run("logout", code=2).err
+    assert "and there is no keyring here" in shell.run("logout", code=2, **NO_KEYRING).err
     assert f"is in {tokens_of(shell)}, which only you can read" in shell.run("login", stdin=TOKEN).err
     shell.run("list")
 

@@ -14,7 +14,7 @@ from gitpod.cli.commands.root import cli
 
 HEAVY = {
     *("protobuf", "google", "pyqwest", "connectrpc", "gitpod_proto", "protovalidate", "httpx", "asyncio"),
-    *("rich", "dotenv", "sqlalchemy", "uvicorn", "cryptography"),
+    *("rich", "dotenv", "keyring", "sqlalchemy", "uvicorn", "cryptography"),
 }
 
 

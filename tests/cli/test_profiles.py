@@ -1,5 +1,6 @@
 """Profiles: which one counts, and that a token never goes to another service than it was given for."""
 
+import sys
 import uuid
 from collections.abc import Iterator
 from typing import Any
@@ -8,8 +9,10 @@ import pytest
 from tests.support.peer import Peer, answer
 from tests.support.service import TOKEN
 from tests.support.settings_files import API, NONE, WEB, inside, only, write_config, write_project
-from tests.support.shell import Shell
+from tests.support.shell import COMMAND, Shell
 
+# A busy machine may need longer than anybody waits for names.
+PATIENT = (sys.executable, "-c", "from gitpod.cli.commands import completion; completion.TIMEOUT = 60.0; " + COMMAND[2])
 OTHER = "token-of-another-service"
 
 
@@ -101,6 +104,19 @@ def test_the_files_token_is_sent_to_the_service_that_a_variable_names_too(shell:
     """The same service, written in another way."""
     write_config(shell, f'base_url = "{shell.url}"\napi_key = "{TOKEN}"\n')
     shell.run("list", **only(GITPOD_BASE_URL=f"{shell.url}/".replace("http:", "HTTP:")))
+
+
+def test_names_of_secrets_are_completed_from_the_profile(shell: Shell) -> None:
+    """The one that the line names, where no variable names a service."""
+    shell.put("OF_PROFILE")
+    write_config(
+        shell,
+        f'[profiles.mine]\nbase_url = "{shell.url}"\napi_key = "{TOKEN}"\nproject_id = "{shell.project}"\n',
+    )
+    for line in ("--profile mine get OF", "get --profile mine OF"):
+        words: dict[str, Any] = {"COMP_WORDS": f"gitpod-secrets {line}", "COMP_CWORD": "4"}
+        done = shell.run(command=PATIENT, _GITPOD_SECRETS_COMPLETE="bash_complete", **only(**words))
+        assert done.out == b"plain,OF_PROFILE\n"
 
 
 def test_the_scope_of_a_profile_counts_where_the_profile_is_named(shell: Shell, other: Peer) -> None:

@@ -201,7 +201,7 @@ def nothing_is_set() -> SystemExit:
         "set, in this order:",
         "1. GITPOD_BASE_URL: your service, or sqlite:///secrets.db for a store in a file; default: the hosted service",
         "2. your token: gitpod-secrets login keeps it, or set GITPOD_API_KEY; a store in a file needs none",
-        "3. GITPOD_PROJECT_ID, or the option --project: the project whose secrets you mean",
+        "3. GITPOD_PROJECT_ID, or --project: whose secrets you mean; on your own service any UUID, as of uuidgen",
     )
     return fail("nothing is set yet: no service, no token, no project", USAGE, "\n".join(steps))
 

@@ -75,20 +75,27 @@ def keep(url: str, profile: str, token: str) -> Setting:
 
 
 def forget(url: str, profile: str) -> bool:
-    """Remove a token. Return whether there was one. Raises `click.ClickException` if the keyring does not remove it."""
+    """Remove a token. Return whether there was one. Raises `click.ClickException` if it stays in the keyring."""
     key, listed = _key(url, profile), _read()
     if key not in listed:
         return False
-    if listed[key] is None and from_keyring(url, profile) is not None:
-        backend = _keyring()
-        with suppress(Exception):  # tried below
-            if backend:
-                backend.delete_password(SERVICE, key)
-        if from_keyring(url, profile) is not None:
-            raise click.ClickException("the keyring does not remove the token")
+    if listed[key] is None:
+        _forget_in_keyring(key)
     del listed[key]
     _write(listed)
     return True
+
+
+def _forget_in_keyring(key: str) -> None:
+    backend = _keyring()
+    if backend is None:
+        raise click.ClickException("the token is in the keyring, and there is no keyring here")
+    try:
+        # The user may have removed it there.
+        if backend.get_password(SERVICE, key) is not None:
+            backend.delete_password(SERVICE, key)
+    except Exception as error:  # noqa: BLE001 # of whatever keyring there is
+        raise click.ClickException(f"the keyring does not remove the token: {type(error).__name__}") from None
 
 
 def _key(url: str, profile: str) -> str:
