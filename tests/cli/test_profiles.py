@@ -1,5 +1,6 @@
 """Profiles: which one counts, and that a token never goes to another service than it was given for."""
 
+import re
 import sys
 import uuid
 from collections.abc import Iterator
@@ -171,3 +172,14 @@ def test_a_token_in_a_profile_is_for_its_owner_alone(shell: Shell) -> None:
     for text in ("[profiles.a]", "[profiles]", ""):
         write_config(shell, text, 0o644)
         shell.run("config")
+
+
+def test_config_fits_a_terminal(shell: Shell, other: Peer) -> None:
+    """Each source is in few words there, and nothing is cut."""
+    write_two(shell, other)
+    file = write_project(shell.home / "work", f'profile = "other"\nproject = "{WEB}"')
+    terminal = shell.on_terminal("config", columns=80, **only(GITPOD_PROJECT_FILE=str(file)))
+    rows = [re.split(r" {2,}", line) for line in terminal.end().splitlines()]
+    assert ["profile", "other", "project's file"] in rows
+    assert ["base_url", other.url, "profile other"] in rows
+    assert ["project_id", WEB, "project's file"] in rows

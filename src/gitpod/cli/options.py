@@ -199,9 +199,9 @@ def nothing_is_set() -> SystemExit:
     """Report that there is neither a service nor a token nor a scope, and what to set first; return what to raise."""
     steps = (
         "set, in this order:",
-        "1. GITPOD_BASE_URL: your service, or sqlite:///secrets.db for a store in a file; default: the hosted service",
-        "2. your token: gitpod-secrets login keeps it, or set GITPOD_API_KEY; a store in a file needs none",
-        "3. GITPOD_PROJECT_ID, or --project: whose secrets you mean; on your own service any UUID, as of uuidgen",
+        "1. GITPOD_BASE_URL: https://…, or sqlite:///FILE; default: the hosted service",
+        "2. your token: gitpod-secrets login, or GITPOD_API_KEY; a FILE needs none",
+        "3. GITPOD_PROJECT_ID: a project; on a service of your own, any UUID (uuidgen)",
     )
     return fail("nothing is set yet: no service, no token, no project", USAGE, "\n".join(steps))
 
