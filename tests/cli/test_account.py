@@ -240,3 +240,12 @@ def test_an_unwritable_folder_is_named(shell: Shell) -> None:
     (shell.home / "config.toml").touch(0o600)
     done = shell.run("login", stdin=TOKEN, code=2, GITPOD_CONFIG=str(shell.home / "config.toml"))
     assert f"error: {tokens_of(shell)}: Not a directory" in done.err
+
+
+def test_whoami_shows_nothing_that_moves_the_cursor(shell: Shell) -> None:
+    """A faulty service may send it."""
+    odd = "gitpod-caller: role=a\x9b2J subject=b\x85 organization="
+    peer = Peer(answer(200, b"", odd, content_type="application/proto"))
+    done = shell.run("whoami", GITPOD_API_KEY=TOKEN, GITPOD_BASE_URL=peer.url)
+    assert all(character.isprintable() or character in "\t\n" for character in done.text)
+    peer.close()

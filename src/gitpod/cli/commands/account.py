@@ -21,6 +21,7 @@ MAX_BYTES = 16 * 1024
 ASKING = {"gitpod-whoami": "1"}
 """Asks a served store to say whose token it is. Other services ignore the header."""
 ANSWER = "gitpod-caller"
+"""The header of its answer: `role=member subject=user:ID organization=ID`."""
 NOT_TOLD = "the service does not tell"
 
 
@@ -101,8 +102,10 @@ def _told(client: "Gitpod") -> dict[str, str]:
         told = raw.list(page_size=1, extra_headers=ASKING).headers.get(ANSWER, "")
     except PermissionDeniedError:
         return {"accepted": "unknown; the service refuses to list secrets"}
-    role, _, subject = told.partition(" ")
-    return {"accepted": "yes", "subject": subject or NOT_TOLD, "role": role or NOT_TOLD}
+    words = dict(word.split("=", 1) for word in told.split() if "=" in word)
+    subject = words.get("subject", "").replace(":", " ") or NOT_TOLD
+    shown = {"accepted": "yes", "subject": subject, "role": words.get("role") or NOT_TOLD}
+    return shown | ({"organization": words["organization"]} if "organization" in words else {})
 
 
 def _is_accepted(client: "Gitpod") -> bool:
