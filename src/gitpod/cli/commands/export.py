@@ -91,12 +91,12 @@ def _entries(client: "Gitpod", secrets: "list[Secret]") -> "list[Entry]":
 
 
 def _formatted(entries: "list[Entry]", format_: str) -> bytes:
-    from gitpod.cli.files import dotenv, json_file
+    from gitpod.cli.files import dotenv, json_file, shells
 
     if format_ == "json":
         return json_file.dump(entries).encode()
     for entry in entries:
-        if not dotenv.is_for_shells(entry):
+        if not shells.is_for_shells(entry):
             warn(f"{entry.name}: no shell can have it as a variable; it is a comment, which import reads")
     return dotenv.dump(entries).encode()
 
