@@ -11,7 +11,7 @@ from gitpod._secret_value import SecretValue
 from gitpod.cli.files.entries import Entry, Invalid, Line
 
 NO_LOGIN = 'has no "auths"'
-NO_PASSWORD = "its password is not in this file; a credential helper may have it"
+KEPT_ELSEWHERE = "its password is not in this file; a credential helper may have it"
 MOUNT = "container_registry_basic_auth_host"
 
 
@@ -98,7 +98,7 @@ def _login(given: object) -> str:
     if not password and (fields.get("identitytoken") or fields.get("registrytoken")):
         raise _BadLoginError("it has a token in place of a password")
     if not password:
-        raise _BadLoginError(NO_PASSWORD)
+        raise _BadLoginError(KEPT_ELSEWHERE)
     if not username:
         raise _BadLoginError("it has no user name")
     return f"{username}:{password}"
