@@ -130,9 +130,11 @@ def _is_pem_begin(binding: "Binding") -> bool:
 
 def _statement(binding: "Binding", number: int) -> Line | _MountComment | None:
     text = binding.original.string.strip()
-    if binding.error or (binding.key is not None and binding.value is None):
-        if comments.is_almost_mount(text):  # with another sign than #, or with none
-            return _MountComment(number, comments.ALMOST_MOUNT)
+    is_invalid = binding.error or (binding.key is not None and binding.value is None)
+    # With another sign than #, or with none.
+    if (is_invalid or not NAME.fullmatch(binding.key or "NAME")) and comments.is_almost_mount(text):
+        return _MountComment(number, comments.ALMOST_MOUNT)
+    if is_invalid:
         if binding.error and (assigned := shells.ASSIGNED.match(text)):
             return Invalid(number, BEHIND_QUOTE, _name(assigned[1]))
         return Invalid(number, "is not NAME=value" if binding.error else "has no =")

@@ -25,9 +25,7 @@ WORD = re.compile(r"""(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^\s'"\\])*""", re.DOTALL
 # In these pieces, what programs read in different ways is left out: \\ and \' in single quotes, which python-dotenv
 # takes for escapes; $ and the backtick in double quotes, which shells expand; escapes of letters outside of quotes.
 PIECE = re.compile(
-    r"""'(?P<single>(?:[^'\\]|\\(?![\\']))*)'|"(?P<double>(?:[^"\\$`]|\\["\\$`])*)"|\\(?P<escaped>[^\w\r\n])"""
-    r"|(?P<plain>[\w./:@%+,=-]+)",
-    re.ASCII,
+    r"""'(?P<single>(?:[^'\\]|\\(?![\\']))*)'|"(?P<double>(?:[^"\\$`]|\\["\\$`])*)"|\\(?P<escaped>[^\w\s])"""
 )
 END = re.compile(r"(?:[^\S\r\n]+(#[^\r\n]*)?)?(?:\r\n|\n|\r|\Z)")
 ESCAPE = re.compile(r'\\(["\\$`])')
@@ -52,27 +50,26 @@ class Joined(NamedTuple):
 def joined(text: str, at: int) -> Joined | None:
     r"""Read an assignment whose value begins with a quote and is joined from pieces, such as `'it'\''s'`.
 
-    None if there is none at this place, or it is not clear what is meant: two pieces in the same quotes, as in SQL,
-    or a piece over several lines beside one without quotes, where an apostrophe may have ended the quotes.
+    None if there is none at this place, or it is not clear what is meant: text without quotes, as an apostrophe may
+    have ended them, or two pieces in the same quotes, as in SQL.
     """
     head = ASSIGNED.match(text, at)
     if not head:
         return None
     values: list[str] = []
-    kinds: list[str] = []
+    before = ""
     position = head.end()
     while piece := PIECE.match(text, position):
         kind = str(piece.lastgroup)
-        if kinds and kinds[-1] == kind and kind in ("single", "double"):
+        if kind == before != "escaped":
             return None
         values.append(ESCAPE.sub(r"\1", piece[kind]) if kind == "double" else piece[kind])
-        kinds.append(kind)
+        before = kind
         position = piece.end()
-    value = "".join(values)
     tail = END.match(text, position)
-    if not tail or len(values) == 1 or ("plain" in kinds and re.search(r"[\r\n]", value)):
+    if not tail or len(values) == 1:
         return None
-    return Joined(tail.end(), head[1], value, tail[1] or "")
+    return Joined(tail.end(), head[1], "".join(values), tail[1] or "")
 
 
 def is_on_one_line(text: str, at: int) -> bool:
