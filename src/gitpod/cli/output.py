@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Mapping
 
 import click
 
+from gitpod.cli.columns import lines
+
 COLORS = {"error": "red", "warning": "yellow", "hint": "cyan"}
 
 
@@ -39,8 +41,6 @@ def table(
         for row in cells:
             click.echo("\t".join(row), err=err)
         return
-    from gitpod.cli.columns import lines  # loads a part of rich, and only for terminals
-
     head, *body = lines(names, cells, None if is_wide else terminal_width(err=err), whole)
     click.echo(styled(head, err=err, bold=True), err=err)
     for line in body:
