@@ -53,7 +53,7 @@ def _sized(cell: str, width: int) -> str:
 
 def shortened(ids: Iterable[str]) -> dict[str, str]:
     """Return the beginning of each id that no other has, by the id. All are equally long, and at least 8 characters."""
-    each = set(ids)
+    each = dict.fromkeys(ids)
     length = next(size for size in count(SHORTEST_ID) if len({full[:size] for full in each}) == len(each))
     return {full: full[:length] for full in each}
 

@@ -17,6 +17,11 @@ def is_terminal(*, err: bool = False) -> bool:
     return (sys.stderr if err else sys.stdout).isatty()
 
 
+def can_style(*, err: bool = False) -> bool:
+    """Tell whether standard output, or standard error, is a terminal that knows more than characters."""
+    return is_terminal(err=err) and os.environ.get("TERM", "dumb") != "dumb"
+
+
 def table(
     names: list[str],
     rows: Iterable[list[str]],
@@ -94,7 +99,7 @@ def note(kind: str, message: str) -> None:
 
 def styled(text: str, *, err: bool = False, fg: str | None = None, bold: bool = False) -> str:
     """Return a text with a colour, or bold, if the stream is a terminal that shows them and `NO_COLOR` is not set."""
-    is_plain = not is_terminal(err=err) or os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
+    is_plain = not can_style(err=err) or os.environ.get("NO_COLOR")
     return text if is_plain else click.style(text, fg=fg, bold=bold or None)
 
 

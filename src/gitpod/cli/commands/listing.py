@@ -81,24 +81,30 @@ def _print_short(secrets: "list[Secret]", ids: dict[str, str], scopes: list[Scop
     common = scopes or (found[0] if found and all(each == found[0] for each in found) else [])
     where = target(common) if common else f"all scopes at {target([])}"
     if not secrets:
-        inform(f"no secrets {'match ' if is_filtered else ''}in {where}")
+        inform(f"{'no secret matches' if is_filtered else 'no secrets'} in {where}")
         return
-    click.echo(where)
-    rows = zip(secrets, found, strict=True)
-    table(
-        COLUMNS,
+    words = _words(found)
+    rows = [
         [
-            [
-                secret.name,
-                _mount(secret),
-                "" if common else " ".join(scope_words(*each) for each in scope),
-                ids[secret.id],
-                ago(secret.updated_at) if secret.updated_at else "",
-            ]
-            for secret, scope in rows
-        ],
-    )
+            secret.name,
+            _mount(secret),
+            "" if common else words[tuple(scope)],
+            ids[secret.id],
+            ago(secret.updated_at) if secret.updated_at else "",
+        ]
+        for secret, scope in zip(secrets, found, strict=True)
+    ]
+    click.echo(where)
+    table(COLUMNS, rows)
     click.echo(counted(len(secrets), "secret"))
+
+
+def _words(found: list[list[Scope]]) -> dict[tuple[Scope, ...], str]:
+    """Return each scope in words: with its shortened id, unless two would look the same."""
+    words = {tuple(scope): " ".join(scope_words(*each) for each in scope) for scope in found}
+    if len(set(words.values())) < len(words):
+        words = {scope: " ".join(f"{kind} {id_}" for kind, id_ in scope) for scope in words}
+    return words
 
 
 def _mount(secret: "Secret") -> str:
