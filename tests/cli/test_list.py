@@ -5,6 +5,7 @@ import uuid
 from typing import Any
 
 import pytest
+from tests.support.pages import page
 from tests.support.shell import VALUE, Shell
 from wcwidth import wcswidth
 
@@ -52,6 +53,17 @@ def test_three_secrets(shell: Shell) -> None:
     )
     for row, name, secret_id in zip(rows, names, ids, strict=True):
         assert re.fullmatch(rf"{re.escape(name)}  {secret_id[:8]}  {AGO}", row)
+
+
+def test_the_documented_screen_is_shown(shell: Shell) -> None:
+    """The manual's table, but for the place, the ids and the ages."""
+    [shown] = re.findall(r"^```text\n(project .*?)^```$", page("cli/output"), re.MULTILINE | re.DOTALL)
+    shell.put("DATABASE_URL")
+    shell.put("NPM_CONFIG", file_path="/home/gitpod/.npmrc")
+    own = r"(?<=  )[0-9a-f]{8}  .*"
+    assert [re.sub(own, "", line) for line in screen(shell)[1:]] == [
+        re.sub(own, "", line) for line in shown.splitlines()[1:]
+    ]
 
 
 def test_five_hundred_secrets(shell: Shell) -> None:
@@ -120,8 +132,9 @@ def names(shell: Shell, *arguments: str) -> list[str]:
 
 def test_filters_and_orders(shell: Shell) -> None:
     """By a pattern of names and by mount; in the order of names, of creation or of changes."""
-    for name, mount in (("DB_URL", {}), ("APP_KEY", {"file_path": "/k"}), ("DB_KEY", {"api_only": True})):
-        shell.put(name, **mount)
+    shell.put("DB_URL")
+    shell.put("APP_KEY", file_path="/k")
+    shell.put("DB_KEY", api_only=True)
     shell.put("R_AUTH", "u:p", container_registry_basic_auth_host="https://r.example.com")
     shell.run("update", "DB_URL", stdin=VALUE)
     assert names(shell) == ["DB_URL", "APP_KEY", "DB_KEY", "R_AUTH"]
