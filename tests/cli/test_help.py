@@ -86,6 +86,7 @@ def test_help_has_sections_by_what_one_wants_to_do() -> None:
     sections = re.findall(r"^(\w.+):$", shown, re.MULTILINE)
     assert sections == ["Options", "Secrets", "Files and programs", "Settings", "Operate a service"]
     assert set(re.findall(r"^  ([a-z]+)(?:, [a-z]+)?  ", shown, re.MULTILINE)) == {*cli.commands}
+    assert "..." not in shown.partition("Options:")[2]
     assert re.findall(r"^  (\w+, \w+)  ", shown, re.MULTILINE) == ["put, set", "list, ls", "delete, rm"]
 
 

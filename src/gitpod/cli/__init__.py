@@ -77,6 +77,7 @@ def _usage_message(error: "click.UsageError") -> str:
     message = error.format_message()
     if "extra argument" in message:
         return "too many arguments: a secret's value is never given as an argument"
+    message = re.sub(r"""^No such command (['"]).*\1(?=\.)""", "there is no such command", message)
     message = re.sub(r"""^(Invalid value for [^:]+: )(['"]).*\2 (?=is not )""", r"\1", message)
     message = re.sub(r"\. \(?(Choose from|Did you mean)", lambda found: f"; {found[1].lower()}", message)
     message = " ".join(message.removesuffix(")").split()).removesuffix(".")

@@ -36,8 +36,20 @@ ORDERS: "dict[str, Callable[[Secret], Any]]" = {
 @scope_options
 @click.option("--all", "is_all", is_flag=True, help="List every scope that the token reaches, even if one is set.")
 @click.option("--name", "glob", metavar="GLOB", help="Only names that match, such as 'DB_*'.")
-@click.option("--mount", type=click.Choice([*MOUNTS]), help="Only secrets that environments get in this way.")
-@click.option("--sort", default="created", show_default=True, type=click.Choice([*ORDERS]), help="Times: newest last.")
+@click.option(
+    "--mount",
+    metavar="KIND",
+    type=click.Choice([*MOUNTS]),
+    help=f"Only secrets with this mount: {', '.join(MOUNTS)}.",
+)
+@click.option(
+    "--sort",
+    metavar="FIELD",
+    default="created",
+    show_default=True,
+    type=click.Choice([*ORDERS]),
+    help="Sort by name, created or updated. The newest is last.",
+)
 @click.option("--wide", "is_wide", is_flag=True, help="On a terminal, show ids, times and paths in full.")
 @json_option("Print the documented JSON, a line for each.")
 def list_(
