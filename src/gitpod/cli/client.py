@@ -3,6 +3,7 @@
 import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -26,11 +27,13 @@ MAX_LISTED = 100_000
 
 
 def make_client(found: settings.Settings, **options: Any) -> "Gitpod":  # noqa: ANN401 # options of the client
-    """Make a client from settings. Raises `gitpod.GitpodError` when they are wrong."""
+    """Make a client from settings. Raises `gitpod.GitpodError` or `click.UsageError` for wrong ones."""
     from gitpod import Gitpod  # loads the HTTP stack
 
-    if "ca_cert" in found:
-        options["ca_cert"] = found["ca_cert"].value
+    if ca_cert := found.get("ca_cert"):
+        if not Path(ca_cert.value).exists():
+            raise click.UsageError(f"{ca_cert.given_as}: there is no file {ca_cert.value}")
+        options["ca_cert"] = ca_cert.value
     token = found["api_key"].value if "api_key" in found else None
     return Gitpod(bearer_token=token, base_url=found["base_url"].value, **options)
 
