@@ -7,7 +7,8 @@ Both speak Connect, gRPC-Web and gRPC, binary and JSON. Every request passes `ed
 from typing import Any
 
 from gitpod.server.async_service import AsyncSecretService
-from gitpod.server.auth import Authenticate, Caller, Role
+from gitpod.server.auth import Authenticate
+from gitpod.server.caller import Caller, Role
 from gitpod.server.edge.applications import guarded_asgi, guarded_wsgi, prompt
 from gitpod.server.edge.directions import directed
 from gitpod.server.edge.options import application_options

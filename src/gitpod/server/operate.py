@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from gitpod.server.auth import Role, new_token
+from gitpod.server.caller import Role
 from gitpod.server.keys.kek import SealError
 from gitpod.server.keys.keyring import (
     REFRESH,
@@ -16,6 +16,7 @@ from gitpod.server.keys.keyring import (
 from gitpod.server.keys.unlock import add_organization, open_key, unlock
 from gitpod.server.storage.rows import Sealed, StoredSecret, StoredToken, WrappedKey, audit_record, now
 from gitpod.server.storage.store import Store
+from gitpod.server.tokens import new_token
 from gitpod_proto.gitpod.v1.identity_pb import Subject
 
 BATCH = 100

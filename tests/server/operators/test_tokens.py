@@ -14,7 +14,7 @@ from tests.support.operators import PROJECT, VALUE, Place, client
 import gitpod
 from gitpod import Gitpod
 from gitpod.server import operate
-from gitpod.server.auth import Role
+from gitpod.server.caller import Role
 from gitpod.server.storage.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 

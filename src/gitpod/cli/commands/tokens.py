@@ -39,7 +39,7 @@ def token_create(  # one parameter for each option
 ) -> None:
     """Make a token and print it. It cannot be shown again, as the store keeps only its SHA-256."""
     from gitpod.server import operate
-    from gitpod.server.auth import Role
+    from gitpod.server.caller import Role
     from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 
     if role == "admin" and projects:
