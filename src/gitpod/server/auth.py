@@ -44,12 +44,12 @@ class Admission:
         return self._authenticate.known(self.digest)
 
     def caller(self) -> Caller:
-        """Return the caller, looked up if need be. Raises UNAUTHENTICATED when the token is not known or revoked."""
+        """Return the caller, looked up if need be. Raises UNAUTHENTICATED for a token that is not valid."""
         return self.known() or self._authenticate.look_up(self)
 
 
 ADMISSION: ContextVar[Admission] = ContextVar("gitpod_admission")
-"""Set before a handler runs. It asks for the caller again: a token may be revoked while the body is being received."""
+"""Set before a handler runs. It asks for the caller again: a token may end while the body is being received."""
 
 AdmissionToken = Token[Admission]
 """Restores `ADMISSION` at the end of a request (contextvars.Token)."""
@@ -143,10 +143,12 @@ class Authenticate:
         if self._owner_digest is not None and compare_digest(digest, self._owner_digest):
             return self._owner
         seen_at, caller = self._cache.get(digest, (0.0, None))
+        if caller is None or caller.has_expired:
+            return None
         return caller if time.monotonic() - seen_at < CACHE_SECONDS else None
 
     def look_up(self, admission: Admission) -> Caller:
-        """Return the caller whose token the store has. Raises UNAUTHENTICATED if there is none."""
+        """Return the caller whose token the store has. Raises UNAUTHENTICATED if there is none, or it has expired."""
         asked_at, digest = time.monotonic(), admission.digest
         organization_id = organization_of(admission.token)
         stored = None if organization_id is None else self._store.token(organization_id, digest)
@@ -159,7 +161,12 @@ class Authenticate:
             role=Role(stored.role),
             projects=frozenset(stored.projects.split()),
             token_id=stored.id,
+            expires_at=stored.expires_at,
         )
+        if caller.has_expired:
+            # No stranger learns this: whoever asks has the token, as its digest is the one of the row.
+            self._cache.pop(digest, None)
+            raise ConnectError(Code.UNAUTHENTICATED, "authorization: the bearer token has expired")
         if len(self._cache) >= CACHE_SIZE:
             self._cache.clear()
         self._cache[digest] = asked_at, caller

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+from gitpod.server.storage.rows import now
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 
 READS = frozenset({"GetSecretValue", "ListSecrets"})
@@ -33,6 +34,13 @@ class Caller:
     projects: frozenset[str] = field(default=frozenset())
     token_id: str = ""
     """The id of the caller's token; empty for the owner's token, and in process."""
+    expires_at: int | None = None
+    """When the caller's token expires, in microseconds since 1970. None: never."""
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether the caller's token has expired, by the clock of this process."""
+        return self.expires_at is not None and self.expires_at <= now()
 
     def may_call(self, rpc: str) -> bool:
         """Tell whether there is a scope in which this caller may use the RPC."""

@@ -9,7 +9,15 @@ from gitpod.server.storage.rows import StoredToken, now
 from gitpod_proto.gitpod.v1.identity_pb import Subject
 
 
-def new_token(organization_id: str, subject: Subject, role: Role, projects: frozenset[str]) -> tuple[str, StoredToken]:
+def new_token(
+    organization_id: str,
+    subject: Subject,
+    role: Role,
+    projects: frozenset[str],
+    *,
+    expires_at: int | None = None,
+    note: str = "",
+) -> tuple[str, StoredToken]:
     """Return a new bearer token, and its row for the store, which has only the SHA-256 of the token.
 
     The token names its organization, so that the store looks in one organization only, and has 256 random bits.
@@ -26,6 +34,8 @@ def new_token(organization_id: str, subject: Subject, role: Role, projects: froz
         created_at=now(),
         key_id="",
         tag=b"",
+        expires_at=expires_at,
+        note=note,
     )
 
 
