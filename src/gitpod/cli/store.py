@@ -55,6 +55,17 @@ def principal_name(number: int) -> str:
     return Principal(number).name.lower() if number in list(Principal) else str(number)
 
 
-def time_text(microseconds: int) -> str:
+def time_text(microseconds: int, precision: str = "milliseconds") -> str:
     """Format a time, in microseconds since 1970, as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(microseconds / 1_000_000, UTC).isoformat(timespec="milliseconds")
+    return _time(microseconds).isoformat(timespec=precision)
+
+
+def when(microseconds: int | None) -> str:
+    """Say how long ago a time is, or how far ahead, for a table on a terminal; nothing for None."""
+    from gitpod.cli.columns import ago  # loads a part of rich, and only for terminals
+
+    return "" if microseconds is None else ago(_time(microseconds))
+
+
+def _time(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC)
