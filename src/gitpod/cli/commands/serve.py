@@ -81,9 +81,8 @@ def serve(
         **options,
     )
     if served.tls_cert is None and not _is_loopback(host):
-        warn(
-            f"--host {printable(host)}: HTTP shows the token and every value to the network; put TLS in front, or use --tls-cert"
-        )
+        shown = "HTTP shows the token and every value to the network; put TLS in front, or use --tls-cert"
+        warn(f"--host {printable(host)}: {shown}")
     if token and len(token) < SHORT:
         warn(f"the owner's token in GITPOD_API_KEY has fewer than {SHORT} characters; openssl rand -hex 32 makes one")
     gc.enable()
