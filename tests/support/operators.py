@@ -1,29 +1,22 @@
 """A store that operators work on: their commands as processes, its service, and its rows."""
 
-import fcntl
 import os
 import signal
-import struct
 import subprocess
 import sys
-import termios
 import uuid
-from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pyte
 from sqlalchemy import text
+from tests.support.shell import Terminal
 
 from gitpod import Gitpod
 from gitpod.server.storage.database import Database
 
 COMMAND = [sys.executable, "-c", "from gitpod.cli import main; main()"]
-LINES = 200
-"""Of a terminal. So many that nothing scrolls away."""
 PROJECT = str(uuid.uuid4())
 VALUE = "canary-value-7f3a"
 KEY_IN_BASE64 = "QkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkI="
@@ -69,14 +62,16 @@ class Place:
     environment: dict[str, str] = field(default_factory=dict[str, str])
     serving: list[subprocess.Popen[str]] = field(default_factory=list[subprocess.Popen[str]])
 
-    def start(
-        self, *arguments: str, stdout: Any = subprocess.PIPE, stderr: Any = subprocess.PIPE, **environment: str
-    ) -> subprocess.Popen[str]:
-        """Start a command on the store."""
+    def given(self) -> dict[str, str]:
+        """The variables of a command on the store."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("GITPOD_")}
         key = {"GITPOD_SECRETS_KEY": self.key} if self.key else {}
-        given = inherited | {"GITPOD_SECRETS_STORE": self.url} | key | self.environment | environment
-        return subprocess.Popen([*COMMAND, *arguments], stdout=stdout, stderr=stderr, text=True, env=given)
+        return inherited | {"GITPOD_SECRETS_STORE": self.url} | key | self.environment
+
+    def start(self, *arguments: str, stderr: Any = subprocess.PIPE, **environment: str) -> subprocess.Popen[str]:
+        """Start a command on the store."""
+        given = self.given() | environment
+        return subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=stderr, text=True, env=given)
 
     def run(self, *arguments: str, code: int = 0, **environment: str) -> Done:
         """Run a command on the store to its end, which is expected."""
@@ -86,19 +81,11 @@ class Place:
         assert "Traceback" not in err
         return Done(process.returncode, out, err)
 
-    def screen(self, *arguments: str, columns: int = 80, code: int = 0) -> list[str]:
+    def screen(self, *arguments: str, columns: int = 80) -> list[str]:
         """The lines of a terminal on which a command ran to its end."""
-        master, slave = os.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", LINES, columns, 0, 0))
-        process = self.start(*arguments, stdout=slave, stderr=slave, TERM="xterm")
-        os.close(slave)
-        screen = pyte.Screen(columns, LINES)
-        stream = pyte.ByteStream(screen)
-        for shown in terminal_output(master):
-            stream.feed(shown)
-        os.close(master)
-        assert process.wait(60) == code, screen.display
-        return [line.rstrip() for line in screen.display if line.strip()]
+        terminal = Terminal([*COMMAND, *arguments], self.given(), columns)
+        terminal.end()
+        return [line for line in terminal.lines if line]
 
     def refusals(self, commands: list[list[str]]) -> list[str]:
         """What commands say that fail, run at the same time."""
@@ -155,14 +142,6 @@ class Place:
     def newest_key(self) -> str:
         """The id of the newest data key."""
         return str(self.sql("SELECT id FROM data_keys ORDER BY created_at DESC, id DESC LIMIT 1")[0][0])
-
-
-def terminal_output(master: int) -> Generator[bytes]:
-    """What a terminal gets, until nobody writes to it any more."""
-    # Linux says EIO then (pty(7)).
-    with suppress(OSError):
-        while shown := os.read(master, 65536):
-            yield shown
 
 
 def client(token: str, url: str) -> Gitpod:
