@@ -69,7 +69,7 @@ class Request:
     def text(self, created: float, duration_ms: float) -> str:
         """Return the line that people read: time, protocol, method, code or HTTP status, milliseconds and subject."""
         columns = f"{self.protocol or 'http':8}  {self.method or '-':17}  {self.code or self.status:<17}"
-        return f"{_clock(created)}  {columns}  {duration_ms:9.1f} ms  {self.subject[:8]}".rstrip()
+        return f"{_clock(created)}  {columns}  {duration_ms:9.1f} ms  {_printable(self.subject[:8])}".rstrip()
 
     def _fields(self, duration_ms: float) -> dict[str, object]:
         return {
@@ -119,12 +119,15 @@ class TextLines(logging.Formatter):
         if fields:
             duration_ms, given = fields["duration_ms"], ("protocol", "method", "subject", "code", "status")
             return Request(**{name: fields[name] for name in given}).text(record.created, duration_ms)
-        message = "".join(each if each.isprintable() else "?" for each in record.getMessage())
-        text = f"{_clock(record.created)}  {record.levelname.lower():8}  {message}"
+        text = f"{_clock(record.created)}  {record.levelname.lower():8}  {_printable(record.getMessage())}"
         if record.exc_info and record.exc_info[0]:
             stack = "".join(traceback.format_tb(record.exc_info[2]))
             text = f"{text}: {record.exc_info[0].__name__}\n{stack}".rstrip()
         return text if len(text.encode(errors="replace")) < LONGEST_LINE else _short(text, 2 * LONGEST_TEXTS)
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in text)
 
 
 def _short(text: object, most: int) -> str:
