@@ -105,9 +105,9 @@ class AsyncSecretService(secret_connect.SecretService):
 
     async def _write(self, step: Write, share: Share | None) -> object:
         if share is None:
-            return await self._store.write_async(step.record, step.work, self._pools.writers, None)
+            return await self._store.write_async(step.record, step.work, self._pools.writers, None, step.unread)
         await share.enter()
-        return await self._store.write_async(step.record, step.work, self._pools.writers, share.give_back)
+        return await self._store.write_async(step.record, step.work, self._pools.writers, share.give_back, step.unread)
 
     async def _read(self, share: Share | None, work: Callable[[], RES]) -> RES:
         return await (share.read(work) if share else in_thread(self._pools.readers, work))
