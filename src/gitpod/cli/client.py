@@ -18,7 +18,7 @@ from gitpod.cli.files.entries import NAME
 from gitpod.cli.options import Scope, nothing_is_set, one_scope, scope_words
 from gitpod.cli.output import printable
 from gitpod.cli.sources import config_file, tokens
-from gitpod.cli.sources.setting import DEFAULT, KEYRING, VARIABLES, Setting, Settings
+from gitpod.cli.sources.setting import DEFAULT, KEYRING, SCOPES, VARIABLES, Setting, Settings
 
 if TYPE_CHECKING:
     from gitpod import Gitpod
@@ -165,4 +165,4 @@ def _whole_id(name_or_id: str) -> str | None:
 
 def scope_of(secret: "Secret") -> list[Scope]:
     """Return the scope of a secret, for `target`."""
-    return [(kind, value) for kind in settings.SCOPES if (value := getattr(secret.scope, kind, None))]
+    return [(kind, value) for kind in SCOPES if (value := getattr(secret.scope, kind, None))]
