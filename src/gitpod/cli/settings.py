@@ -109,11 +109,13 @@ def _read(file: Path) -> dict[str, str]:
         raise click.UsageError(f"{file}: {error.strerror}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
         raise click.UsageError(f"{file}: is not valid TOML") from None
+    # Windows has no modes and no owners by number: there, the folder's permissions protect the file.
+    has_owner = hasattr(os, "geteuid")
     # Another user could change where the token is sent.
-    if status.st_mode & WRITABLE_BY_OTHERS or status.st_uid not in (0, os.geteuid()):
+    if has_owner and (status.st_mode & WRITABLE_BY_OTHERS or status.st_uid not in (0, os.geteuid())):
         raise click.UsageError(f"{file}: must be your own file, and writable by nobody else; chmod 600 it")
     _check(file, given)
-    if "api_key" in given and status.st_mode & OPEN_TO_OTHERS:
+    if has_owner and "api_key" in given and status.st_mode & OPEN_TO_OTHERS:
         raise click.UsageError(f"{file}: holds a token, and is open to other users; chmod 600 it")
     return given
 
