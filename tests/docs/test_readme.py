@@ -95,3 +95,35 @@ def test_the_repository_names_no_machine_and_no_registry() -> None:
     texts = {name: (ROOT / name).read_text(errors="replace") for name in names if name and (ROOT / name).is_file()}
     words = ["pypi" + ".org", "files.python" + "hosted", "/ro" + "ot/", "/wo" + "rk/", "registry.np" + "mjs"]
     assert [(name, word) for name, text in texts.items() for word in words if word in text] == []
+
+
+INSTALL = re.compile(
+    r"\b(?:pip\d?|pipx|uv|poetry|pdm)\b[^\n`]*?\b(?:install|add|inject|run|with)\b[^\n`]*?"
+    r"(?<![\w./-])gitpod-connect(?![^\n`]* @ )"
+)
+"""A command that lets an installer look for the package on an index."""
+
+
+def test_no_hint_installs_from_an_index() -> None:
+    """There, the name of the package is free for a stranger to take."""
+    names = {*run("git", "ls-files", "-z", cwd=ROOT).split("\0")} - {"", "tests/docs/test_readme.py"}
+    texts = {name: (ROOT / name).read_text(errors="replace") for name in names if (ROOT / name).is_file()}
+    assert [(name, found.group()) for name, text in texts.items() for found in INSTALL.finditer(text)] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "is_from_index"),
+    [
+        ("pip install gitpod-connect", True),
+        ("pip install -q 'gitpod-connect[cli]'", True),
+        ("python -m pip install --force-reinstall gitpod-connect==1", True),
+        ("uv add gitpod-connect", True),
+        ("pipx install gitpod-connect[cli]", True),
+        ("pip install './gitpod-connect[cli]'", False),
+        ("pip install -e '.[server]'", False),
+        ("pip install 'gitpod-connect[cli] @ git+https://git.example/a@0123'", False),
+    ],
+)
+def test_the_search_knows_such_a_command(command: str, *, is_from_index: bool) -> None:
+    """And none that names a folder, a file or a URL."""
+    assert bool(INSTALL.search(command)) == is_from_index
