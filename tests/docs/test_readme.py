@@ -3,6 +3,7 @@
 import contextlib
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -87,6 +88,15 @@ def test_the_demo_shows_all_and_leaves_nothing(tmp_path: Path) -> None:
         with contextlib.suppress(OSError):
             commands.append(path.read_bytes())
     assert [command for command in commands if str(tmp_path).encode() in command] == []
+
+
+def test_an_installation_that_fails_says_why() -> None:
+    """What pip said, and what could not be installed."""
+    command = [sys.executable, str(ROOT / "tools/install.py"), "the tools", "--no-index", "no-such-tool"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "installing the tools\n")
+    assert "No matching distribution found for no-such-tool" in done.stderr
+    assert done.stderr.endswith("\npip could not install the tools\n")
 
 
 def test_the_repository_names_no_machine_and_no_registry() -> None:
