@@ -28,7 +28,8 @@ def shown(shell: Shell, *arguments: str, **variables: str) -> str:
 def test_the_command_names_the_extra_cli(shell: Shell, tmp_path: Path, module: str) -> None:
     """Whichever of its libraries is missing, once it is needed."""
     (tmp_path / "a.env").write_text("NAME=value\n")
-    terminal = shell.on_terminal("import", "--dry-run", str(tmp_path / "a.env"), **without([module], tmp_path))
+    shell.variables |= without([module], tmp_path)
+    terminal = shell.on_terminal("import", "--dry-run", str(tmp_path / "a.env"))
     assert needed("cli") in terminal.end(2).replace("\ngitpod-secrets: hint", "")
 
 
