@@ -60,9 +60,11 @@ def follow(pip: "subprocess.Popen[str]", progress: Progress, total: int) -> None
     """Count what is installed, until pip ends."""
     folder = Path(sysconfig.get_path("purelib"))
     before = len(list(folder.glob("*.dist-info")))
+    most = 0
     while pip.poll() is None:
-        count = len(list(folder.glob("*.dist-info"))) - before
-        progress.say("installed", min(max(count, 0), total), total)
+        # There are fewer while pip replaces one.
+        most = max(most, len(list(folder.glob("*.dist-info"))) - before)
+        progress.say("installed", min(most, total), total)
         time.sleep(0.2)
 
 
