@@ -17,7 +17,7 @@ from gitpod import Gitpod
 from gitpod.types import SecretScope
 
 scope = SecretScope(project_id="{project}")
-with Gitpod() as client:
+with Gitpod({options}) as client:
     made = client.secrets.create(name="ONE", value="a", scope=scope, environment_variable=True)
     client.secrets.put(name="ONE", value="b", scope=scope, environment_variable=True)
     print(client.secrets.get_value(secret_id=made.secret.id).reveal())
@@ -32,7 +32,7 @@ from gitpod.types import SecretScope
 
 async def main():
     scope = SecretScope(project_id="{project}")
-    async with AsyncGitpod() as client:
+    async with AsyncGitpod({options}) as client:
         made = await client.secrets.create(name="ONE", value="b", scope=scope, environment_variable=True)
         print((await client.secrets.get_value(secret_id=made.secret.id)).reveal())
         print([secret.name async for secret in client.secrets.list(filter={{"scope": scope}})])
@@ -65,9 +65,10 @@ def other(shell: Shell) -> Shell:
 
 
 @pytest.mark.parametrize("code", [SYNC, ASYNC], ids=["sync", "async"])
-def test_the_client_makes_every_call(service: Service, project: str, code: str) -> None:
-    """Of a served store."""
-    done = program(code.format(project=project), service.url)
+@pytest.mark.parametrize("options", ["", "protocol='grpc'", "protocol='grpc-web', codec='json'", "http2=True"])
+def test_the_client_makes_every_call(service: Service, project: str, code: str, options: str) -> None:
+    """Of a served store, over each kind of connection."""
+    done = program(code.format(project=project, options=options), service.url)
     assert (done.stdout, done.stderr) == ("b\n['ONE']\n", "")
 
 
@@ -76,13 +77,13 @@ def test_the_client_makes_every_call(service: Service, project: str, code: str) 
 def test_an_embedded_service_answers_every_call(project: str, tmp_path: Path, code: str, *, in_memory: bool) -> None:
     """Also one with a file, if its key is in no file."""
     url = "sqlite://" if in_memory else f"sqlite:///{tmp_path}/s.db"
-    done = program(code.format(project=project), url, **KEY)
+    done = program(code.format(project=project, options=""), url, **KEY)
     assert (done.stdout, done.stderr) == ("b\n['ONE']\n", "")
 
 
 def test_a_key_file_is_refused(tmp_path: Path) -> None:
     """Nothing would keep other users from it."""
-    done = program(SYNC.format(project=uuid4()), f"sqlite:///{tmp_path}/s.db", GITPOD_SECRETS_KEY="")
+    done = program(SYNC.format(project=uuid4(), options=""), f"sqlite:///{tmp_path}/s.db", GITPOD_SECRETS_KEY="")
     assert "a key file needs a POSIX system" in done.stderr
     assert [path.name for path in tmp_path.iterdir() if "key" in path.name] == []
 
