@@ -49,7 +49,7 @@ def _read(value_file: Path | None, from_env: str | None, ask: Callable[[], str],
     elif from_env is not None:
         if from_env not in os.environ:
             raise click.UsageError("--from-env: there is no such environment variable")
-        text = _decode(os.environb[os.fsencode(from_env)], "--from-env")
+        text = _decode(os.fsencode(os.environ[from_env]), "--from-env")
     elif not sys.stdin.isatty():
         text = _decode(_read_pipe(), "standard input")
     else:
