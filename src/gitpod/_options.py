@@ -87,7 +87,9 @@ class Options:
         if compression not in (None, "gzip", "zstd"):
             raise GitpodError('compression: must be None, "gzip" or "zstd"')
         if compression == "zstd" and not is_installed("zstandard"):
-            raise GitpodError("compression: zstd needs the zstandard package; pip install 'gitpod-connect[zstd]'")
+            from gitpod._extras import needed  # for this message alone
+
+            raise GitpodError(f'compression: "zstd" {needed("zstd")}')
         given = os.environ.get("GITPOD_API_KEY") if bearer_token is None else bearer_token
         self.bearer_token = _token(given if needs_token else given or "embedded")
         self.timeout = seconds(timeout)

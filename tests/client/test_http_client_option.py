@@ -32,10 +32,9 @@ class Application:
         """Do nothing."""
 
 
-HINT = "(pip install 'gitpod-connect[httpx]')"
 MUST = "http_client: must be an "
-SYNC = f"{MUST}httpx.Client or httpx2.Client {HINT}, a sync transport of pyqwest, or a WSGI application"
-ASYNC = f"{MUST}httpx.AsyncClient or httpx2.AsyncClient {HINT}, a transport of pyqwest, or an ASGI application"
+SYNC = f"{MUST}httpx.Client or httpx2.Client, a sync transport of pyqwest, or a WSGI application"
+ASYNC = f"{MUST}httpx.AsyncClient or httpx2.AsyncClient, a transport of pyqwest, or an ASGI application"
 WRONG: dict[str, tuple[Kind, object, str]] = {
     "httpx of the other kind": (Gitpod, httpx.AsyncClient(), SYNC),
     "a client of pyqwest": (Gitpod, pyqwest.SyncClient(), SYNC),

@@ -18,9 +18,8 @@ from gitpod._transport.loading import can_import
 from gitpod._transport.pool import CONNECT_TIMEOUT
 from gitpod.errors import GitpodError
 
-HINT = "(pip install 'gitpod-connect[httpx]')"
-SYNC_KINDS = f"an httpx.Client or httpx2.Client {HINT}, a sync transport of pyqwest, or a WSGI application"
-ASYNC_KINDS = f"an httpx.AsyncClient or httpx2.AsyncClient {HINT}, a transport of pyqwest, or an ASGI application"
+SYNC_KINDS = "an httpx.Client or httpx2.Client, a sync transport of pyqwest, or a WSGI application"
+ASYNC_KINDS = "an httpx.AsyncClient or httpx2.AsyncClient, a transport of pyqwest, or an ASGI application"
 
 IDENTITY = ("accept-encoding", "identity")
 

@@ -25,8 +25,11 @@ def _run() -> None:
     try:
         import click
     except ModuleNotFoundError:
-        sys.stderr.write("gitpod-secrets: error: click is not installed\n")
-        sys.stderr.write("gitpod-secrets: hint: pip install 'gitpod-connect[cli]'\n")
+        from gitpod._extras import install
+
+        sys.stderr.write('gitpod-secrets: error: the command needs the extra "cli"\n')
+        if command := install("cli"):
+            sys.stderr.write(f"gitpod-secrets: hint: {command}\n")
         sys.exit(2)
     from gitpod.cli.commands.root import cli
     from gitpod.cli.failures import INTERRUPTED, SOME_FAILED, UNEXPECTED, USAGE, Failure, report
@@ -47,7 +50,12 @@ def _run() -> None:
         sys.stderr.write("\n")
         sys.exit(INTERRUPTED)
     except ModuleNotFoundError as error:
-        failure = Failure(f"{error.name} is not installed", USAGE, "pip install 'gitpod-connect[cli,server]'")
+        from gitpod._extras import EXTRA_OF, install
+
+        module = (error.name or "").partition(".")[0]
+        extra = EXTRA_OF.get(module)
+        message = f'the command needs the extra "{extra}"' if extra else f"{module} is not installed"
+        failure = Failure(message, USAGE, install(extra) if extra else "")
     except OSError as error:
         # Python would flush standard output once more at the end, and fail again with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)

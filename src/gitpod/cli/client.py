@@ -10,7 +10,7 @@ import click
 from gitpod.cli import settings
 from gitpod.cli.failures import NOT_ALLOWED, NOT_FOUND, UNREACHABLE, fail, reported
 from gitpod.cli.files.entries import NAME
-from gitpod.cli.options import Scope, one_scope
+from gitpod.cli.options import Scope, one_scope, scope_words
 from gitpod.cli.output import printable
 
 if TYPE_CHECKING:
@@ -42,6 +42,12 @@ def connected() -> Generator["Gitpod"]:
             raise fail("no token given", NOT_ALLOWED, "set GITPOD_API_KEY, or api_key in the configuration file")
         with _named_as_given(found), make_client(found) as client:
             yield client
+
+
+def target(scopes: list[Scope]) -> str:
+    """Return the scopes and the service that a command works on, for questions: `project b0e12f6c… at https://…`."""
+    service = settings.load()["base_url"].shown
+    return f"{' and '.join(scope_words(*each) for each in scopes)} at {service}" if scopes else service
 
 
 @contextmanager

@@ -125,6 +125,16 @@ def scopes_from(options: Mapping[str, object]) -> list[Scope]:
     ]
 
 
+def scope_words(kind: str, id_: str) -> str:
+    """Return a scope in the words of the options: `project b0e12f6c…`.
+
+    Args:
+        kind: such as `project_id`.
+        id_: its id, of which the first eight characters are shown.
+    """
+    return f"{kind.removesuffix('_id').replace('_', ' ')} {id_[:8]}…"
+
+
 def need_scope(scopes: list[Scope]) -> None:
     """Raise `click.UsageError` unless there is a scope."""
     if not scopes:

@@ -4,31 +4,41 @@ import click
 
 from gitpod._version import __version__
 from gitpod.cli.commands import completion, config, export, import_, keys, run, secrets, serve, store, tokens
+from gitpod.cli.sections import Sections
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Sections, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gitpod-secrets")
 @click.option("--debug", is_flag=True, help="Show where an error comes from. Must be the first option.")
 def cli(*, debug: bool) -> None:  # `failures.is_debugging` reads it, also when click cannot parse the arguments
     """Store secrets with gitpod.v1.SecretService: the hosted service, your own, or one embedded in a file."""
 
 
-for command in (
-    serve.serve,
-    config.config,
+cli.section(
+    "Secrets",
     secrets.create,
     secrets.put,
     secrets.update,
     secrets.get,
     secrets.list_,
     secrets.delete,
+)
+cli.section(
+    "Files and programs",
     import_.import_,
     export.export,
     run.run,
+)
+cli.section(
+    "Settings",
+    config.config,
     completion.completion,
+)
+cli.section(
+    "Operate a service",
+    serve.serve,
     tokens.token,
     keys.keys,
     store.migrate,
     store.audit,
-):
-    cli.add_command(command)
+)

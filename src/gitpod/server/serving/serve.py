@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import uvicorn
 
+from gitpod._extras import needed
 from gitpod.server import log
 from gitpod.server.app import Embedded
 from gitpod.server.errors import ServiceError
@@ -232,7 +233,7 @@ def _grpc(service: Embedded, settings: Settings, sockets: Sequence[socket.socket
     if find_spec("h2") is None or find_spec("connectrpc_grpcreflect") is None:
         if settings.grpc_port is None:
             return None
-        raise ServiceError("gRPC needs h2; pip install 'gitpod-connect[grpc]'")
+        raise ServiceError(f"gRPC {needed('grpc')}")
     from gitpod.server.serving.grpc_server import CONNECTIONS, GRPCServer  # loads h2, an extra
 
     most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
@@ -256,7 +257,7 @@ def telemetry_interceptors() -> tuple[Any, ...]:
     if not os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
         return ()
     if find_spec("connectrpc_otel") is None or find_spec("opentelemetry.exporter.otlp.proto.http") is None:
-        raise ServiceError("OTEL_EXPORTER_OTLP_ENDPOINT needs OpenTelemetry; pip install 'gitpod-connect[otel]'")
+        raise ServiceError(f"OTEL_EXPORTER_OTLP_ENDPOINT {needed('otel')}")
     from gitpod.server.serving.telemetry import interceptor
 
     try:

@@ -88,7 +88,9 @@ def postgresql_parameters(url: str) -> dict[str, Any]:
         ServiceError: psycopg is not installed, or the URL is malformed or can be read in several ways.
     """
     if find_spec("psycopg") is None:
-        raise ServiceError("postgresql: needs psycopg; pip install 'gitpod-connect[postgres]'")
+        from gitpod._extras import needed  # for this message alone
+
+        raise ServiceError(f"postgresql: {needed('postgres')}")
     import psycopg  # an extra, which SQLite does without
     from psycopg.conninfo import conninfo_to_dict
 
