@@ -46,7 +46,8 @@ SESSION = (
 """What is typed. A question is answered with `y`."""
 
 SHOWN_IDS = ("35223bdb", "0f4c8a90", "9b2d6e1f", "c1a7f3e5")
-UUID = re.compile(r"\b([0-9a-f]{8})((?:-[0-9a-f]{4}){3}-[0-9a-f]{12})?(?![0-9a-f-])")
+ID = re.compile(r"\b([0-9a-f]{8})(-[0-9a-f-]*)?(?![0-9a-z])")
+"""An id, or what is shown of one."""
 DURATION = re.compile(r"\b\d+(?:\.\d+)?( m?s\b)")
 
 TYPING, THINKING, READING, PER_LINE = 0.03, 0.4, 1.0, 0.12
@@ -202,13 +203,13 @@ class Replaced:
 
     def __call__(self, words: str) -> str:
         """The words with what is stable."""
-        return DURATION.sub(r"0.1\1", UUID.sub(self._id, words))
+        return DURATION.sub(r"0.1\1", ID.sub(self._id, words))
 
     def _id(self, found: re.Match[str]) -> str:
         first, rest = found.groups()
         if first not in self._ids:
             self._ids[first] = next(self._shown)
-        return self._ids[first] + (PROJECT[8:] if rest else "")
+        return self._ids[first] + PROJECT[8:][: len(rest or "")]
 
 
 def drawn(pieces: list[Piece]) -> str:
