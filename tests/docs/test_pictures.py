@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.support import pages
 from tests.support.service import ROOT
 
 PICTURES = sorted((ROOT / "docs/pictures").glob("*.svg"))
@@ -50,6 +51,13 @@ def test_a_picture_stands_alone_and_can_be_read_aloud(path: Path) -> None:
         r"href|url\(|@import|<script|<image|<foreignObject|\bon\w+=|&(?!amp;|lt;|gt;)", path.read_text()
     )
     assert re.findall(r"https?://www[^\"]+", path.read_text()) == ["http://www.w3.org/2000/svg"]
+
+
+@pytest.mark.parametrize("path", DRAWN, ids=lambda path: path.stem)
+def test_a_picture_is_on_a_page(path: Path) -> None:
+    """With words in its place for those who do not see it."""
+    shown = [re.findall(rf"!\[(.+)\]\(\S*pictures/{path.name}\)", (ROOT / page).read_text()) for page in pages.PAGES]
+    assert any(words for words in shown)
 
 
 def test_the_pictures_are_of_one_style() -> None:
