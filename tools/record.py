@@ -1,6 +1,6 @@
 """Records a session of the real command as an animated SVG: `python tools/record.py` writes docs/pictures/session.svg.
 
-Ids and durations are replaced, and the pace is made up, so the same command gives the same file.
+Ids, ages and durations are replaced, and the pace is made up, so the same command gives the same file.
 """
 
 import fcntl
@@ -39,8 +39,9 @@ DEPLOY_KEY=hunter2-for-the-robot
 SESSION = (
     "cat .env",
     "gitpod-secrets import .env",
-    "gitpod-secrets list",
+    "gitpod-secrets list --sort name",
     "gitpod-secrets run --files -- sh -c 'echo $API_URL; cat $NPM_CONFIG'",
+    "gitpod-secrets get DEPLOY_KEY",
     "gitpod-secrets delete DEPLOY_KEY",
 )
 """What is typed. A question is answered with `y`."""
@@ -48,7 +49,8 @@ SESSION = (
 SHOWN_IDS = ("35223bdb", "0f4c8a90", "9b2d6e1f", "c1a7f3e5")
 ID = re.compile(r"\b([0-9a-f]{8})(-[0-9a-f-]*)?(?![0-9a-z])")
 """An id, or what is shown of one."""
-DURATION = re.compile(r"\b\d+(?:\.\d+)?( m?s\b)")
+AGE = re.compile(r"\b(?:\d+ \w+ ago\b|now$)")
+DURATION = re.compile(r"\b\d+(?:\.\d+)?( m?s\b)(?! ago)")
 
 TYPING, THINKING, READING, PER_LINE = 0.03, 0.4, 1.0, 0.12
 """Seconds for a key, before an answer, and for what was printed."""
@@ -195,7 +197,7 @@ def recorded() -> list[Piece]:
 
 
 class Replaced:
-    """Replaces what differs from run to run: ids, in the order in which they are shown, and durations."""
+    """Replaces what differs from run to run: ids, in the order in which they are shown, ages and durations."""
 
     def __init__(self) -> None:
         self._ids = {PROJECT[:8]: PROJECT[:8]}
@@ -203,7 +205,7 @@ class Replaced:
 
     def __call__(self, words: str) -> str:
         """The words with what is stable."""
-        return DURATION.sub(r"0.1\1", ID.sub(self._id, words))
+        return DURATION.sub(r"0.1\1", AGE.sub("2 s ago", ID.sub(self._id, words)))
 
     def _id(self, found: re.Match[str]) -> str:
         first, rest = found.groups()

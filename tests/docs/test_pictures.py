@@ -53,7 +53,7 @@ def test_a_picture_stands_alone_and_can_be_read_aloud(path: Path) -> None:
     assert re.findall(r"https?://www[^\"]+", path.read_text()) == ["http://www.w3.org/2000/svg"]
 
 
-@pytest.mark.parametrize("path", DRAWN, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", PICTURES, ids=lambda path: path.stem)
 def test_a_picture_is_on_a_page(path: Path) -> None:
     """With words in its place for those who do not see it."""
     shown = [re.findall(rf"!\[(.+)\]\(\S*pictures/{path.name}\)", (ROOT / page).read_text()) for page in pages.PAGES]

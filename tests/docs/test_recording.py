@@ -27,8 +27,8 @@ def test_the_command_prints_what_the_picture_shows() -> None:
 def test_what_differs_between_runs_is_replaced() -> None:
     """Ids keep their length and what they have in common; the project's own is known."""
     replaced = record.Replaced()
-    assert replaced("project b0e12f6c… 0123abcd-99… in 12.5 s, 0123abcd") == (
-        "project b0e12f6c… 35223bdb-4c… in 0.1 s, 35223bdb"
+    assert replaced("project b0e12f6c… 0123abcd-99… in 12.5 s, 0123abcd, 1 min ago") == (
+        "project b0e12f6c… 35223bdb-4c… in 0.1 s, 35223bdb, 2 s ago"
     )
 
 
