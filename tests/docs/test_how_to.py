@@ -190,8 +190,7 @@ def cells(codes: list[str]) -> Iterator[Any]:
 
 def test_no_block_is_left_out() -> None:
     """Every page is known, and what is shown on it is of a kind that a test above runs."""
-    found = sorted(path.stem for path in (ROOT / "docs/how-to").glob("*.md"))
-    assert found == ["ci", "docker", "gunicorn-and-celery", "jupyter", "pytest", "rotation"]
+    found = pages.ORDER["how-to"]
     kinds = {(page, language) for page in found for language, _ in BLOCK.findall(pages.page(f"how-to/{page}"))}
     assert {page for page, language in kinds if language == "sh"} == {"ci", "pytest", "rotation"}
     assert {page for page, language in kinds if language == "shell"} == {"docker", "gunicorn-and-celery"}

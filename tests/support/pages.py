@@ -11,14 +11,20 @@ ORDER = {
         *("index", "tls", "health", "tokens", "roles", "audit", "stores", "workers", "high-availability", "proxy"),
         *("systemd", "keys", "backup", "upgrading", "limits", "security"),
     ),
-    "languages": (*("index", "go", "typescript", "java", "kotlin", "rust", "curl", "codes", "rules", "versions"),),
+    "languages": (
+        *("index", "go", "typescript", "java", "kotlin", "rust", "curl", "codes", "sending-again", "rules", "versions"),
+    ),
     "design": (
         *("index", "call", "failures", "connections", "processes", "limits", "secrecy", "conformance", "service"),
-        "command-line",
+        *("requests", "writes", "command-line"),
     ),
-    "sdk": ("index", "service-url", "errors", "retries", "in-tests"),
+    "sdk": ("index", "service-url", "errors", "retries", "in-tests", "reference"),
+    "how-to": ("ci", "pytest", "rotation", "docker", "gunicorn-and-celery", "jupyter"),
+    "sdk/reference": ("calls", "types", "errors", "testing"),
 }
 """The pages of each folder."""
+ALONE = ("index", "tutorial", "wire", "migrating", "migrating-from-1", "performance")
+"""The pages of no folder. A test of each runs its blocks, if it has any."""
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 """Every page, by its path."""
 
