@@ -14,7 +14,7 @@ import pytest
 from tests.support import pages
 from tests.support.desk import BLOCK, Desk
 from tests.support.how_to import blocks, write_files
-from tests.support.service import ROOT, TOKEN, Service, serve
+from tests.support.service import TOKEN, Service, serve
 
 
 @pytest.fixture
