@@ -1,7 +1,5 @@
 """The recipes of docs/cli/recipes.md, each run as a reader would run it."""
 
-import base64
-import json
 import re
 import subprocess
 from itertools import pairwise
@@ -71,23 +69,6 @@ def test_two_rotations_do_not_meet(rotating: Desk) -> None:
     assert rotating.stored(0)["DATABASE_PASSWORD_NEW"] == ("of the first", "env")
 
 
-def test_docker_logins_are_brought_in(desk: Desk) -> None:
-    """Those that the file has; what a helper keeps is named, and nothing of a login is printed."""
-    desk.sign_in()
-    logins = {"registry.example.com": "deploy:s3cret:with-colon", "https://hub.example.com/v1/": "me:pässword"}
-    auths = {host: {"auth": base64.b64encode(login.encode()).decode()} for host, login in logins.items()}
-    (desk.folder / ".docker").mkdir()
-    (desk.folder / ".docker/config.json").write_text(json.dumps({"auths": {**auths, "helped.example.com": {}}}))
-    [script] = recipe("Import")
-    printed = desk.script(script)
-    assert "helped.example.com: no password in this file\n" in printed
-    assert not any(part in printed for part in ("s3cret", "pässword"))
-    assert desk.stored() == {
-        "DOCKER_REGISTRY_EXAMPLE_COM": ("deploy:s3cret:with-colon", "https://registry.example.com"),
-        "DOCKER_HUB_EXAMPLE_COM_V1": ("me:pässword", "https://hub.example.com/v1/"),
-    }
-
-
 def test_a_ci_job_deploys(desk: Desk, service: Service) -> None:
     """With a token that only reads, masks for what is not short, and the deployment's own exit status."""
     desk.sign_in()
@@ -116,10 +97,10 @@ def test_a_token_that_is_not_made_leaves_no_file(desk: Desk, store: str) -> None
 
 def test_every_recipe_is_run() -> None:
     """There are no others than those above and below."""
-    ours = [recipe(heading) for heading in ("Rotate", "Import", "Use it in a CI job", "Move")]
-    assert [len(blocks) for blocks in ours] == [1, 1, 2, 1]
-    assert RECIPES.count("\n```sh\n") == 5
-    assert RECIPES.count("\n## ") == 4
+    ours = [recipe(heading) for heading in ("Rotate", "Use it in a CI job", "Move")]
+    assert [len(blocks) for blocks in ours] == [1, 2, 1]
+    assert RECIPES.count("\n```sh\n") == 4
+    assert RECIPES.count("\n## ") == 3
 
 
 def test_a_ci_job_without_a_token_deploys_nothing(desk: Desk) -> None:

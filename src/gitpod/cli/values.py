@@ -72,7 +72,9 @@ def _read_pipe() -> bytes:
     """Read standard input, and refuse an empty one: a program that failed leaves the pipe empty."""
     data = sys.stdin.buffer.read(MAX_BYTES + 1)
     if not data:
-        raise click.UsageError("standard input is empty; create --value-file /dev/null stores an empty value")
+        raise click.UsageError(
+            "value: must be given, and standard input is empty; create --value-file /dev/null stores an empty one"
+        )
     return data
 
 
