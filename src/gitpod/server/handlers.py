@@ -14,7 +14,7 @@ from connectrpc.errors import ConnectError
 from protobuf import DescMessage, merge_from_binary
 from protobuf.wkt import Timestamp
 
-from gitpod.server.auth import Caller
+from gitpod.server.caller import Caller
 from gitpod.server.keys.kek import SealError
 from gitpod.server.keys.keyring import KeyNotLoadedError, Keyring
 from gitpod.server.log import REQUEST, logger
