@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from tests.support import pages
 from tests.support.desk import BLOCK, Desk
 from tests.support.how_to import blocks, write_files
@@ -49,6 +50,18 @@ def test_later_steps_of_a_workflow_have_the_secrets(desk: Desk) -> None:
     assert "::add-mask::line-one" in shown.splitlines()
     assert "::add-mask::line-two" in shown.splitlines()
     assert "\nline-one\nline-two\n" in (desk.folder / "runner.env").read_text()
+
+
+def test_the_workflow_is_one(desk: Desk) -> None:
+    """It has the steps that it needs; a shell reads those that are a shell's."""
+    [workflow] = blocks("ci", "yaml")
+    read = yaml.safe_load(workflow)
+    assert read[True] == {"push": {"branches": ["main"]}}  # YAML takes `on` for true
+    steps = read["jobs"]["deploy"]["steps"]
+    assert [step.get("env", {}).keys() for step in steps][-1] == {"GITPOD_API_KEY"}
+    for step in steps:
+        assert {"uses", "run"} & step.keys()
+        subprocess.run(["bash", "-n"], input=step.get("run", ""), text=True, check=True, cwd=desk.folder)
 
 
 @pytest.mark.parametrize("store", ["", "sqlite:///missing/secrets.db"])

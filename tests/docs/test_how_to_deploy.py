@@ -13,11 +13,14 @@ from pathlib import Path
 from urllib.request import urlopen
 
 import pytest
+import yaml
 from tests.support.desk import Desk
 from tests.support.how_to import blocks, write_files
 from tests.support.peer import free_port
 from tests.support.processes import Process
 from tests.support.service import ROOT, TOKEN, Service
+
+from gitpod.server.serving.serve import LATEST_END
 
 
 @pytest.fixture
@@ -71,6 +74,17 @@ def test_the_image_has_what_its_installation_needs() -> None:
     assert copied >= {"pyproject.toml", "README.md", "LICENSE", "src", "gen", "proto", "proto-imports"}
     [extras] = [re.findall(r"'\.\[(.+?)\]'", rest)[0] for name, rest in found if name == "RUN" and "pip" in rest]
     assert [extra for extra in extras.split(",") if f"\n{extra} = [" not in project] == []
+
+
+def test_the_composition_is_one() -> None:
+    """It builds the image of the file beside it, keeps the store in a volume, and stops later than the service does."""
+    path = ROOT / "examples/docker/compose.yaml"
+    read = yaml.safe_load(path.read_text())
+    service = read["services"]["secrets"]
+    assert (path.parent / service["build"]["context"] / service["build"]["dockerfile"]).is_file()
+    assert [each.partition(":")[0] for each in service["volumes"]] == list(read["volumes"])
+    assert all(port.startswith("127.0.0.1:") for port in service["ports"])
+    assert int(service["stop_grace_period"].removesuffix("s")) > LATEST_END
 
 
 def test_the_images_command_serves_and_its_check_passes(tmp_path: Path) -> None:
