@@ -3,7 +3,7 @@
 import click
 
 from gitpod._version import __version__
-from gitpod.cli.commands import completion, config, export, import_, keys, run, secrets, serve, store, tokens
+from gitpod.cli.commands import completion, config, edit, export, import_, keys, run, secrets, serve, store, tokens
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -20,6 +20,7 @@ for command in (
     secrets.put,
     secrets.update,
     secrets.get,
+    edit.edit,
     secrets.list_,
     secrets.delete,
     import_.import_,
