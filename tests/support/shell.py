@@ -26,7 +26,7 @@ VALUE = "canary-value-5e0c"
 ENV: Any = {"environment_variable": True}
 SECONDS = 60
 """How long to wait for a command, on a machine that is busy."""
-PRINTING = {"get", "export", "run"}
+PRINTING = {"get", "export", "inject", "run"}
 """The commands whose output may have values."""
 
 _started: list["subprocess.Popen[bytes]"] = []

@@ -3,7 +3,20 @@
 import click
 
 from gitpod._version import __version__
-from gitpod.cli.commands import completion, config, edit, export, import_, keys, run, secrets, serve, store, tokens
+from gitpod.cli.commands import (
+    completion,
+    config,
+    edit,
+    export,
+    import_,
+    inject,
+    keys,
+    run,
+    secrets,
+    serve,
+    store,
+    tokens,
+)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -25,6 +38,7 @@ for command in (
     secrets.delete,
     import_.import_,
     export.export,
+    inject.inject,
     run.run,
     completion.completion,
     tokens.token,
