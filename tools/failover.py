@@ -41,7 +41,7 @@ EVENTS: dict[str, Callable[[PatroniCluster, Node], None]] = {
 }
 """What happens to the leader in a round."""
 COLUMNS = "| {:<15} | {:<10} | {:>12} | {:>4} | {:>5} | {:>7} | {:>8} | {:>11} | {:>16} |"
-"""A row of Markdown, as docs/high-availability.md has it."""
+"""A row of Markdown, as docs/service/high-availability.md has it."""
 HEADINGS = ("event", "path", "acknowledged", "lost", "false", "unknown", "rejected", "longest gap", "new leader after")
 
 

@@ -128,7 +128,7 @@ class Gitpod(_Client):
     """A client of `gitpod.v1.SecretService`.
 
     Threads may share it. It is a context manager. `close()` gives the connections back at once; a client that is
-    dropped without it leaks nothing. `docs/design.md` explains connections, forks, signals and their limits.
+    dropped without it leaks nothing. `docs/design/` explains connections, forks, signals and their limits.
 
     Args:
         bearer_token: authenticates every call. Default: the environment variable GITPOD_API_KEY. An embedded

@@ -87,7 +87,7 @@ class Endpoint:
         self.setting = VARIABLE if not base_url and os.environ.get(VARIABLE) else "base_url"
         self.base_url = self._checked(base_url or os.environ.get(VARIABLE) or DEFAULT_BASE_URL, allow_plaintext)
         self.is_embedded = self.base_url.startswith(EMBEDDED)
-        if self.is_embedded and not (is_installed("sqlalchemy") and is_installed("cryptography")):
+        if self.is_embedded and not all(map(is_installed, ("alembic", "cryptography", "sqlalchemy"))):
             from gitpod._extras import needed  # for this message alone
 
             scheme = self.base_url.partition(":")[0]

@@ -18,8 +18,7 @@ from urllib.request import url2pathname
 DISTRIBUTION = "gitpod-connect"
 EXTRA_OF = {
     **dict.fromkeys(("click", "dotenv", "rich"), "cli"),
-    **dict.fromkeys(("httpx", "httpx2"), "httpx"),
-    **dict.fromkeys(("alembic", "cryptography", "httptools", "sqlalchemy", "starlette", "uvicorn", "uvloop"), "server"),
+    **dict.fromkeys(("alembic", "cryptography", "httptools", "sqlalchemy", "starlette", "uvicorn"), "server"),
     **dict.fromkeys(("connectrpc_grpcreflect", "h2", "hpack", "hyperframe"), "grpc"),
     **dict.fromkeys(("connectrpc_otel", "opentelemetry"), "otel"),
     "psycopg": "postgres",

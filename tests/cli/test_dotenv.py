@@ -198,8 +198,8 @@ def test_no_repr_shows_a_value() -> None:
 
 
 def test_the_documented_files_are_read() -> None:
-    """The examples of docs/files.md have every mount, and both formats give the same."""
-    blocks = re.findall(r"```(dotenv|json)\n(.*?)```", (ROOT / "docs/files.md").read_text(), flags=re.DOTALL)
+    """The examples of docs/cli/files.md have every mount, and both formats give the same."""
+    blocks = re.findall(r"```(dotenv|json)\n(.*?)```", (ROOT / "docs/cli/files.md").read_text(), flags=re.DOTALL)
     found = [line for _, text in blocks for line in load(text)]
     assert [line.name for line in found] == [*(names := names_of(found[:4])), "2FA_SEED", *names]
     assert names == ["DATABASE_URL", "SSH_KEY", "REGISTRY_LOGIN", "ROBOT_TOKEN"]

@@ -68,8 +68,9 @@ def test_a_reference_becomes_the_value(shell: Shell, form: str) -> None:
 
 def test_only_what_is_named_is_read_and_that_once(shell: Shell, service: Service) -> None:
     """Whatever the mount is."""
-    for name, params in {"MY_NAME": {}, "MY_FILE": {"file_path": "/f"}, "MY_API": {"api_only": True}}.items():
-        shell.put(name, name.lower(), **params)
+    shell.put("MY_NAME", "my_name")
+    shell.put("MY_FILE", "my_file", file_path="/f")
+    shell.put("MY_API", "my_api", api_only=True)
     shell.put("OTHER")
     before = reads(service)
     names = ["MY_NAME", "MY_FILE", "MY_API", "MY_NAME"]

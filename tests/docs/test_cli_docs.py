@@ -1,4 +1,4 @@
-"""What docs/cli.md and the README tell users of the command, done as they would do it."""
+"""What docs/cli/ and the README tell users of the command, done as they would do it."""
 
 import re
 from collections.abc import Iterator
@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 import pytest
+from tests.support import pages
 from tests.support.desk import BLOCK, SHOWN, Desk
 from tests.support.service import ROOT, Service
 
@@ -13,7 +14,7 @@ from gitpod.cli import failures
 from gitpod.cli.commands import run
 from gitpod.cli.commands.root import cli
 
-MANUAL = (ROOT / "docs/cli.md").read_text()
+MANUAL = pages.text("cli", "files", "recipes")
 README = (ROOT / "README.md").read_text()
 
 

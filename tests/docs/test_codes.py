@@ -1,4 +1,4 @@
-"""The codes of each RPC: in the comments of the proto, in docs/languages.md, and as the service answers them."""
+"""The codes of each RPC: in the comments of the proto, in docs/languages/codes.md, and as the service answers them."""
 
 import json
 import re
@@ -23,7 +23,7 @@ from gitpod.server.storage.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 
 pytestmark = pytest.mark.slow
-PAGE = (ROOT / "docs/languages.md").read_text()
+PAGE = (ROOT / "docs/languages/codes.md").read_text()
 PROTO = (ROOT / "proto/gitpod/v1/secret.proto").read_text()
 RPCS = re.findall(r"^  rpc (\w+)", PROTO, re.MULTILINE)
 EVERY = "every RPC"

@@ -4,27 +4,20 @@ import re
 from pathlib import Path
 
 import pytest
+from tests.support import pages
 from tests.support.service import ROOT
 
-DESIGN = (ROOT / "docs/design.md").read_text()
+DESIGN = pages.text("design")
 FOLDERS = ["bench", "docs", "examples", "gen", "interop", "proto", "proto-imports", "src", "tests", "tools"]
 NAMES = [f"/{path.relative_to(ROOT)}/" for folder in FOLDERS for path in (ROOT / folder).rglob("*")]
-PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 PACKAGES = [ROOT / "src/gitpod", ROOT / "src/gitpod/server", ROOT / "src/gitpod/cli"]
 
 
-def anchors(page: Path) -> set[str]:
-    """The anchors of a page's headings, as GitHub makes them."""
-    headings = re.findall(r"^#+ (.+)$", page.read_text(), flags=re.MULTILINE)
-    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
-
-
-@pytest.mark.parametrize("page", ["README.md", "docs/design.md"])
+@pytest.mark.parametrize("page", ["README.md", *(f"docs/design/{name}.md" for name in pages.ORDER["design"])])
 def test_a_page_names_files_that_exist(page: str) -> None:
     """By their path, or the end of it."""
     named = re.findall(r"`([\w./]+(?:\.py|\.proto|\.md|/))`", (ROOT / page).read_text())
-    assert named
-    names = [*NAMES, *(f"/{each}/" for each in [*FOLDERS, *PAGES])]
+    names = [*NAMES, *(f"/{each}/" for each in [*FOLDERS, *pages.PAGES])]
     assert [each for each in named if not any(name.endswith(f"/{each.rstrip('/')}/") for name in names)] == []
 
 
@@ -35,7 +28,7 @@ def test_the_design_page_names_every_room(package: Path) -> None:
     assert [room for room in rooms if f"`{room}`" not in DESIGN and room != "py.typed"] == []
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("page", pages.PAGES)
 def test_links_lead_somewhere(page: str) -> None:
     """To a file, and to a heading in it."""
     folder = (ROOT / page).parent
@@ -43,4 +36,10 @@ def test_links_lead_somewhere(page: str) -> None:
         name, _, anchor = target.partition("#")
         file = folder / name if name else ROOT / page
         assert file.exists(), target
-        assert not anchor or anchor in anchors(file), target
+        assert not anchor or anchor in pages.anchors(file), target
+
+
+@pytest.mark.parametrize("folder", pages.ORDER)
+def test_every_page_is_in_the_order(folder: str) -> None:
+    """So that its blocks are run with those of its folder."""
+    assert {path.stem for path in (ROOT / "docs" / folder).glob("*.md")} == set(pages.ORDER[folder])

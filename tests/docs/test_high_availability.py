@@ -1,4 +1,4 @@
-"""docs/high-availability.md says what `make failover` runs, and the figures of the code."""
+"""docs/service/high-availability.md says what `make failover` runs, and the figures of the code."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from tests.support.service import ROOT
 
 from gitpod.server.storage import hosts, limits
 
-PAGE = (ROOT / "docs/high-availability.md").read_text()
+PAGE = (ROOT / "docs/service/high-availability.md").read_text()
 PATRONI, HAPROXY = ((ROOT / "examples/patroni" / name).read_text() for name in ("patroni.yml", "haproxy.cfg"))
 HAPROXY_PROGRAM = shutil.which("haproxy", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin"]))
 

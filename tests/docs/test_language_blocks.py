@@ -1,4 +1,4 @@
-"""The code in docs/languages.md: shell is run against the service, the rest stands in the programs of `interop/`."""
+"""The code in docs/languages/: shell is run against the service, the rest stands in the programs of `interop/`."""
 
 import json
 import re
@@ -8,10 +8,11 @@ from pathlib import Path
 
 import httpx
 import pytest
+from tests.support import pages
 from tests.support.programs import run
 from tests.support.service import ROOT, TOKEN, Service, serve
 
-PAGE = (ROOT / "docs/languages.md").read_text()
+PAGE = pages.text("languages")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 CURL = [code for _, code in BLOCKS if code.startswith(("curl", "export"))]
 FOLDERS = {"go": "go", "ts": "typescript", "java": "java", "kotlin": "kotlin", "rust": "rust"}
@@ -40,15 +41,6 @@ def test_every_block_is_run_or_looked_for() -> None:
     shell = [code for name, code in BLOCKS if name == "sh" and code not in CURL and not code.startswith(elsewhere)]
     assert shell == []
     assert {name for name, _ in BLOCKS} == {"sh", *FOLDERS}
-
-
-def test_links_lead_somewhere() -> None:
-    """To files of the repository, and to headings of the pages."""
-    for target, heading in re.findall(r"\]\(([^)#]*)#?([^)]*)\)", PAGE):
-        file = ROOT / "docs" / target if target else ROOT / "docs/languages.md"
-        assert file.exists(), target
-        headings = re.findall(r"^#+ (.+)$", file.read_text(), re.MULTILINE) if heading else []
-        assert not heading or heading in {re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings}
 
 
 @pytest.mark.slow

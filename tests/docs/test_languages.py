@@ -1,4 +1,4 @@
-"""What docs/languages.md says: the contract compiles from git, from an archive and from descriptors, by itself."""
+"""What docs/languages/ says: the contract compiles from git, from an archive and from descriptors, by itself."""
 
 import os
 import re
@@ -11,11 +11,12 @@ import httpx
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from languages import lacking
+from tests.support import pages
 from tests.support.peer import free_port
 from tests.support.programs import run
 from tests.support.service import ROOT, TOKEN, Service
 
-PAGE = (ROOT / "docs/languages.md").read_text()
+PAGE = pages.text("languages")
 NO_NETWORK = {"HTTP_PROXY": "http://127.0.0.1:9", "HTTPS_PROXY": "http://127.0.0.1:9"}
 GIT = dict.fromkeys(("GIT_AUTHOR_NAME", "GIT_COMMITTER_NAME"), "test") | dict.fromkeys(
     ("GIT_AUTHOR_EMAIL", "GIT_COMMITTER_EMAIL"), "test@example.com"

@@ -1,4 +1,4 @@
-"""The modules of `src/` import each other in one direction, as `docs/design.md` draws it; no file is long."""
+"""The modules of `src/` import each other in one direction, as `docs/design/index.md` draws it; no file is long."""
 
 import re
 from pathlib import Path
@@ -41,7 +41,7 @@ def test_no_import_points_up() -> None:
 
 def test_the_chart_has_every_arrow() -> None:
     """Those between rooms above the leaves, and no others."""
-    [chart, *_] = re.findall(r"```mermaid\n(.*?)```", (ROOT / "docs/design.md").read_text(), flags=re.DOTALL)
+    [chart, *_] = re.findall(r"```mermaid\n(.*?)```", (ROOT / "docs/design/index.md").read_text(), flags=re.DOTALL)
     arrow = r"^  (\w+)(?:\[[^]]*\])? (?:-->|-- .+ -->|-\. .+ \.->) (\w+)"
     drawn = {(source, target) for source, target in re.findall(arrow, chart, flags=re.MULTILINE)}
     rooms = {"cli", "testing", "client", "secrets", "rpc", "messages", "transport", "server"}

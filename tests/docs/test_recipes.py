@@ -1,4 +1,4 @@
-"""The recipes of docs/recipes.md, each run as a reader would run it."""
+"""The recipes of docs/cli/recipes.md, each run as a reader would run it."""
 
 import base64
 import json
@@ -11,7 +11,7 @@ import pytest
 from tests.support.desk import BLOCK, Desk
 from tests.support.service import ROOT, Service
 
-RECIPES = (ROOT / "docs/recipes.md").read_text()
+RECIPES = (ROOT / "docs/cli/recipes.md").read_text()
 OLD = "old-passw0rd-of-the-database"
 
 

@@ -1,4 +1,4 @@
-"""What docs/service.md tells operators is done as they would do it, and names all that there is."""
+"""What docs/service/ tells operators is done as they would do it, and names all that there is."""
 
 import json
 import re
@@ -11,6 +11,7 @@ from pathlib import Path
 import click
 import pytest
 from postgres import HOST, Cluster
+from tests.support import pages
 from tests.support.service import ROOT
 from tests.support.service_guide import BLOCKS, GUIDE, ON_POSTGRESQL, ON_SQLITE, PATH, Reader, collector, values
 
@@ -39,7 +40,7 @@ def test_alone_on_sqlite(tmp_path: Path) -> None:
     """Every block on SQLite, in order; then a backup of each age opens, also one from before `reencrypt`."""
     taken: list[tuple[str, bytes]]
     with collector() as (port, taken), Reader(tmp_path, {"4318": str(port)}) as reader:
-        alone = [block for block in ON_SQLITE if "## On SQLite" in block.headings]
+        alone = [block for block in ON_SQLITE if block.page in ("index", "tls", "health")]
         printed = reader.follow(alone)
         [backup] = [block for block in ON_SQLITE if "backup(copy)" in block.code]
         reader.follow([backup])
@@ -137,7 +138,7 @@ def test_every_option_and_command_is_documented() -> None:
 def test_every_environment_variable_is_documented() -> None:
     """Of those that the service and the command read, or hand on; a user's are in the command's manual."""
     sources = [path for folder in ("server", "cli") for path in (ROOT / "src/gitpod" / folder).rglob("*.py")]
-    manual = (ROOT / "docs/cli.md").read_text()
+    manual = pages.text("cli")
     found = {name for path in sources for name in re.findall(r'"((?:GITPOD|OTEL)_[A-Z_]+)"', path.read_text())}
     assert len(found) >= 6
     assert [name for name in sorted(found) if f"`{name}`" not in GUIDE + manual] == []

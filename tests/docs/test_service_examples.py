@@ -1,4 +1,4 @@
-"""The examples that docs/service.md gives: the systemd unit, and the stand-in of a KMS."""
+"""The examples that docs/service/ gives: the systemd unit, and the stand-in of a KMS."""
 
 import os
 import re

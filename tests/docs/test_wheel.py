@@ -13,6 +13,7 @@ from tests.support.programs import run
 from tests.support.service import ROOT
 
 PIP = ["-m", "pip", "--disable-pip-version-check", "install", "-q", "-c", str(ROOT / "constraints.txt")]
+PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
 ENVIRONMENT = {**os.environ, "GITPOD_API_KEY": "dev", "GITPOD_BASE_URL": "sqlite:///x.db"}
 
 
@@ -48,19 +49,30 @@ def test_it_carries_the_contract(wheel: Path, tmp_path: Path) -> None:
 
 
 def test_the_snippet_runs_from_the_wheel(wheel: Path, tmp_path: Path) -> None:
-    """Without the extra the error names it; with it the snippet prints the secret, and the command serves."""
+    """Without the extra the error names it; the command that it shows is enough for the snippet and an import."""
     venv.create(tmp_path / "venv", with_pip=True)
     python = str(tmp_path / "venv/bin/python")
     snippet = [python, str(ROOT / "examples/snippet.py")]
     subprocess.run([python, *PIP, str(wheel)], check=True)
     bare = subprocess.run(snippet, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert "gitpod.errors.GitpodError: GITPOD_BASE_URL: sqlite:" in bare.stderr
-    assert "pip install 'gitpod-connect[server]'" in bare.stderr
+    hint = f"-m pip install '{wheel}[server]'"
+    assert f'which needs the extra "server": {python} {hint}' in bare.stderr
     command = [str(tmp_path / "venv/bin/gitpod-secrets"), "--version"]
     bare = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (bare.returncode, bare.stderr.count("Traceback")) == (2, 0)
-    assert "pip install 'gitpod-connect[cli]'" in bare.stderr
-    subprocess.run([python, *PIP, f"{wheel}[server]"], check=True)
+    assert f"gitpod-secrets: hint: {python} {hint.replace('server', 'cli')}" in bare.stderr
+    quiet = {"PIP_QUIET": "1", "PIP_CONSTRAINT": str(ROOT / "constraints.txt")}
+    subprocess.run(["sh", "-c", f"{python} {hint}"], env=ENVIRONMENT | quiet, check=True)
     done = subprocess.run(snippet, cwd=tmp_path, env=ENVIRONMENT, capture_output=True, text=True, check=True)
     assert done.stdout.startswith("Secret(id=")
-    subprocess.run(command, check=True)
+    (tmp_path / "a.env").write_text("NAME=value\n")
+    imported = subprocess.run(
+        [command[0], "import", "--yes", "--project", PROJECT, "a.env"],
+        cwd=tmp_path,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "1 create" in imported.stderr

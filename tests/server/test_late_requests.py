@@ -1,4 +1,4 @@
-"""A request whose outcome is unknown may be carried out later, and what keeps it from doing harm (README.md)."""
+"""A request whose outcome is unknown may be carried out later; docs/sdk/retries.md says what keeps it harmless."""
 
 import socket
 import threading

@@ -1,4 +1,4 @@
-"""What each role may do: every cell of the table in docs/roles.md."""
+"""What each role may do: every cell of the table in docs/service/roles.md."""
 
 import contextlib
 import json

@@ -1,4 +1,4 @@
-"""What the service refuses is what the rules of the contract say, and what docs/languages.md adds to them."""
+"""What the service refuses is what the rules of the contract say, and what docs/languages/rules.md adds to them."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -21,7 +21,7 @@ from gitpod.errors import violation
 from gitpod_proto.gitpod.v1 import secret_pb
 from gitpod_proto.gitpod.v1.secret_connect import SecretServiceClientSync
 
-PAGE = (ROOT / "docs/languages.md").read_text()
+PAGE = (ROOT / "docs/languages/rules.md").read_text()
 ROW = re.compile(r"^\| `(\w+Request)` \| (?:`([\w.]+)` )?\| `(\w+)` \| .* \| (yes|no) \|$", re.MULTILINE)
 WORDS = {(request, f"{field} {rule_id}"): known == "yes" for request, field, rule_id, known in ROW.findall(PAGE)}
 """The rules that the page adds: the request, the field and the rule, and whether the client checks it."""

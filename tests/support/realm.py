@@ -63,8 +63,8 @@ class Cell:
 
 
 def table() -> list[Cell]:
-    """The cells of docs/roles.md."""
-    lines = re.findall(r"^\|(.+)\|$", (ROOT / "docs/roles.md").read_text(), flags=re.MULTILINE)
+    """The cells of docs/service/roles.md."""
+    lines = re.findall(r"^\|(.+)\|$", (ROOT / "docs/service/roles.md").read_text(), flags=re.MULTILINE)
     (_, _, *roles), _, *rows = ([cell.strip() for cell in line.split("|")] for line in lines)
     return [Cell(row[0], row[1], role, outcome) for row in rows for role, outcome in zip(roles, row[2:], strict=True)]
 

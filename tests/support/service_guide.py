@@ -1,4 +1,4 @@
-"""The code blocks of docs/service.md, and a reader who pastes them into a shell."""
+"""The code blocks of docs/service/, and a reader who pastes them into a shell."""
 
 import os
 import re
@@ -14,19 +14,21 @@ from pathlib import Path
 from typing import Self
 
 from postgres import HOST, binaries
+from tests.support import pages
 from tests.support.peer import free_port
 from tests.support.service import ROOT
 
 from gitpod import Gitpod
 
-GUIDE = (ROOT / "docs/service.md").read_text()
+GUIDE = pages.text("service", "high-availability")
 PATH = os.pathsep.join([str(Path(sys.executable).parent), *filter(None, [str(binaries() or "")]), os.environ["PATH"]])
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """A block of code, and the headings that it stands under."""
+    """A block of code, its page, and the headings that it stands under."""
 
+    page: str
     headings: str
     language: str
     code: str
@@ -34,12 +36,14 @@ class Block:
 
 def parsed() -> Iterator[Block]:
     """The guide's blocks, in order."""
-    headings: list[str] = []
-    for heading, language, code in re.findall(r"^(#+ [^\n]+)$|^```(\w+)\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL):
-        if heading:
-            headings = [*headings[: heading.index(" ") - 1], heading]
-        else:
-            yield Block(" ".join(headings), language, code)
+    part = re.compile(r"^(#+ [^\n]+)$|^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    for page in pages.ORDER["service"]:
+        headings: list[str] = []
+        for heading, language, code in part.findall(pages.page(f"service/{page}")):
+            if heading:
+                headings = [*headings[: heading.index(" ") - 1], heading]
+            elif page != "high-availability":
+                yield Block(page, " ".join(headings), language, code)
 
 
 BLOCKS = list(parsed())

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyte
 from tests.support.processes import state
 
 from gitpod import Gitpod
@@ -26,6 +27,8 @@ VALUE = "canary-value-5e0c"
 ENV: Any = {"environment_variable": True}
 SECONDS = 60
 """How long to wait for a command, on a machine that is busy."""
+ROWS = 1000
+"""Lines of the screen that a test sees: more than any command prints, so that none scrolls away."""
 PRINTING = {"get", "export", "inject", "run"}
 """The commands whose output may have values."""
 
@@ -129,9 +132,9 @@ class Shell:
             running = [pool.submit(self.run, *command, stdin=stdin, code=code) for command in commands]
         return [each.result() for each in running]
 
-    def on_terminal(self, *arguments: str, **changes: Any) -> "Terminal":
+    def on_terminal(self, *arguments: str, columns: int = 200, **changes: Any) -> "Terminal":
         """Start a command on a terminal."""
-        return Terminal([*COMMAND, *arguments], self.environment(**changes))
+        return Terminal([*COMMAND, *arguments], self.environment(**changes), columns)
 
     def client(self) -> Gitpod:
         """A client of the same service."""
@@ -156,18 +159,26 @@ class Shell:
 class Terminal:
     """A command on a terminal of its own."""
 
-    def __init__(self, command: Sequence[str], environment: dict[str, str]) -> None:
+    def __init__(self, command: Sequence[str], environment: dict[str, str], columns: int = 200) -> None:
         self._master, slave = os.openpty()
-        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, 200, 0, 0))
+        fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
         # The first terminal that the leader of a session opens is its own.
         line = ["sh", "-c", 'exec "$@" <"$0" >"$0" 2>"$0"', os.ttyname(slave), *command]
-        self.process = start(line, env={"TERM": "xterm", **environment})
+        # Without colours, a text that a test expects is in one piece.
+        self.process = start(line, env={"TERM": "xterm", "NO_COLOR": "1", **environment})
         # Without it, the terminal would have no other end until the process opens it.
         self._slave = slave
         self.shown = ""
         """What it has shown since the last text that was expected."""
         self.past = ""
         """What it had shown before, from the text expected before that one."""
+        self._screen = pyte.Screen(columns, ROWS)
+        self._emulator = pyte.ByteStream(self._screen)
+
+    @property
+    def lines(self) -> list[str]:
+        """The lines on the screen, without spaces at their ends, up to the last that has a text."""
+        return "\n".join(line.rstrip() for line in self._screen.display).rstrip().split("\n")
 
     def expect(self, text: str) -> None:
         """Wait until it shows a text, after the one that was expected before."""
@@ -203,5 +214,7 @@ class Terminal:
         """Read what it shows within some seconds; False for nothing."""
         if not select.select([self._master], [], [], max(seconds, 0))[0]:
             return False
-        self.shown += os.read(self._master, 65536).decode(errors="replace")
+        data = os.read(self._master, 65536)
+        self.shown += data.decode(errors="replace")
+        self._emulator.feed(data)
         return True

@@ -54,7 +54,7 @@ def _run() -> None:
 
         module = (error.name or "").partition(".")[0]
         extra = EXTRA_OF.get(module)
-        message = f'this needs the extra "{extra}"' if extra else f"{module} is not installed"
+        message = f'the command needs the extra "{extra}"' if extra else f"{module} is not installed"
         failure = Failure(message, USAGE, install(extra) if extra else "")
     except OSError as error:
         # Python would flush standard output once more at the end, and fail again with a traceback.

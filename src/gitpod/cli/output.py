@@ -1,35 +1,58 @@
 """What commands print: data on standard output, and lines for people on standard error."""
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 import click
 
-TABLE_WIDTH = 1000
-"""Columns of a table on a terminal. The terminal wraps longer lines itself, so that an id can be copied whole."""
+COLORS = {"error": "red", "warning": "yellow", "hint": "cyan"}
 
 
-def table(names: list[str], rows: Iterable[list[str]], *, err: bool = False) -> None:
+def is_terminal(*, err: bool = False) -> bool:
+    """Tell whether standard output, or standard error, is a terminal."""
+    return (sys.stderr if err else sys.stdout).isatty()
+
+
+def table(
+    names: list[str],
+    rows: Iterable[list[str]],
+    *,
+    err: bool = False,
+    whole: Collection[str] = ("NAME",),
+    is_wide: bool = False,
+) -> None:
     """Print rows: as a table with a header on a terminal, else as lines with tabs and without a header.
+
+    On a terminal, each row is one line that fits, and a column without any text is left out.
 
     Args:
         names: the header.
         rows: the cells of each row.
         err: print on standard error.
+        whole: the columns that are cut only when all others are as narrow as they get.
+        is_wide: on a terminal, cut nothing and leave nothing out. The terminal wraps long lines.
     """
-    if not (sys.stderr if err else sys.stdout).isatty():
-        for row in rows:
-            click.echo("\t".join(map(printable, row)), err=err)
+    cells = [[printable(cell) for cell in row] for row in rows]
+    if not is_terminal(err=err):
+        for row in cells:
+            click.echo("\t".join(row), err=err)
         return
-    from rich.console import Console  # slow to load, and only for terminals
-    from rich.table import Table
-    from rich.text import Text
+    from gitpod.cli.columns import lines  # loads a part of rich, and only for terminals
 
-    shown = Table(*names, box=None, pad_edge=False)
-    for row in rows:
-        shown.add_row(*(Text(printable(cell)) for cell in row))
-    Console(stderr=err, width=TABLE_WIDTH).print(shown)
+    head, *body = lines(names, cells, None if is_wide else terminal_width(err=err), whole)
+    click.echo(styled(head, err=err, bold=True), err=err)
+    for line in body:
+        click.echo(line, err=err)
+
+
+def terminal_width(*, err: bool = False) -> int:
+    """Return the columns of the terminal on standard output or standard error; 80 if it does not tell."""
+    try:
+        return os.get_terminal_size((sys.stderr if err else sys.stdout).fileno()).columns or 80
+    except OSError:
+        return 80
 
 
 def records(names: list[str], rows: Iterable[Mapping[str, object]], *, as_json: bool) -> None:
@@ -65,7 +88,14 @@ def warn(message: str) -> None:
 
 def note(kind: str, message: str) -> None:
     """Write a message to standard error after its kind, such as `error`. Its further lines are indented."""
-    inform(f"{kind}: " + "\n  ".join(map(printable, message.split("\n"))))
+    word = styled(f"{kind}:", err=True, fg=COLORS.get(kind), bold=kind == "error")
+    inform(f"{word} " + "\n  ".join(map(printable, message.split("\n"))))
+
+
+def styled(text: str, *, err: bool = False, fg: str | None = None, bold: bool = False) -> str:
+    """Return a text with a colour, or bold, if the stream is a terminal that shows them and `NO_COLOR` is not set."""
+    is_plain = not is_terminal(err=err) or os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
+    return text if is_plain else click.style(text, fg=fg, bold=bold or None)
 
 
 def printable(text: str) -> str:

@@ -36,7 +36,7 @@ OWN_SCOPE = {Principal.USER: "user_id", Principal.SERVICE_ACCOUNT: "service_acco
 
 
 class Role(StrEnum):
-    """What a caller may do. docs/roles.md has the table of calls, scopes and roles."""
+    """What a caller may do. docs/service/roles.md has the table of calls, scopes and roles."""
 
     OWNER = "owner"
     """Everything in the store's own organization. No token of the store has this role."""

@@ -17,18 +17,18 @@ from gitpod.cli.commands import (
     store,
     tokens,
 )
+from gitpod.cli.sections import Sections
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(cls=Sections, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gitpod-secrets")
 @click.option("--debug", is_flag=True, help="Show where an error comes from. Must be the first option.")
 def cli(*, debug: bool) -> None:  # `failures.is_debugging` reads it, also when click cannot parse the arguments
     """Store secrets with gitpod.v1.SecretService: the hosted service, your own, or one embedded in a file."""
 
 
-for command in (
-    serve.serve,
-    config.config,
+cli.section(
+    "Secrets",
     secrets.create,
     secrets.put,
     secrets.update,
@@ -36,14 +36,24 @@ for command in (
     edit.edit,
     secrets.list_,
     secrets.delete,
+)
+cli.section(
+    "Files and programs",
     import_.import_,
     export.export,
     inject.inject,
     run.run,
+)
+cli.section(
+    "Settings",
+    config.config,
     completion.completion,
+)
+cli.section(
+    "Operate a service",
+    serve.serve,
     tokens.token,
     keys.keys,
     store.migrate,
     store.audit,
-):
-    cli.add_command(command)
+)

@@ -196,7 +196,7 @@ def _lock(driver: BoundedConnection) -> None:
     except psycopg.Error as error:
         if sqlstate(error) not in NO_SUCH_FUNCTION:
             raise
-        # Goes on without the lock; docs/service.md tells operators of such engines what to do.
+        # Goes on without the lock; docs/service/stores.md tells operators of such engines what to do.
         driver.rollback()
 
 
