@@ -2,7 +2,7 @@
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 from uuid import UUID
 
 import click
@@ -87,8 +87,22 @@ def secret_id(client: "Gitpod", name_or_id: str, scopes: list[Scope]) -> str:
             return str(UUID(name_or_id))
         except ValueError:
             raise click.UsageError("NAME|ID: must be a name of letters, digits and underscores, or an id") from None
-    found = next((each for each in listed(client, one_scope(scopes)) if each.name == name_or_id), None)
-    if found is None:
-        message = f"there is no secret {name_or_id} in this scope"
-        raise fail(message, NOT_FOUND, "gitpod-secrets list shows the secrets")
-    return found.id
+    return _named(client, name_or_id, scopes).id
+
+
+def secret_of(client: "Gitpod", name_or_id: str, scopes: list[Scope]) -> "Secret":
+    """Return the secret for a NAME|ID argument. An id is looked up in every scope that the token reaches."""
+    if "-" not in name_or_id:
+        return _named(client, name_or_id, scopes)
+    wanted = secret_id(client, name_or_id, scopes)
+    found = next((each for each in client.secrets.list(page_size=100) if each.id == wanted), None)
+    return found or _none("there is no secret with this id")
+
+
+def _named(client: "Gitpod", name: str, scopes: list[Scope]) -> "Secret":
+    found = next((each for each in listed(client, one_scope(scopes)) if each.name == name), None)
+    return found or _none(f"there is no secret {name} in this scope")
+
+
+def _none(message: str) -> NoReturn:
+    raise fail(message, NOT_FOUND, "gitpod-secrets list shows the secrets")
