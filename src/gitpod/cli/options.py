@@ -116,6 +116,30 @@ scope_options = gathered(
 """Options for the scope: the command gets `scopes`, a list of `Scope`."""
 
 
+TARGETS = ("project_id", "user_id", "organization_id", "service_account_id")
+"""The kinds of scope, in the order of the options for the scope that secrets go to."""
+
+
+def _target(
+    *, to_project: UUID | None, to_user: UUID | None, to_organization: UUID | None, to_service_account: UUID | None
+) -> dict[str, object]:
+    ids = [to_project, to_user, to_organization, to_service_account]
+    given = [(kind, str(each)) for kind, each in zip(TARGETS, ids, strict=True) if each]
+    if len(given) != 1:
+        raise click.UsageError("--to-project, --to-user, --to-organization, --to-service-account: must be one of them")
+    return {"to": given[0]}
+
+
+target_options = gathered(
+    _target,
+    _scope_option("to-project", "The project's id, for the scope that they go to."),
+    _scope_option("to-user", "The user's id."),
+    _scope_option("to-organization", "The organization's id."),
+    _scope_option("to-service-account", "The service account's id."),
+)
+"""Options for the scope that secrets go to: the command gets `to`, a `Scope`."""
+
+
 def scopes_from(options: Mapping[str, object]) -> list[Scope]:
     """Return the scopes that the options name, or else the one of the settings. The one that counts most is last."""
     given = {name: str(options[key]) for name in settings.SCOPES if options.get(key := name.removesuffix("_id"))}

@@ -6,6 +6,7 @@ from gitpod._version import __version__
 from gitpod.cli.commands import (
     completion,
     config,
+    copy,
     edit,
     export,
     import_,
@@ -36,6 +37,8 @@ cli.section(
     edit.edit,
     secrets.list_,
     secrets.delete,
+    copy.copy,
+    copy.move,
 )
 cli.section(
     "Files and programs",
