@@ -125,8 +125,13 @@ def _target(
 ) -> dict[str, object]:
     ids = [to_project, to_user, to_organization, to_service_account]
     given = [(kind, str(each)) for kind, each in zip(TARGETS, ids, strict=True) if each]
-    if len(given) != 1:
-        raise click.UsageError("--to-project, --to-user, --to-organization, --to-service-account: must be one of them")
+    if not given:
+        raise click.UsageError(
+            "no target given: use --to-project, --to-user, --to-organization or --to-service-account"
+        )
+    if len(given) > 1:
+        options = "--to-project, --to-user, --to-organization, --to-service-account"
+        raise click.UsageError(f"{options}: one of them, not several")
     return {"to": given[0]}
 
 
