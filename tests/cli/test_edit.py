@@ -85,7 +85,7 @@ def test_vi_keeps_no_copy(edited: Shell, lent: Path, keys: str) -> None:
     """Whatever the user's settings. The line break that vi adds at the end is not stored."""
     (edited.home / ".copies").mkdir()
     (edited.home / ".vimrc").write_text(KEEPS_COPIES)
-    terminal = edited.on_terminal("edit", "MY_NAME", EDITOR="vi")
+    terminal = edited.on_terminal("edit", "MY_NAME", EDITOR="vi", TERM="vt100")
     terminal.expect(VALUE)
     terminal.type(keys)
     assert "updated MY_NAME, without the line break that the editor added" in terminal.end()
@@ -216,7 +216,9 @@ def test_a_secret_that_was_deleted_meanwhile_is_said(edited: Shell) -> None:
 def test_no_editor_starts_before_the_checks(edited: Shell, lent: Path) -> None:
     """The secret must exist, and there must be a terminal."""
     by(edited, 'echo started; echo new > "$1"')
-    assert "started" not in edited.on_terminal("edit", "NO_SUCH").end(4)
+    shown = edited.on_terminal("edit", "NO_SUCH").end(4)
+    assert "hint: gitpod-secrets create stores a new secret" in shown
+    assert "started" not in shown
     done = edited.run("edit", "MY_NAME", code=2)
     assert done.err.splitlines()[0] == "gitpod-secrets: error: edit needs a terminal"
     assert (done.out, edited.stored()) == (b"", {"MY_NAME": VALUE})

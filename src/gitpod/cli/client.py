@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 MAX_LISTED = 100_000
 """Secrets of a scope. More are taken for a list without end, which a faulty service may send."""
+LIST = "gitpod-secrets list shows the secrets"
 
 
 def make_client(found: settings.Settings, **options: Any) -> "Gitpod":  # noqa: ANN401 # options of the client
@@ -79,7 +80,7 @@ def listed(client: "Gitpod", scope: "SecretScope") -> "Iterator[Secret]":
         yield secret
 
 
-def secret_id(client: "Gitpod", name_or_id: str, scopes: list[Scope]) -> str:
+def secret_id(client: "Gitpod", name_or_id: str, scopes: list[Scope], advice: str = LIST) -> str:
     """Return the id for a NAME|ID argument; a name is looked up in the scope. Ends the process if there is none."""
     # A name can be 32 hexadecimal digits, which UUID() accepts too. Only an id has hyphens.
     if "-" in name_or_id:
@@ -87,7 +88,7 @@ def secret_id(client: "Gitpod", name_or_id: str, scopes: list[Scope]) -> str:
             return str(UUID(name_or_id))
         except ValueError:
             raise click.UsageError("NAME|ID: must be a name of letters, digits and underscores, or an id") from None
-    return _named(client, name_or_id, scopes).id
+    return _named(client, name_or_id, scopes, advice).id
 
 
 def secret_of(client: "Gitpod", name_or_id: str, scopes: list[Scope]) -> "Secret":
@@ -99,10 +100,10 @@ def secret_of(client: "Gitpod", name_or_id: str, scopes: list[Scope]) -> "Secret
     return found or _none("there is no secret with this id")
 
 
-def _named(client: "Gitpod", name: str, scopes: list[Scope]) -> "Secret":
+def _named(client: "Gitpod", name: str, scopes: list[Scope], advice: str = LIST) -> "Secret":
     found = next((each for each in listed(client, one_scope(scopes)) if each.name == name), None)
-    return found or _none(f"there is no secret {name} in this scope")
+    return found or _none(f"there is no secret {name} in this scope", advice)
 
 
-def _none(message: str) -> NoReturn:
-    raise fail(message, NOT_FOUND, "gitpod-secrets list shows the secrets")
+def _none(message: str, advice: str = LIST) -> NoReturn:
+    raise fail(message, NOT_FOUND, advice)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 AT_ONCE = 1.0
 """Seconds. An editor that ends sooner, without a change, has probably only told a window to open."""
 
+CREATE = "gitpod-secrets create stores a new secret; gitpod-secrets list shows those that exist"
+
 
 @click.command()
 @name_or_id_argument
@@ -48,7 +50,7 @@ def edit(name_or_id: str, scopes: list[Scope]) -> None:
     with connected() as client:
         is_name = NAME.fullmatch(name_or_id)
         where = target(scopes if is_name else [])
-        secret = _Edited(client, name_or_id, secret_id(client, name_or_id, scopes), where)
+        secret = _Edited(client, name_or_id, secret_id(client, name_or_id, scopes, CREATE), where)
         with private_folder.opened() as folder:
             file = folder / (name_or_id if is_name else "value")
             _write(file, secret.stored)
