@@ -16,7 +16,8 @@ ORDER = {
         *("index", "call", "failures", "connections", "processes", "limits", "secrecy", "conformance", "service"),
         "command-line",
     ),
-    "sdk": ("index", "service-url", "errors", "retries", "in-tests"),
+    "sdk": ("index", "service-url", "errors", "retries", "in-tests", "reference"),
+    "sdk/reference": ("calls", "types", "errors", "testing"),
 }
 """The pages of each folder."""
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
