@@ -6,7 +6,20 @@ from pathlib import Path
 from tests.support.service import ROOT
 
 ORDER = {
-    "cli": ("index", "settings", "values", "import", "export", "run", "output", "files", "recipes"),
+    "cli": (
+        "index",
+        "settings",
+        "values",
+        "import",
+        "export",
+        "run",
+        "inject",
+        "edit",
+        "copy",
+        "output",
+        "files",
+        "recipes",
+    ),
     "service": (
         *("index", "tls", "health", "tokens", "roles", "audit", "stores", "workers", "high-availability", "proxy"),
         *("systemd", "keys", "backup", "upgrading", "limits", "security"),

@@ -137,10 +137,10 @@ def _target(
 
 target_options = gathered(
     _target,
-    _scope_option("to-project", "The project's id, for the scope that they go to."),
-    _scope_option("to-user", "The user's id."),
-    _scope_option("to-organization", "The organization's id."),
-    _scope_option("to-service-account", "The service account's id."),
+    _scope_option("to-project", "To the project with this id."),
+    _scope_option("to-user", "To the user with this id."),
+    _scope_option("to-organization", "To the organization with this id."),
+    _scope_option("to-service-account", "To the service account with this id."),
 )
 """Options for the scope that secrets go to: the command gets `to`, a `Scope`."""
 

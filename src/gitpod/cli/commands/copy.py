@@ -43,7 +43,7 @@ def _chosen(*, names: tuple[str, ...], is_all: bool) -> dict[str, object]:
 _names = gathered(
     _chosen,
     click.argument("names", nargs=-1, metavar="[NAME]...", shell_complete=complete_name),
-    click.option("--all", "is_all", is_flag=True, help="All secrets of the scope."),
+    click.option("--all", "is_all", is_flag=True, help="Take all secrets of the scope."),
 )
 _replace_option = click.option(
     "--replace", is_flag=True, help="Overwrite another value, and replace a secret with another mount."
@@ -58,8 +58,8 @@ _replace_option = click.option(
 def copy(chosen: Chosen, scopes: list[Scope], to: Scope, *, replace: bool) -> None:
     """Copy secrets to another scope, with their values and mounts.
 
-    Nothing is copied unless everything can be. A secret that has another value in the target is a question on a
-    terminal, and else an error, except with --replace. If it fails, run it again: it does what is left.
+    Nothing is copied unless everything can be. If the target has another value, you are asked; without a terminal,
+    that is an error, except with --replace. If it fails, run it again: it does what is left.
     """
     source = _source(scopes, to)
     with connected() as client:
@@ -83,8 +83,8 @@ def copy(chosen: Chosen, scopes: list[Scope], to: Scope, *, replace: bool) -> No
 def move(chosen: Chosen, scopes: list[Scope], to: Scope, *, replace: bool, yes: bool) -> None:
     """Move secrets to another scope, with their values and mounts.
 
-    They are copied, the copies are read back, and then the originals are deleted: all of them, or none if a copy
-    fails. An original that was changed meanwhile stays. If it fails, run it again: it does what is left.
+    The secrets are copied, and every copy is read back. Only then are the originals deleted. One that was changed
+    meanwhile stays. If it fails, nothing is lost; run it again for the rest.
     """
     source = _source(scopes, to)
     if not (yes or sys.stdin.isatty()):

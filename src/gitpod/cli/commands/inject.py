@@ -33,13 +33,18 @@ MAX_BYTES = 64 * 1024 * 1024
 def inject(template: str, scopes: list[Scope], output: Path | None, *, reveal: bool) -> None:
     """Fill a template with values of secrets.
 
-    TEMPLATE is a file; - is standard input. {{ secret "NAME" }} becomes the value, as it stands: nothing is quoted
-    for the format of the file. Write {{ "{{" }} for a literal {{. Any other {{ is an error, and so is a name that no
-    secret has. Nothing is written unless everything was filled in.
+    TEMPLATE is a file; - is standard input. What it has in double braces is filled in:
+
+    \b
+      {{ secret "NAME" }}  the value, as it stands: nothing is quoted
+      {{ "{{" }}           a literal {{
+
+    Anything else behind {{ is an error, and so is a name that no secret has. Nothing is written unless everything
+    was filled in.
 
     Takes one or more scopes. If several scopes have a secret of the same name, the user's or service account's is
     used, else the project's, else the organization's. Only the secrets that the template names are read.
-    """
+    """  # noqa: D301 # click takes the character \b, and leaves the lines after it alone
     if output is None and sys.stdout.isatty() and not reveal:
         raise fail("the values would be shown on the terminal", USAGE, "add --reveal, or --output FILE, or use a pipe")
     need_scope(scopes)
