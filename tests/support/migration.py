@@ -1,15 +1,15 @@
-"""What tests of docs/migrating.md share: the guide, and what gitpod-sdk 0.11 takes."""
+"""What tests of docs/migrating.md and its sequel share: the guide, and what gitpod-sdk 0.11 takes."""
 
 import re
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.support.service import ROOT
+from tests.support import pages
 
 from gitpod import InvalidRequestError
 
-GUIDE = (ROOT / "docs/migrating.md").read_text()
+GUIDE = pages.page("migrating") + pages.page("migrating-from-1")
 MOUNTS: list[dict[str, Any]] = [
     {"environment_variable": True},
     {"file_path": "/home/gitpod/.ssh/id_rsa"},

@@ -27,12 +27,14 @@ ORDER = {
     "languages": (*("index", "go", "typescript", "java", "kotlin", "rust", "curl", "codes", "rules", "versions"),),
     "design": (
         *("index", "call", "failures", "connections", "processes", "limits", "secrecy", "conformance", "service"),
-        "command-line",
+        *("requests", "writes", "command-line"),
     ),
     "sdk": ("index", "service-url", "errors", "retries", "in-tests", "reference"),
     "sdk/reference": ("calls", "types", "errors", "testing"),
 }
 """The pages of each folder."""
+ALONE = ("index", "tutorial", "wire", "migrating", "migrating-from-1", "performance")
+"""The pages of no folder. A test of each runs its blocks, if it has any."""
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 """Every page, by its path."""
 
