@@ -78,10 +78,10 @@ def test_only_what_is_named_is_copied(shell: Shell, target: Shell, service: Serv
     for name in ("MY_ONE", "MY_TWO", "OTHER"):
         shell.put(name)
     done = shell.run("copy", "MY_TWO", "MY_ONE", "MY_TWO", "--to-project", target.project)
-    assert done.err == f"gitpod-secrets: copied 2 secrets to {words(target)} (2 create)\n"
+    assert done.err == f"gitpod-secrets: copied 2 secrets to {words(target)} (2 created)\n"
     before = service.log.read_text().count("CreateSecret")
     done = shell.run("copy", "MY_ONE", "--to-project", target.project)
-    assert done.err == f"gitpod-secrets: copied MY_ONE to {words(target)} (1 unchanged)\n"
+    assert done.err == f"gitpod-secrets: copied MY_ONE to {words(target)} (unchanged)\n"
     assert service.log.read_text().count("CreateSecret") == before
     assert target.stored() == {"MY_ONE": VALUE, "MY_TWO": VALUE}
 

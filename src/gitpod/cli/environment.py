@@ -3,7 +3,7 @@
 import os
 
 
-def inherited() -> dict[bytes, bytes]:
+def inherited() -> dict[str, str]:
     """Return the variables of this process without those that are for `gitpod-secrets` alone.
 
     These are the token, and what opens an embedded store.
@@ -14,5 +14,4 @@ def inherited() -> dict[bytes, bytes]:
         names.add(name)
     if "@" in os.environ.get("GITPOD_BASE_URL", ""):  # it holds the password of a database
         names.add("GITPOD_BASE_URL")
-    own = {os.fsencode(each) for each in names}
-    return {name: value for name, value in os.environb.items() if name not in own}
+    return {name: value for name, value in os.environ.items() if name not in names}

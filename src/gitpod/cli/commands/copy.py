@@ -70,8 +70,8 @@ def copy(chosen: Chosen, scopes: list[Scope], to: Scope, *, replace: bool) -> No
             question = f"Overwrite {_listed(overwritten)} in {target([to])} with the values of {scope_words(*source)}?"
             _confirm(question)
         with _repeatable():
-            _copy(client, items, to)
-    inform(f"copied {_counted(items)} to {scope_words(*to)}{_actions(items)}")
+            done = _copy(client, items, to)
+    inform(f"copied {_counted(items)} to {scope_words(*to)}{_done(done)}")
 
 
 @click.command()
@@ -149,16 +149,18 @@ def _planned(
     return sources, items
 
 
-def _copy(client: "Gitpod", items: "list[Item]", to: Scope) -> None:
-    """Copy the secrets and verify the copies. Ends the process when that fails."""
+def _copy(client: "Gitpod", items: "list[Item]", to: Scope) -> list[str]:
+    """Copy the secrets, verify the copies, and return what was done with each. Ends the process when that fails."""
     from gitpod.cli import transfer
     from gitpod.cli.apply import NOT_DONE
 
-    left = [each for each in transfer.copy(client, items, to) if each.outcome in NOT_DONE]
+    outcomes = transfer.copy(client, items, to)
+    left = [each for each in outcomes if each.outcome in NOT_DONE]
     advice = "what was copied stays, and nothing is deleted; run it again for the rest"
     if any(each.outcome == "unknown" for each in left):
         advice += ", before you change a value: what is unknown may also be done later"
     _end_if_any([(each.item.name, Failure(each.error, each.status)) for each in left], advice)
+    return [each.outcome for each in outcomes]
 
 
 def _delete(client: "Gitpod", sources: "list[Source]", source: Scope) -> None:
@@ -221,7 +223,7 @@ def _counted(items: "list[Item]") -> str:
     return items[0].name if len(items) == 1 else f"{len(items)} secrets"
 
 
-def _actions(items: "list[Item]") -> str:
-    from gitpod.cli.plan import summary
-
-    return f" ({summary(items)})" if items else ""
+def _done(outcomes: list[str]) -> str:
+    """Return what was done with the copies, in parentheses: `created` for one of them, `2 created` for several."""
+    counted = [f"{outcomes.count(each)} {each}" for each in dict.fromkeys(outcomes)]
+    return f" ({', '.join(counted) if len(outcomes) > 1 else outcomes[0]})" if outcomes else ""

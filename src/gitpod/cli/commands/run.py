@@ -110,7 +110,8 @@ def _values(client: "Gitpod", secrets: "list[Secret]") -> dict[str, str]:
 
 def _execute(command: tuple[str, ...], variables: dict[str, bytes]) -> NoReturn:
     """Replace this process by the command, which so gets its signals, its terminal and its exit status."""
-    environment = inherited() | {name.encode(): value for name, value in variables.items()}
+    environment = {os.fsencode(name): os.fsencode(value) for name, value in inherited().items()}
+    environment |= {name.encode(): value for name, value in variables.items()}
     # Python ignores these two, and an ignored signal would stay ignored in the command.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
         signal.signal(number, signal.SIG_DFL)
