@@ -1,10 +1,16 @@
 """The docs as a site: built strictly, whole, and from no other host."""
 
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -18,6 +24,18 @@ LOADED = re.compile(
 """What a browser asks another host for when it shows a page."""
 IMPORTED = re.compile(r"(?:url\(|@import)\s*[\"']?(?:https?:)?//")
 """The same in a style sheet."""
+CHROMIUM = shutil.which("chromium")
+MEASURE = """<iframe id="shown" style="border: 0; width: 390px; height: 844px"></iframe><pre id="said"></pre><script>
+(async () => {{
+  for (const page of {pages}) {{
+    await new Promise((done) => {{ shown.onload = done; shown.src = page; }});
+    const root = shown.contentDocument.documentElement;
+    if (root.scrollWidth > root.clientWidth) said.append(`wide: ${{page}}\\n`);
+  }}
+  said.append("measured");
+}})();
+</script>"""
+"""Shows each page as wide as a phone is, and says which does not fit."""
 
 
 def build(folder: Path, docs: Path = ROOT / "docs") -> "subprocess.CompletedProcess[str]":
@@ -66,6 +84,42 @@ def test_the_reference_has_the_docstrings(site: Path) -> None:
         assert f'id="gitpod._secrets.aio.AsyncSecrets.{name}"' in calls
     assert "unique in its scope" in calls
     assert 'id="gitpod.errors.APIError"' in (site / "sdk/reference/errors.html").read_text()
+
+
+@pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
+def test_every_page_fits_a_phone(site: Path, tmp_path: Path) -> None:
+    """Tables and code scroll by themselves. The page that does not fit is the test's own."""
+    shutil.copytree(site, tmp_path / "site")
+    (tmp_path / "site/wide.html").write_text('<!doctype html><div style="width: 391px">wide</div>')
+    paths = [path.relative_to(tmp_path / "site").as_posix() for path in (tmp_path / "site").rglob("*.html")]
+    (tmp_path / "site/measure.html").write_text(MEASURE.format(pages=json.dumps(paths)))
+    with served(tmp_path / "site") as url:
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "--virtual-time-budget=600000"]
+        command = [str(CHROMIUM), *options, f"--user-data-dir={tmp_path}/profile", f"{url}/measure.html"]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "measured</pre>" in done.stdout
+    assert re.findall(r"wide: (\S+)", done.stdout.partition("<script>")[0]) == ["wide.html"]
+
+
+@contextmanager
+def served(folder: Path) -> Generator[str]:
+    """The files of a folder over HTTP."""
+    handler = partial(Quiet, directory=str(folder))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class Quiet(SimpleHTTPRequestHandler):
+    """Says nothing of what it serves."""
+
+    def log_message(self, *_: object) -> None:  # pyright: ignore[reportIncompatibleMethodOverride] # of any arguments
+        """Nothing."""
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,9 @@ ORDER = {
         *("index", "tls", "health", "tokens", "roles", "audit", "stores", "workers", "high-availability", "proxy"),
         *("systemd", "keys", "backup", "upgrading", "limits", "security"),
     ),
-    "languages": (*("index", "go", "typescript", "java", "kotlin", "rust", "curl", "codes", "rules", "versions"),),
+    "languages": (
+        *("index", "go", "typescript", "java", "kotlin", "rust", "curl", "codes", "sending-again", "rules", "versions"),
+    ),
     "design": (
         *("index", "call", "failures", "connections", "processes", "limits", "secrecy", "conformance", "service"),
         *("requests", "writes", "command-line"),
