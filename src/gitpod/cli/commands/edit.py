@@ -49,7 +49,7 @@ def edit(name_or_id: str, scopes: list[Scope]) -> None:
     chosen = editor.find()
     with connected() as client:
         is_name = NAME.fullmatch(name_or_id)
-        where = target(scopes if is_name else [])
+        where = f"in {target(scopes)}" if is_name else f"at {target([])}"
         secret = _Edited(client, name_or_id, secret_id(client, name_or_id, scopes, CREATE), where)
         with private_folder.opened() as folder:
             file = folder / (name_or_id if is_name else "value")
@@ -109,7 +109,7 @@ class _Edited:
         return None
 
     def _may_overwrite(self) -> bool:
-        question = f"{self._shown} got another value while you edited it. Overwrite that in {self._where}?"
+        question = f"{self._shown} got another value while you edited it. Overwrite that {self._where}?"
         return click.confirm(question, err=True)
 
     def _read(self) -> str:
