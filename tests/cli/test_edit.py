@@ -1,6 +1,7 @@
 """`gitpod-secrets edit`, on a terminal, with real editors and with scripts in their place."""
 
 import os
+import shutil
 import signal
 import sys
 from pathlib import Path
@@ -80,6 +81,7 @@ def test_the_edited_value_is_stored(edited: Shell, lent: Path, script: str, stor
     assert list(lent.iterdir()) == []
 
 
+@pytest.mark.skipif(shutil.which("vi") is None, reason="there is no vi")
 @pytest.mark.parametrize("keys", ["Adog\x1b:wq\r", "ccdog\x1b:wq\r"], ids=["added", "replaced"])
 def test_vi_keeps_no_copy(edited: Shell, lent: Path, keys: str) -> None:
     """Whatever the user's settings. The line break that vi adds at the end is not stored."""
