@@ -262,6 +262,16 @@ def test_ctrl_c_is_for_the_editor(edited: Shell) -> None:
     assert edited.stored() == {"MY_NAME": "caught"}
 
 
+def test_ctrl_c_at_the_question_leaves_nothing(edited: Shell, lent: Path) -> None:
+    """The text is not kept, and the value stays."""
+    terminal = by(edited, ': > "$1"').on_terminal("edit", "MY_NAME")
+    terminal.expect("Edit again?")
+    assert [each.name for each in lent.glob("*/*")] == ["MY_NAME"]
+    terminal.type("\x03")
+    terminal.end(130)
+    assert (list(lent.iterdir()), edited.stored()) == ([], {"MY_NAME": VALUE})
+
+
 KILLS = [
     ("the command", signal.SIGKILL),
     ("the command", signal.SIGTERM),
