@@ -101,7 +101,7 @@ ONE, OTHER = (str(uuid.uuid4()) for _ in range(2))
 USAGE = {
     "no names": (["copy", "--to-project", ONE], "name the secrets, or add --all"),
     "names and all": (["copy", "NAME", "--all", "--to-project", ONE], "NAME, --all: one of them, not both"),
-    "a value": (["copy", f"-{VALUE}", "--to-project", ONE], "No such option"),
+    "a value": (["copy", f"-{VALUE}", "--to-project", ONE], "no such option"),
     "a value as a name": (["copy", VALUE, "--to-project", ONE], "NAME: must be 3 to 127 letters"),
     "no target": (["copy", "NAME"], "no target given: use --to-project"),
     "two targets": (

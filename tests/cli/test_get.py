@@ -18,7 +18,10 @@ def test_the_json_has_the_secret_and_its_value(shell: Shell) -> None:
 
 def test_a_secret_that_does_not_exist_is_said(shell: Shell) -> None:
     """By name and by id. Nothing is printed."""
-    for named, message in (("NO_SUCH", "no secret NO_SUCH in this scope"), (str(uuid.uuid4()), "with this id")):
+    for named, message in (
+        ("NO_SUCH", "there is no secret NO_SUCH in project"),
+        (str(uuid.uuid4()), "there is no secret"),
+    ):
         done = shell.run("get", named, "--json", code=4)
         assert (done.out, message in done.err) == (b"", True)
 

@@ -7,17 +7,8 @@ from tests.support.service import ROOT
 
 ORDER = {
     "cli": (
-        "index",
-        "settings",
-        "values",
-        "import",
-        "export",
-        "run",
-        "inject",
-        "edit",
-        "copy",
-        "output",
-        "files",
+        *("index", "settings", "project-file", "login", "values", "import", "export", "run"),
+        *("inject", "edit", "copy", "output", "files"),
         "recipes",
     ),
     "service": (
@@ -32,6 +23,7 @@ ORDER = {
         *("requests", "writes", "command-line"),
     ),
     "sdk": ("index", "service-url", "errors", "retries", "in-tests", "reference"),
+    "how-to": ("ci", "pytest", "rotation", "docker", "gunicorn-and-celery", "jupyter"),
     "sdk/reference": ("calls", "types", "errors", "testing"),
 }
 """The pages of each folder."""

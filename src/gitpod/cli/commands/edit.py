@@ -8,17 +8,18 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gitpod.cli.client import connected, secret_id, target
+from gitpod.cli.client import connected, find, scope_of, target
 from gitpod.cli.commands.secrets import name_or_id_argument
 from gitpod.cli.failures import CONFLICT, SOME_FAILED, USAGE, Failure, explain_call, fail, report
 from gitpod.cli.files.entries import NAME
 from gitpod.cli.options import Scope, scope_options
-from gitpod.cli.output import hint, inform
+from gitpod.cli.output import hint, inform, printable
 from gitpod.cli.values import MAX_BYTES
 
 if TYPE_CHECKING:
     from gitpod import Gitpod
     from gitpod.cli.editor import Editor
+    from gitpod.types import Secret
 
 AT_ONCE = 1.0
 """Seconds. An editor that ends sooner, without a change, has probably only told a window to open."""
@@ -48,13 +49,12 @@ def edit(name_or_id: str, scopes: list[Scope]) -> None:
 
     chosen = editor.find()
     with connected() as client:
-        is_name = NAME.fullmatch(name_or_id)
-        where = f"in {target(scopes)}" if is_name else f"at {target([])}"
-        secret = _Edited(client, name_or_id, secret_id(client, name_or_id, scopes, CREATE), where)
+        secret = find(client, name_or_id, scopes, CREATE)
+        edited = _Edited(client, secret)
         with private_folder.opened() as folder:
-            file = folder / (name_or_id if is_name else "value")
-            _write(file, secret.stored)
-            while (failure := secret.edit(chosen, file)) is not None:
+            file = folder / (secret.name if NAME.fullmatch(secret.name) else "value")
+            _write(file, edited.stored)
+            while (failure := edited.edit(chosen, file)) is not None:
                 report(failure)
                 if not click.confirm("Edit again? Otherwise your text is lost.", err=True):
                     raise fail("your text is not kept", failure.status)
@@ -63,11 +63,11 @@ def edit(name_or_id: str, scopes: list[Scope]) -> None:
 class _Edited:
     """A secret whose value is edited."""
 
-    def __init__(self, client: "Gitpod", shown: str, found: str, where: str) -> None:
+    def __init__(self, client: "Gitpod", secret: "Secret") -> None:
         self._client = client
-        self._shown = shown
-        self._id = found
-        self._where = where
+        self._shown = printable(secret.name)
+        self._id = secret.id
+        self._where = target(scope_of(secret))
         self.stored = self._read()
         # The values that the service may have unless somebody else changes it.
         self._expected = {self.stored}
@@ -109,7 +109,7 @@ class _Edited:
         return None
 
     def _may_overwrite(self) -> bool:
-        question = f"{self._shown} got another value while you edited it. Overwrite that {self._where}?"
+        question = f"{self._shown} got another value while you edited it. Overwrite that in {self._where}?"
         return click.confirm(question, err=True)
 
     def _read(self) -> str:

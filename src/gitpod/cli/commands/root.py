@@ -4,6 +4,7 @@ import click
 
 from gitpod._version import __version__
 from gitpod.cli.commands import (
+    account,
     completion,
     config,
     copy,
@@ -12,18 +13,21 @@ from gitpod.cli.commands import (
     import_,
     inject,
     keys,
+    listing,
     run,
     secrets,
     serve,
     store,
     tokens,
 )
+from gitpod.cli.options import profile_option
 from gitpod.cli.sections import Sections
 
 
 @click.group(cls=Sections, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gitpod-secrets")
 @click.option("--debug", is_flag=True, help="Show where an error comes from. Must be the first option.")
+@profile_option
 def cli(*, debug: bool) -> None:  # `failures.is_debugging` reads it, also when click cannot parse the arguments
     """Store secrets with gitpod.v1.SecretService: the hosted service, your own, or one embedded in a file."""
 
@@ -35,7 +39,7 @@ cli.section(
     secrets.update,
     secrets.get,
     edit.edit,
-    secrets.list_,
+    listing.list_,
     secrets.delete,
     copy.copy,
     copy.move,
@@ -49,6 +53,9 @@ cli.section(
 )
 cli.section(
     "Settings",
+    account.login,
+    account.logout,
+    account.whoami,
     config.config,
     completion.completion,
 )
