@@ -9,6 +9,7 @@ import pytest
 from tests.support import pages
 from tests.support.desk import BLOCK, SHOWN, Desk
 from tests.support.service import ROOT, Service
+from tests.support.tidy import untracked
 
 from gitpod.cli import failures
 from gitpod.cli.commands import run
@@ -44,6 +45,7 @@ def test_the_manual_is_true(tmp_path: Path) -> None:
         "ODD_ONE": ('it\'s $HOME, #1\n= "two lines"', "env"),
     }
     assert (desk.folder / "all.env").stat().st_mode & 0o777 == 0o600
+    assert untracked(desk.folder, "exports") == []
 
 
 def test_the_documented_completion_is_bashs(desk: Desk) -> None:
@@ -92,6 +94,7 @@ def test_the_readmes_import_and_run(desk: Desk) -> None:
         "API_URL": ("https://api.example.com", "env"),
         "NPM_CONFIG": ("audit=false", "/home/gitpod/.npmrc"),
     }
+    assert untracked(desk.folder, "exports") == []
 
 
 def tables() -> dict[str, list[str]]:

@@ -22,6 +22,7 @@ ORDER = {
         *("requests", "writes", "command-line"),
     ),
     "sdk": ("index", "service-url", "errors", "retries", "in-tests", "reference"),
+    "how-to": ("ci", "pytest", "rotation", "docker", "gunicorn-and-celery", "jupyter"),
     "sdk/reference": ("calls", "types", "errors", "testing"),
 }
 """The pages of each folder."""

@@ -3,7 +3,20 @@
 import click
 
 from gitpod._version import __version__
-from gitpod.cli.commands import account, completion, config, export, import_, keys, run, secrets, serve, store, tokens
+from gitpod.cli.commands import (
+    account,
+    completion,
+    config,
+    export,
+    import_,
+    keys,
+    listing,
+    run,
+    secrets,
+    serve,
+    store,
+    tokens,
+)
 from gitpod.cli.options import profile_option
 from gitpod.cli.sections import Sections
 
@@ -22,7 +35,7 @@ cli.section(
     secrets.put,
     secrets.update,
     secrets.get,
-    secrets.list_,
+    listing.list_,
     secrets.delete,
 )
 cli.section(
