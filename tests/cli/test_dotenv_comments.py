@@ -46,6 +46,8 @@ ORDINARY = [
     *("# amount: 5", "# count: env", "# the mount: see wiki", "# mounting order matters", "# see mount(8): it is long"),
     *("# mountain: view", "# mount registry credentials by hand", "# type: file /x", "# Mountpoint of the disk"),
     *("# mode: 0600 file", "# account: registry", "#", "##", "# mount point is /data", "# mount, then run", "# mount"),
+    *("# MOUNT=1", "#MOUNT_FILE=/x", "# MOUNT_PATH=/x", "#MOUNTS=/a:/b", "# MOUNT=:80", "# export MOUNT=/a"),
+    "# GITPOD_SECRET=abc",
     *("# gitpod-secrets: wrote 3", "# gitpod-secrets import reads this", "# our gitpod secrets are here"),
 ]
 
