@@ -1,7 +1,7 @@
 """Comments of a dotenv file that look as if they said how environments get a secret, and those that do not."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.shell import VALUE, Shell
 
@@ -115,7 +115,7 @@ def test_a_comment_that_is_almost_a_secret_is_invalid(comment: str) -> None:
     assert len(load(f"{comment}\nNAME=v")) == 2
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(path=st.text(alphabet="a #\t\n\"\\:'\u00a0", max_size=8).map("/".__add__))
 def test_any_path_is_written_so_that_it_is_read(path: str) -> None:
     """Also one with what would be a comment."""
@@ -127,7 +127,7 @@ def test_any_path_is_written_so_that_it_is_read(path: str) -> None:
     assert again.mount == {"file_path": path}
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     signs=st.text(alphabet="#;/ \t\u00a0-*!", max_size=6),
     word=st.sampled_from(["mount", "Mount", "MOUNTS", "moutn"]),
