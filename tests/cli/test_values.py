@@ -72,11 +72,11 @@ def test_a_create_without_a_value_is_refused_as_by_the_sdk(shell: Shell) -> None
 def test_a_prompt_asks_twice_and_shows_nothing(shell: Shell) -> None:
     """If the two differ, it asks again."""
     terminal = shell.on_terminal("put", "NAME")
-    for prompt, typed in (("Value: ", VALUE), ("Repeat for confirmation: ", "other")):
+    for prompt, typed in (("Value of NAME in ", VALUE), ("Repeat for confirmation: ", "other")):
         terminal.expect(prompt)
         terminal.type(f"{typed}\n")
     terminal.expect("do not match")
-    for prompt in ("Value: ", "Repeat for confirmation: "):
+    for prompt in ("Value of NAME in ", "Repeat for confirmation: "):
         terminal.expect(prompt)
         assert VALUE not in terminal.past
         terminal.type(f"{VALUE}\n")
@@ -89,7 +89,7 @@ def test_a_prompt_asks_twice_and_shows_nothing(shell: Shell) -> None:
 def test_ctrl_c_at_a_prompt_does_nothing(shell: Shell) -> None:
     """Nothing is stored or printed, and the status is 130."""
     terminal = shell.on_terminal("put", "NAME")
-    terminal.expect("Value: ")
+    terminal.expect("Value of NAME in ")
     terminal.type("\x03")
-    assert terminal.end(130).strip() == ""
+    assert terminal.end(130).rpartition(": ")[2].strip() == ""
     assert shell.stored() == {}

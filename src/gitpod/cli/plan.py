@@ -123,10 +123,3 @@ def prunable(items: Iterable[Item], stored: Iterable[Secret]) -> list[Item]:
     named = {item.name for item in items}
     left = sorted((secret for secret in stored if secret.name not in named), key=lambda secret: secret.name)
     return [Item(0, secret.name, "delete", shown(mount_of(secret)), secret_id=secret.id) for secret in left]
-
-
-def summary(items: Iterable[Item]) -> str:
-    """Count the items of each action, such as `2 create, 1 unchanged`."""
-    actions = [item.action for item in items]
-    counted = [f"{actions.count(action)} {action}" for action in dict.fromkeys(actions)]
-    return ", ".join(counted) or "nothing"
