@@ -23,8 +23,8 @@ def test_a_caller_without_permission_is_told(shell: Shell, service: Service) -> 
     assert shell.run("get", "NAME", GITPOD_API_KEY=reader).out == VALUE.encode()
     for arguments, token, hint in (
         (["put", "NAME"], reader, "use a token whose role and projects allow it"),
-        (["list"], "a-wrong-token-for-tests", "set GITPOD_API_KEY to a token that the service knows"),
-        (["list"], "", "set GITPOD_API_KEY, or api_key in the configuration file"),
+        (["list"], "a-wrong-token-for-tests", "gitpod-secrets login keeps a token that the service knows"),
+        (["list"], "", "gitpod-secrets login keeps one, or set GITPOD_API_KEY"),
     ):
         err = shell.run(*arguments, stdin=VALUE, code=3, GITPOD_API_KEY=token).err
         error, told = err.splitlines()

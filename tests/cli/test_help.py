@@ -17,7 +17,7 @@ from gitpod.cli.sections import ALIASES
 
 HEAVY = {
     *("protobuf", "google", "pyqwest", "connectrpc", "gitpod_proto", "protovalidate", "httpx", "asyncio"),
-    *("rich", "dotenv", "sqlalchemy", "uvicorn", "cryptography"),
+    *("rich", "dotenv", "keyring", "sqlalchemy", "uvicorn", "cryptography"),
 }
 
 

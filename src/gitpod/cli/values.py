@@ -49,7 +49,7 @@ def _read(value_file: Path | None, from_env: str | None, ask: Callable[[], str],
     elif from_env is not None:
         if from_env not in os.environ:
             raise click.UsageError("--from-env: there is no such environment variable")
-        text = _decode(os.environb[os.fsencode(from_env)], "--from-env")
+        text = _decode(os.fsencode(os.environ[from_env]), "--from-env")
     elif not sys.stdin.isatty():
         text = _decode(_read_pipe(), "standard input")
     else:
@@ -78,7 +78,9 @@ def _read_pipe() -> bytes:
     """Read standard input, and refuse an empty one: a program that failed leaves the pipe empty."""
     data = sys.stdin.buffer.read(MAX_BYTES + 1)
     if not data:
-        raise click.UsageError("standard input is empty; create --value-file /dev/null stores an empty value")
+        raise click.UsageError(
+            "value: must be given, and standard input is empty; create --value-file /dev/null stores an empty one"
+        )
     return data
 
 

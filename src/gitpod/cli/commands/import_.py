@@ -20,19 +20,25 @@ if TYPE_CHECKING:
 
 
 @click.command("import")
-@click.argument("file", type=click.Path(dir_okay=False, allow_dash=True))
+@click.argument("file", required=False, type=click.Path(dir_okay=False, allow_dash=True))
 @scope_options
+@click.option(
+    "--docker-config",
+    is_flag=True,
+    help="FILE is Docker's config.json, by default yours: store its logins, each for its registry.",
+)
 @yes_option
 @click.option("--dry-run", is_flag=True, help="Print the plan, and change nothing.")
 @click.option("--replace", is_flag=True, help="If the mount differs, delete the secret and create it again.")
 @click.option("--prune", is_flag=True, help="Delete the secrets of the scope that the file does not name.")
 @click.option("--concurrency", default=WORKERS, show_default=True, type=click.IntRange(1, 64), help="Calls at once.")
 @json_option()
-def import_(
-    file: str,
+def import_(  # noqa: PLR0913 # options by name
+    file: str | None,
     scopes: list[Scope],
     concurrency: int,
     *,
+    docker_config: bool,
     yes: bool,
     dry_run: bool,
     replace: bool,
@@ -52,9 +58,11 @@ def import_(
       # mount: api-only
     """  # noqa: D301 # click takes the character \b, and leaves the lines after it alone
     one_scope(scopes)
+    if file is None and not docker_config:
+        raise click.UsageError("no FILE given; - is standard input")
     if not (yes or dry_run) and (file == "-" or not sys.stdin.isatty()):
         raise click.UsageError("there is no terminal to ask for confirmation; add --yes, or --dry-run")
-    lines = _read(file)
+    lines = _read(file, is_docker_config=docker_config)
     with connected() as client:
         items = _plan(client, lines, scopes[0], concurrency, can_replace=replace, prune=prune)
         if dry_run:
@@ -66,15 +74,13 @@ def import_(
     raise SystemExit(import_report.conclude(outcomes, time.monotonic() - began))
 
 
-def _read(file: str) -> "list[Line]":
-    """Read the lines of the file, and warn of CRLF in values."""
-    from gitpod.cli.files.entries import Entry
-    from gitpod.cli.files.load import load, read_text
+def _read(file: str | None, *, is_docker_config: bool) -> "list[Line]":
+    """Read the lines of the file, and warn of what may be a mistake in them."""
+    from gitpod.cli.files.load import docker_file, load, read_text, warnings
 
-    lines = load(read_text(file))
-    for line in lines:
-        if isinstance(line, Entry) and "\r\n" in line.value.reveal():
-            warn(f"line {line.number}: the value holds CRLF line breaks; they are kept")
+    lines = load(read_text(file or docker_file()), is_docker_config=is_docker_config)
+    for each in warnings(lines):
+        warn(each)
     return lines
 
 
