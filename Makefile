@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 export PATH := $(abspath $(BIN)):$(PATH)
-PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(BIN)/python tools/install.py
 AGAINST ?= HEAD
 # Workers of a test run: one more than there are processors, as many tests wait. Each starts one service and one
 # PostgreSQL at most: it keeps its share of the tests in order, and takes over half of what another has left when its
@@ -13,7 +13,7 @@ JOBS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := test
-.PHONY: help demo bench chaos failover lowest costs quick fix test check lint types mypy basedpyright gen drift breaking contract golden interop conformance dist docs clean
+.PHONY: help demo bench chaos failover lowest costs quick fix test check lint types mypy basedpyright gen drift breaking contract golden interop conformance recording dist docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -91,6 +91,9 @@ interop: $(VENV)/.dev ## run the programs of other languages against the service
 conformance: $(VENV)/.dev ## run Connect's conformance suite against the SDK and the service, or SIDE=client
 	@$(BIN)/python tools/conformance.py $(SIDE)
 
+recording: $(VENV)/.dev ## record docs/pictures/session.svg anew, after a change of what the command prints
+	@$(BIN)/python tools/record.py
+
 docs: $(VENV)/.dev ## build the docs as a site in build/site; broken links fail; SERVE=1: show it while you write
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -W error -m mkdocs $(if $(SERVE),serve,build)
 
@@ -107,17 +110,15 @@ build/google-rpc/.stamp: $(VENV)/.dev
 	@touch $@
 
 $(VENV)/bin/python:
-	@echo "setting up $(VENV)"
+	@echo "setting up $(VENV), once"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
 	@$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints.txt
-	@echo "installing gitpod-connect[cli,server,postgres,grpc,otel]"
-	@$(PIP) install -c constraints.txt hatchling editables
-	@$(PIP) install -c constraints.txt --no-build-isolation -e '.[cli,server,postgres,grpc,otel]'
+	@$(INSTALL) "what builds the package" -c constraints.txt hatchling editables
+	@$(INSTALL) "the client, the command and the service" -c constraints.txt --no-build-isolation -e '.[server,grpc]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
-	@echo "installing the development tools"
-	@$(PIP) install -c constraints.txt -r requirements-dev.txt
+	@$(INSTALL) "all extras and the development tools" -c constraints.txt --no-build-isolation -e '.[server,grpc,postgres,otel]' -r requirements-dev.txt
 	@touch $@

@@ -84,17 +84,26 @@ def readable(body: bytes, content_type: str | None) -> str:
 
 
 def show_wire(tap: Wiretap) -> None:
-    for line, headers, body, response, answer in tap.exchanges():
+    """The one exchange since the last time, with its headers."""
+    [(line, headers, body, response, answer)] = tap.exchanges()
+    kind = headers["content-type"]
+    print(f"  > {line}")
+    print("  > authorization: Bearer ***")
+    for name in SHOWN_HEADERS:
+        print(f"  > {name}: {headers[name]}")
+    print(f"  >\n  > {readable(masked(body, kind), kind)}")
+    print(f"  < HTTP/1.1 {response.status} {response.reason}")
+    for name in ("content-type", "x-request-id"):
+        print(f"  < {name}: {response.headers[name]}")
+    print(f"  <\n  < {readable(answer, response.headers['content-type'])}")
+
+
+def show_bodies(tap: Wiretap) -> None:
+    """What was asked and answered since the last time, without headers, and without the answers' bodies."""
+    for _, headers, body, response, _ in tap.exchanges():
         kind = headers["content-type"]
-        print(f"  > {line}")
-        print("  > authorization: Bearer ***")
-        for name in SHOWN_HEADERS:
-            print(f"  > {name}: {headers[name]}")
         print(f"  > {readable(masked(body, kind), kind)}")
-        print(f"  < HTTP/1.1 {response.status} {response.reason}")
-        print(f"  < content-type: {response.headers['content-type']}")
-        print(f"  < x-request-id: {response.headers['x-request-id']}")
-        print(f"  < {readable(answer, response.headers['content-type'])}\n")
+        print(f"  < {response.status} {response.reason}, {kind}")
 
 
 def curl() -> str:
@@ -108,26 +117,31 @@ END"""
 
 
 def title(text: str) -> None:
-    print(f"\n== {text}\n", flush=True)
+    print(f"\n== {text}", flush=True)
 
 
 def run(service_url: str, token: str) -> None:
     tap = Wiretap(("127.0.0.1", int(service_url.rpartition(":")[2])))
     environment = {**os.environ, "GITPOD_BASE_URL": tap.url, "GITPOD_API_KEY": token}
 
-    def example(name: str, *arguments: str) -> None:
-        subprocess.run([sys.executable, str(EXAMPLES / name), *arguments], env=environment, check=True)
-        print("\nover the wire:\n")
-        show_wire(tap)
+    def example(name: str, *arguments: str) -> str:
+        command = [sys.executable, str(EXAMPLES / name), *arguments]
+        return subprocess.run(command, env=environment, check=True, stdout=subprocess.PIPE, text=True).stdout
 
-    title("the documented snippet, unchanged: examples/snippet.py")
-    example("snippet.py")
-    title("the three documented secrets in binary: examples/three_secrets.py")
+    title("examples/snippet.py: the documented snippet, unchanged")
+    print((EXAMPLES / "snippet.py").read_text())
+    print("prints:\n")
+    print(example("snippet.py"))
+    print("over the wire, with the token and the value masked:\n")
+    show_wire(tap)
+    title("examples/three_secrets.py: a variable, a file and a registry login; binary")
     example("three_secrets.py", "binary", BINARY_PROJECT)
+    show_bodies(tap)
     title("the same in JSON, for another project")
     example("three_secrets.py", "json", JSON_PROJECT)
-    title("once more: the names are taken now, and nothing changes")
-    example("three_secrets.py", "json", JSON_PROJECT)
+    show_bodies(tap)
+    title("once more: the names are taken, and nothing changes")
+    print(example("three_secrets.py", "json", JSON_PROJECT), end="")
     if shutil.which("curl"):
         title("the same by curl")
         print(f"{curl()}\n", flush=True)
@@ -137,16 +151,21 @@ def run(service_url: str, token: str) -> None:
             check=True,
         )
         print()
-    title("what is stored now: examples/list_secrets.py")
-    subprocess.run([sys.executable, str(EXAMPLES / "list_secrets.py")], env=environment, check=True)
+    title("examples/list_secrets.py: what is stored now")
+    print(example("list_secrets.py"), end="")
 
 
 def try_it() -> None:
-    title("try it yourself")
-    command = Path(os.path.relpath(sys.executable)).parent / "gitpod-secrets"
-    print(f"{command} serve --store sqlite:///secrets.db\n")
-    print("prints two export lines; paste them into another shell, and then:\n")
-    print(curl())
+    title("try it yourself: a store that all programs of this machine can use")
+    folder = Path(os.path.relpath(sys.executable)).parent
+    print(f'export PATH="$PWD/{folder}:$PATH"')
+    print("gitpod-secrets serve --store sqlite:///secrets.db\n")
+    print("It prints two export lines. Paste them into another shell, and then, for a project of your own:\n")
+    print(f'export PATH="$PWD/{folder}:$PATH"')
+    print('export GITPOD_PROJECT_ID=$(python -c "import uuid; print(uuid.uuid4())")')
+    print("printf s3cret | gitpod-secrets put API_TOKEN --env")
+    print("gitpod-secrets list")
+    print("\nREADME.md goes on from here.")
 
 
 def main() -> None:
@@ -171,8 +190,6 @@ def main() -> None:
                 sys.exit(Path(folder, "log").read_text())
             print(f"serving on {exports['GITPOD_BASE_URL']}, from a temporary folder", flush=True)
             run(exports["GITPOD_BASE_URL"], exports["GITPOD_API_KEY"])
-            title("what the service logged of the first of them")
-            print(next(line for line in Path(folder, "log").read_text().splitlines() if "CreateSecret" in line))
             try_it()
         finally:
             service.terminate()

@@ -9,6 +9,7 @@ import pytest
 from tests.support import pages
 from tests.support.desk import BLOCK, SHOWN, Desk
 from tests.support.service import ROOT, Service
+from tests.support.tidy import untracked
 
 from gitpod.cli import failures
 from gitpod.cli.commands import run
@@ -44,6 +45,7 @@ def test_the_manual_is_true(tmp_path: Path) -> None:
         "ODD_ONE": ('it\'s $HOME, #1\n= "two lines"', "env"),
     }
     assert (desk.folder / "all.env").stat().st_mode & 0o777 == 0o600
+    assert untracked(desk.folder, "exports") == []
 
 
 def test_the_documented_completion_is_bashs(desk: Desk) -> None:
@@ -62,7 +64,7 @@ def test_the_manual_sources_by_the_name_that_it_gives(desk: Desk) -> None:
 
 def test_the_documented_file_is_read(desk: Desk) -> None:
     """The manual's TOML, where the manual says that it is."""
-    [toml] = [code for language, code in BLOCK.findall(MANUAL) if language == "toml"]
+    [toml, *_] = [code for language, code in BLOCK.findall(MANUAL) if language == "toml"]
     file = desk.folder / ".config/gitpod-secrets/config.toml"
     file.parent.mkdir(parents=True)
     file.write_text(toml)
@@ -73,6 +75,12 @@ def test_the_documented_file_is_read(desk: Desk) -> None:
         "api_key\t…",
         f"project_id\t{SHOWN[0]}",
         "ca_cert\t/etc/ssl/our-ca.pem",
+    ]
+    staging = desk.script("gitpod-secrets --profile staging config 2> /dev/null | cut -f 1,2")
+    assert staging.splitlines() == [
+        "profile\tstaging",
+        "base_url\thttps://secrets.staging.example.com/api",
+        f"user_id\t{SHOWN[1]}",
     ]
 
 
@@ -86,6 +94,7 @@ def test_the_readmes_import_and_run(desk: Desk) -> None:
         "API_URL": ("https://api.example.com", "env"),
         "NPM_CONFIG": ("audit=false", "/home/gitpod/.npmrc"),
     }
+    assert untracked(desk.folder, "exports") == []
 
 
 def tables() -> dict[str, list[str]]:

@@ -11,6 +11,7 @@ import pytest
 from tests.support import pages
 from tests.support.programs import run
 from tests.support.service import ROOT, TOKEN, Service, serve
+from tests.support.tidy import untracked
 
 PAGE = pages.text("languages")
 BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
@@ -55,6 +56,7 @@ def test_the_commands_of_curl_work(service: Service, tmp_path: Path) -> None:
     assert made["secret"]["name"] == "DEPLOY_TOKEN"
     assert lists == [lists[0]] * 4
     assert lists[0]["secrets"]
+    assert untracked(tmp_path, "buf.yaml", "proto", "proto-imports") == []
     assert (tmp_path / "header").stat().st_mode & 0o077 == 0
 
 

@@ -3,6 +3,7 @@
 import contextlib
 import re
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -33,21 +34,7 @@ def test_the_snippet_is_the_documented_one() -> None:
     """To the letter, in the README and in examples/."""
     snippet = f"import os\nfrom gitpod import Gitpod\n{CALL}"
     assert (ROOT / "examples/snippet.py").read_text() == snippet
-    assert blocks("python")[0] == snippet
-
-
-def test_the_other_calls_run_as_shown() -> None:
-    """The README's second block, in a program that has a client."""
-    assert run(sys.executable, "-c", blocks("python")[1], GITPOD_BASE_URL="sqlite://") == (
-        "updated NPM_TOKEN\nNPM_TOKEN /home/gitpod/.npmrc\n********** third\n"
-    )
-
-
-def test_the_test_runs_as_shown(tmp_path: Path) -> None:
-    """The README's last block, as a user's own test."""
-    (tmp_path / "conftest.py").write_text('pytest_plugins = ["gitpod.testing"]\n')
-    (tmp_path / "test_it.py").write_text(blocks("python")[2])
-    assert "1 passed" in run(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=tmp_path)
+    assert blocks("python") == [snippet]
 
 
 @pytest.mark.parametrize("example", sorted(path.name for path in (ROOT / "examples").glob("*.py")))
@@ -82,15 +69,16 @@ def test_the_readmes_curl_gets_the_documented_json(service: Service) -> None:
 
 
 def test_the_demo_shows_all_and_leaves_nothing(tmp_path: Path) -> None:
-    """Three secrets in both codecs, the wire without token and values, the list; then no process and no file."""
+    """The snippet, its result, then the wire without token and values, on few lines; then no process and no file."""
     shown = run(sys.executable, str(ROOT / "tools/demo.py"), TMPDIR=str(tmp_path))
-    assert shown.count("< HTTP/1.1 200 OK") == 7
-    assert shown.count("< HTTP/1.1 409 Conflict") == 3
-    assert "DATABASE_URL: ConflictError: already_exists" in shown
-    assert shown.count("> content-type: application/proto") == 4
-    assert shown.count("> content-type: application/json") == 6
+    assert len(shown.splitlines()) < 120
+    assert shown.index("print(secret.secret)") < shown.index("Secret(id=") < shown.index("> POST /gitpod.v1")
+    assert shown.count("< HTTP/1.1 200 OK") == 1
+    assert [shown.count(f"< 200 OK, application/{codec}") for codec in ("proto", "json")] == [3, 3]
+    assert shown.count(": ConflictError: already_exists") == 3
+    # The snippet itself shows the value that it stores.
     for value in ("user:pass", "BEGIN RSA", "username:password"):
-        assert value not in shown
+        assert value not in shown.partition("prints:")[2]
     listed = shown.rpartition("examples/list_secrets.py")[2]
     assert [listed.count(name) for name in ("DATABASE_URL ", "SSH_KEY ", "DOCKER_AUTH ")] == [3, 2, 2]
     assert list(tmp_path.iterdir()) == []
@@ -102,9 +90,50 @@ def test_the_demo_shows_all_and_leaves_nothing(tmp_path: Path) -> None:
     assert [command for command in commands if str(tmp_path).encode() in command] == []
 
 
+def test_an_installation_that_fails_says_why() -> None:
+    """What pip said, and what could not be installed."""
+    command = [sys.executable, str(ROOT / "tools/install.py"), "the tools", "--no-index", "no-such-tool"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (1, "installing the tools\n")
+    assert "No matching distribution found for no-such-tool" in done.stderr
+    assert done.stderr.endswith("\npip could not install the tools\n")
+
+
 def test_the_repository_names_no_machine_and_no_registry() -> None:
     """No address of a package registry, no absolute path of a machine, no lock file with addresses."""
     names = run("git", "ls-files", "-z", cwd=ROOT).split("\0")
     texts = {name: (ROOT / name).read_text(errors="replace") for name in names if name and (ROOT / name).is_file()}
     words = ["pypi" + ".org", "files.python" + "hosted", "/ro" + "ot/", "/wo" + "rk/", "registry.np" + "mjs"]
     assert [(name, word) for name, text in texts.items() for word in words if word in text] == []
+
+
+INSTALL = re.compile(
+    r"\b(?:pip\d?|pipx|uv|poetry|pdm)\b[^\n`]*?\b(?:install|add|inject|run|with)\b[^\n`]*?"
+    r"(?<![\w./-])gitpod-connect(?![^\n`]* @ )"
+)
+"""A command that lets an installer look for the package on an index."""
+
+
+def test_no_hint_installs_from_an_index() -> None:
+    """There, the name of the package is free for a stranger to take."""
+    names = {*run("git", "ls-files", "-z", cwd=ROOT).split("\0")} - {"", "tests/docs/test_readme.py"}
+    texts = {name: (ROOT / name).read_text(errors="replace") for name in names if (ROOT / name).is_file()}
+    assert [(name, found.group()) for name, text in texts.items() for found in INSTALL.finditer(text)] == []
+
+
+@pytest.mark.parametrize(
+    ("command", "is_from_index"),
+    [
+        ("pip install gitpod-connect", True),
+        ("pip install -q 'gitpod-connect[cli]'", True),
+        ("python -m pip install --force-reinstall gitpod-connect==1", True),
+        ("uv add gitpod-connect", True),
+        ("pipx install gitpod-connect[cli]", True),
+        ("pip install './gitpod-connect[cli]'", False),
+        ("pip install -e '.[server]'", False),
+        ("pip install 'gitpod-connect[cli] @ git+https://git.example/a@0123'", False),
+    ],
+)
+def test_the_search_knows_such_a_command(command: str, *, is_from_index: bool) -> None:
+    """And none that names a folder, a file or a URL."""
+    assert bool(INSTALL.search(command)) == is_from_index

@@ -14,6 +14,7 @@ from postgres import HOST, Cluster
 from tests.support import pages
 from tests.support.service import ROOT
 from tests.support.service_guide import BLOCKS, GUIDE, ON_POSTGRESQL, ON_SQLITE, PATH, Reader, collector, values
+from tests.support.tidy import untracked
 
 from gitpod import Gitpod, InternalServerError
 from gitpod.cli.commands.root import cli
@@ -54,6 +55,7 @@ def test_alone_on_sqlite(tmp_path: Path) -> None:
     secret = b"postgresql://user:pass@localhost:5432/db"
     assert {"/v1/traces", "/v1/metrics"} <= {path for path, _ in taken}
     assert not any(secret in body or b"gps_" in body for _, body in taken)
+    assert untracked(tmp_path, "examples", "exports", "log", "block.py") == []
     for name in ("early.db", "backup.db"):
         assert values(tmp_path / name, tmp_path / "secrets.db.key") == [secret.decode()]
         assert (tmp_path / "backup.db").stat().st_mode & 0o077 == 0
@@ -66,6 +68,7 @@ def test_on_postgresql(cluster: Cluster, tmp_path: Path) -> None:
             printed = reader.follow(ON_POSTGRESQL)
             reader.stop()
         assert "DATABASE_URL 40\n" in printed
+        assert untracked(tmp_path, "examples", "exports", "log", "block.py") == []
         [statement] = [block.code for block in BLOCKS if block.language == "sql"]
         assert cluster.run("psql", "-v", "ON_ERROR_STOP=1", "-d", "secrets", "-c", statement) is None
         assert cluster.execute("SELECT count(*) > 0 FROM audit", "secrets") == [(True,)]

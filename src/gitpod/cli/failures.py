@@ -22,6 +22,8 @@ UNREACHABLE = 6
 """The service cannot be reached, or it failed, or the outcome is unknown."""
 UNEXPECTED = 70
 """A defect of the command (EX_SOFTWARE in sysexits.h)."""
+MISSING = ' needs the extra "'
+"""Part of the messages about an extra that is not installed (`gitpod._extras.needed`)."""
 INTERRUPTED = 130
 """Ended by Ctrl-C: 128 and the signal's number, as in shells."""
 
@@ -59,9 +61,14 @@ def reported() -> Generator[None]:
 
 def report(failure: Failure) -> None:
     """Write a failure to standard error; with `--debug`, its stack without variables and without the error's text."""
-    output.note("error", failure.message)
-    if failure.hint:
-        output.hint(failure.hint)
+    message, hint = failure.message, failure.hint
+    if MISSING in message:
+        # The SDK and the service put the command that adds the extra behind a colon.
+        message, mark, command = message.partition('": ')
+        message, hint = message + mark[:1], command or hint
+    output.note("error", message)
+    if hint:
+        output.hint(hint)
     if failure.error and is_debugging():
         stack = traceback.format_tb(failure.error.__traceback__)
         click.echo("".join(stack) + type(failure.error).__name__, err=True)
@@ -116,7 +123,7 @@ def _status_and_hint(error: "GitpodError") -> tuple[int, str]:
 
     match error:
         case errors.AuthenticationError():
-            found = NOT_ALLOWED, "set GITPOD_API_KEY to a token that the service knows"
+            found = NOT_ALLOWED, "gitpod-secrets login keeps a token that the service knows"
         case errors.PermissionDeniedError():
             found = NOT_ALLOWED, "use a token whose role and projects allow it"
         case errors.NotFoundError():

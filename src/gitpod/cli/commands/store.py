@@ -40,7 +40,7 @@ def migrate(store: str) -> None:
     inform("the schema is current")
 
 
-@click.command()
+@click.command(short_help="Show who changed or read which secret.")
 @store_option
 @click.option("--secret", type=ID, help="Only records of this secret.")
 @click.option(

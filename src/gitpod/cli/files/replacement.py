@@ -18,6 +18,9 @@ def replace(target: Path, data: bytes) -> None:
     Raises:
         OSError: nothing is written, and a file of that name stays as it was.
     """
+    if os.open not in os.supports_dir_fd:
+        _replace_by_path(target, data)
+        return
     folder = os.open(target.parent, os.O_RDONLY)
     temporary = f".gitpod-secrets-{os.urandom(8).hex()}"
     try:
@@ -27,6 +30,24 @@ def replace(target: Path, data: bytes) -> None:
         with suppress(FileNotFoundError):
             os.unlink(temporary, dir_fd=folder)
         os.close(folder)
+
+
+def _replace_by_path(target: Path, data: bytes) -> None:
+    """Do it on a system where no folder can be opened (Windows)."""
+    from tempfile import NamedTemporaryFile
+
+    with NamedTemporaryFile(prefix=".gitpod-secrets-", dir=target.parent, delete=False) as file:
+        temporary = Path(file.name)
+        try:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+            file.close()
+            temporary.replace(target)
+        except BaseException:
+            file.close()
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def _place(folder: int, temporary: str, name: str, data: bytes) -> None:
