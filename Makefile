@@ -13,7 +13,7 @@ JOBS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 PYTEST := $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
 
 .DEFAULT_GOAL := test
-.PHONY: help demo bench chaos failover lowest costs quick fix test check lint types mypy basedpyright gen drift breaking contract golden interop conformance dist docs clean
+.PHONY: help demo bench chaos failover lowest costs quick fix test check lint types mypy basedpyright gen drift breaking contract golden interop conformance recording dist docs clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,9 @@ interop: $(VENV)/.dev ## run the programs of other languages against the service
 
 conformance: $(VENV)/.dev ## run Connect's conformance suite against the SDK and the service, or SIDE=client
 	@$(BIN)/python tools/conformance.py $(SIDE)
+
+recording: $(VENV)/.dev ## record docs/pictures/session.svg anew, after a change of what the command prints
+	@$(BIN)/python tools/record.py
 
 docs: $(VENV)/.dev ## build the docs as a site in build/site; broken links fail; SERVE=1: show it while you write
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -W error -m mkdocs $(if $(SERVE),serve,build)

@@ -22,6 +22,7 @@ EXTRA_OF = {
     **dict.fromkeys(("connectrpc_grpcreflect", "h2", "hpack", "hyperframe"), "grpc"),
     **dict.fromkeys(("connectrpc_otel", "opentelemetry"), "otel"),
     "psycopg": "postgres",
+    "keyring": "keyring",
     "zstandard": "zstd",
 }
 """The extra that brings a module."""

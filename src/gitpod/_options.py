@@ -29,6 +29,8 @@ if TYPE_CHECKING:
         default_headers: Mapping[str, str] | None
 
 
+VARIABLE = "GITPOD_API_KEY"
+QUOTES = "\"'"
 CHANGEABLE = ("bearer_token", "timeout", "max_retries", "codec", "default_headers")
 """The names in `ClientOptions`."""
 LONGEST_TIMEOUT = 9_999_999
@@ -90,8 +92,9 @@ class Options:
             from gitpod._extras import needed  # for this message alone
 
             raise GitpodError(f'compression: "zstd" {needed("zstd")}')
-        given = os.environ.get("GITPOD_API_KEY") if bearer_token is None else bearer_token
-        self.bearer_token = _token(given if needs_token else given or "embedded")
+        given = os.environ.get(VARIABLE) if bearer_token is None else bearer_token
+        setting = VARIABLE if bearer_token is None and given else "bearer_token"
+        self.bearer_token = _token(given if needs_token else given or "embedded", setting)
         self.timeout = seconds(timeout)
         self.max_retries = max_retries
         self.protocol: Protocol = protocol
@@ -142,9 +145,14 @@ def headers(given: "Mapping[str, str] | None", name: str) -> dict[str, str]:
     return checked
 
 
-def _token(given: str | None) -> str:
+def _token(given: str | None, setting: str) -> str:
+    """Check a token. `setting` is what gave it: the option, or the environment variable."""
     if not given:
-        raise GitpodError("bearer_token: missing; pass bearer_token=… or set the environment variable GITPOD_API_KEY")
+        raise GitpodError(f"bearer_token: missing; pass bearer_token=… or set the environment variable {VARIABLE}")
+    if isinstance(given, str) and given[:7].lower() == "bearer ":
+        raise GitpodError(f"{setting}: must be the token alone, without the word Bearer")
+    if isinstance(given, str) and (given[0] in QUOTES or given[-1] in QUOTES):
+        raise GitpodError(f"{setting}: must be the token alone, without quotes")
     if not isinstance(given, str) or not all("!" <= c <= "~" for c in given):
-        raise GitpodError("bearer_token: must be printable ASCII without spaces or line breaks")
+        raise GitpodError(f"{setting}: must be printable ASCII without spaces or line breaks")
     return given

@@ -16,7 +16,8 @@ from tests.support.service import ROOT
 from gitpod import InvalidRequestError, SecretValue
 from gitpod._messages.requests import create_request
 from gitpod.cli.files import dotenv, json_file
-from gitpod.cli.files.dotenv import BAD_MOUNT, MISPLACED, NOT_CLOSED
+from gitpod.cli.files.comments import BAD_MOUNT
+from gitpod.cli.files.dotenv import MISPLACED, NOT_CLOSED
 from gitpod.cli.files.entries import NAME, Entry, Invalid, Line
 from gitpod.cli.files.load import load
 

@@ -23,8 +23,8 @@ def test_a_caller_without_permission_is_told(shell: Shell, service: Service) -> 
     assert shell.run("get", "NAME", GITPOD_API_KEY=reader).out == VALUE.encode()
     for arguments, token, hint in (
         (["put", "NAME"], reader, "use a token whose role and projects allow it"),
-        (["list"], "a-wrong-token-for-tests", "set GITPOD_API_KEY to a token that the service knows"),
-        (["list"], "", "set GITPOD_API_KEY, or api_key in the configuration file"),
+        (["list"], "a-wrong-token-for-tests", "gitpod-secrets login keeps a token that the service knows"),
+        (["list"], "", "gitpod-secrets login keeps one, or set GITPOD_API_KEY"),
     ):
         err = shell.run(*arguments, stdin=VALUE, code=3, GITPOD_API_KEY=token).err
         error, told = err.splitlines()
@@ -112,3 +112,44 @@ def test_the_value_is_in_no_argument_list_and_no_log(shell: Shell, service: Serv
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert VALUE.encode() not in shown + out + err + service.log.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["completion"], "missing argument 'SHELL'; choose from: bash, zsh, fish"),
+        (["completion", VALUE], "invalid value for 'SHELL': is not one of 'bash', 'zsh', 'fish'"),
+        (["list", "--sort", VALUE], "invalid value for '--sort': is not one of 'name', 'created', 'updated'"),
+        (["import", "x", "--concurrency", VALUE], "invalid value for '--concurrency': is not a valid integer range"),
+        (["get", "NAME", "--revael"], "no such option '--revael'; did you mean '--reveal'?"),
+        (["dlete", "NAME"], "there is no such command; did you mean 'delete'?"),
+        (["token", "'\\\"." + VALUE], "there is no such command"),
+        ([VALUE], "there is no such command"),
+        (["get"], "missing argument 'NAME|ID'"),
+        (["put", "NAME", "--value-file", "/no/such"], "--value-file: /no/such: No such file or directory"),
+        (["import", "no.env", "--yes"], "no.env: No such file or directory"),
+    ],
+)
+def test_a_mistake_is_one_line(shell: Shell, arguments: list[str], message: str) -> None:
+    """It says what is allowed, or names the file that is missing. What was given is not repeated."""
+    error, hint = shell.run(*arguments, code=2).err.splitlines()
+    assert error == f"gitpod-secrets: error: {message}"
+    assert hint.startswith("gitpod-secrets: hint: gitpod-secrets ")
+
+
+COLORED = {
+    "error: ": (["get", "NAME"], 2, "\x1b[31m\x1b[1m"),
+    "hint: ": (["get", "NAME"], 2, "\x1b[36m"),
+    "warning: ": (["put", "NAME", "--value-file", "/dev/null"], 2, "\x1b[33m"),
+}
+
+
+@pytest.mark.parametrize("word", COLORED)
+def test_the_kind_of_a_message_has_a_colour(shell: Shell, word: str) -> None:
+    """On a terminal, unless `NO_COLOR` is set or the terminal knows no colours."""
+    arguments, code, color = COLORED[word]
+    assert f"{color}{word.strip()}\x1b[0m" in shell.on_terminal(*arguments, NO_COLOR="").end(code)
+    for changes in ({"NO_COLOR": "1"}, {"NO_COLOR": "", "TERM": "dumb"}):
+        shown = shell.on_terminal(*arguments, **changes).end(code)
+        assert word in shown
+        assert "\x1b" not in shown

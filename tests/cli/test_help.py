@@ -2,19 +2,22 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
 
 import click
 import pytest
+from click.testing import CliRunner
 from tests.support.shell import Shell
 
 from gitpod.cli.commands.root import cli
+from gitpod.cli.sections import ALIASES
 
 HEAVY = {
     *("protobuf", "google", "pyqwest", "connectrpc", "gitpod_proto", "protovalidate", "httpx", "asyncio"),
-    *("rich", "dotenv", "sqlalchemy", "uvicorn", "cryptography"),
+    *("rich", "dotenv", "keyring", "sqlalchemy", "uvicorn", "cryptography"),
 }
 
 
@@ -22,6 +25,7 @@ PROGRAM = """
 import contextlib, io, json, os, sys
 from gitpod.cli import main
 from gitpod.cli.commands.root import cli
+from gitpod.cli.sections import ALIASES
 
 calls = [["--help"], ["--version"], *([name, "--help"] for name in cli.commands)]
 completed = [["gitpod-secrets", "get", "--"], ["gitpod-secrets", ""], ["gitpod-secrets", "run", "--files", "--", "m"]]
@@ -74,3 +78,20 @@ def test_the_mounts_in_a_file_are_listed_line_by_line() -> None:
     assert [line.split()[2] for line in shown.splitlines() if line.lstrip().startswith("# mount: ")] == [
         *("env", "file", "registry", "api-only"),
     ]
+
+
+def test_help_has_sections_by_what_one_wants_to_do() -> None:
+    """Every command is in one of them, with its alias."""
+    shown = cli.get_help(click.Context(cli))
+    sections = re.findall(r"^(\w.+):$", shown, re.MULTILINE)
+    assert sections == ["Options", "Secrets", "Files and programs", "Settings", "Operate a service"]
+    assert set(re.findall(r"^  ([a-z]+)(?:, [a-z]+)?  ", shown, re.MULTILINE)) == {*cli.commands}
+    assert "..." not in shown.partition("Options:")[2]
+    assert re.findall(r"^  (\w+, \w+)  ", shown, re.MULTILINE) == ["put, set", "list, ls", "delete, rm"]
+
+
+@pytest.mark.parametrize(("alias", "command"), ALIASES.items())
+def test_an_alias_is_the_command(alias: str, command: str) -> None:
+    """Its usage has the command's own name."""
+    shown = CliRunner().invoke(cli, [alias, "--help"], prog_name="gitpod-secrets").output
+    assert shown.startswith(f"Usage: gitpod-secrets {command} ")

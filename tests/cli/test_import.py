@@ -149,22 +149,6 @@ def test_an_unknown_token_is_refused(shell: Shell) -> None:
     shell.run("import", "-", "--yes", stdin=FILE, code=3, GITPOD_API_KEY="another")
 
 
-def test_a_terminal_is_asked_for_confirmation(shell: Shell, tmp_path: Path) -> None:
-    """It shows the plan, asks, and shows a progress bar. It shows no value."""
-    (tmp_path / "secrets.env").write_text(FILE)
-    for answer, code, shown in (("n\n", 1, ["nothing was changed"]), ("y\n", 0, ["3/3", "━", "OUTCOME", "created"])):
-        assert shell.stored() == {}
-        terminal = shell.on_terminal("import", str(tmp_path / "secrets.env"))
-        terminal.expect("Make these changes? [y/N]")
-        assert all(text in terminal.past for text in ("ACTION", "create", "file /etc/two", "plan: 3 create"))
-        assert VALUE not in terminal.past
-        terminal.type(answer)
-        end = terminal.end(code)
-        assert all(text in end for text in shown)
-        assert VALUE not in end
-    assert len(shell.stored()) == 3
-
-
 class Running:
     """An import under way, which has stored some secrets."""
 

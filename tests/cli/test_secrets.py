@@ -1,7 +1,6 @@
 """The commands for single secrets, each as a process against a service on a socket."""
 
 import uuid
-from typing import Any
 
 import pytest
 from tests.support.shell import VALUE, Shell
@@ -55,10 +54,10 @@ USAGE = {
     "a colon": (["put", "NAME", "--registry", "https://r.example.com", "--username", "a:b"], "must not hold a colon"),
     "no such scope": (["list", "--project", VALUE], "'--project': is not a valid UUID"),
     "a short name": (["put", "N"], "name: must"),
-    "an option for the value": (["put", "NAME", f"--value={VALUE}"], "No such option"),
+    "an option for the value": (["put", "NAME", f"--value={VALUE}"], "no such option"),
     "two sources": (["put", "NAME", "--value-file", "x", "--from-env", "X"], "one of them, not both"),
-    "no file": (["put", "NAME", "--value-file", "/nowhere"], "--value-file: No such file"),
-    "a folder": (["put", "NAME", "--value-file", ""], "--value-file: Is a directory"),
+    "no file": (["put", "NAME", "--value-file", "/nowhere"], "--value-file: /nowhere: No such file"),
+    "a folder": (["put", "NAME", "--value-file", ""], "--value-file: .: Is a directory"),
     "an endless file": (["put", "NAME", "--value-file", "/dev/zero"], "--value-file: is larger than 1048576 bytes"),
     "no variable": (["put", "NAME", "--from-env", "NO_SUCH"], "--from-env: there is no such environment variable"),
     "nobody to ask": (["delete", "NAME"], "there is no terminal to ask for confirmation; add --yes"),
@@ -124,30 +123,3 @@ def test_a_terminal_shows_a_value_only_with_reveal(shell: Shell) -> None:
     assert "hint: add --reveal, or use a pipe" in refused
     assert VALUE not in refused
     assert shell.on_terminal("get", "NAME", "--reveal").end() == f"{VALUE} of it\n"
-
-
-@pytest.mark.parametrize("changes", [{}, {"NO_COLOR": "1"}], ids=["colour", "NO_COLOR"])
-def test_a_list_is_a_table_on_a_terminal(shell: Shell, changes: dict[str, Any]) -> None:
-    """In a pipe it is lines with tabs. With NO_COLOR it has no colour."""
-    secret_id = shell.put("NAME", file_path="/f/[red]")
-    shown = shell.on_terminal("list", **changes).end()
-    head, row = shown.splitlines()
-    assert [name in head for name in ("NAME", "MOUNT", "SCOPE", "ID", "UPDATED")] == [True] * 5
-    assert row.split()[:2] == ["NAME", "/f/[red]"]
-    assert secret_id in row
-    assert "\t" not in shown
-    assert "\x1b[3" not in shown
-    [piped] = shell.run("list", **changes).rows
-    assert piped[:4] == ["NAME", "/f/[red]", f"projectId {shell.project}", secret_id]
-
-
-def test_a_delete_asks_on_a_terminal(shell: Shell) -> None:
-    """It deletes nothing unless the answer is yes."""
-    shell.put("NAME")
-    for answered, code in (("n\n", 1), ("\x03", 130), ("y\n", 0)):
-        terminal = shell.on_terminal("delete", "NAME")
-        terminal.expect("Delete NAME? [y/N]: ")
-        assert shell.stored() == {"NAME": VALUE}
-        terminal.type(answered)
-        terminal.end(code)
-    assert shell.stored() == {}

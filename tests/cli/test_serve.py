@@ -109,8 +109,8 @@ def test_it_listens_on_loopback_alone(serving: Callable[..., Service]) -> None:
         (["--store", "sqlite:////nowhere/s.db"], "gitpod-secrets: error: cannot open /nowhere/s.db: No such file"),
         (["--store", "mysql://host/db"], ": the store must be sqlite:///path/to/file.db"),
         (["--store", "sqlite://", "--host", "192.0.2.1"], "gitpod-secrets: error: cannot listen on 192.0.2.1 port"),
-        (["--store", "sqlite://", "--port", "65536"], "Invalid value for '--port'"),
-        ([], "Missing option '--store'"),
+        (["--store", "sqlite://", "--port", "65536"], "invalid value for '--port'"),
+        ([], "missing option '--store'"),
     ],
 )
 def test_wrong_settings_are_reported(arguments: list[str], message: str) -> None:

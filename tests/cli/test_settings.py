@@ -1,31 +1,21 @@
 """Settings from the environment and the configuration file, and what `config` shows of them."""
 
+import json
 import uuid
-from pathlib import Path
-from typing import Any
 
 import pytest
 from tests.support.service import TOKEN
+from tests.support.settings_files import NONE, only, write_config
 from tests.support.shell import VALUE, Shell
-
-
-def write_config(shell: Shell, text: str, mode: int = 0o600) -> Path:
-    """Write the configuration file."""
-    file = shell.home / ".config" / "gitpod-secrets" / "config.toml"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
-    file.chmod(mode)
-    return file
 
 
 def test_settings_come_from_the_environment_then_from_the_file(shell: Shell) -> None:
     """`config` shows where each came from, and masks the token."""
     user = str(uuid.uuid4())
     file = write_config(shell, f'base_url = "{shell.url}"\napi_key = "{TOKEN}"\nuser_id = "{user}"\n')
-    none: dict[str, Any] = {"GITPOD_BASE_URL": "", "GITPOD_API_KEY": "", "GITPOD_PROJECT_ID": ""}
-    shell.run("put", "OF_FILE", stdin=VALUE, **none)
-    assert shell.run("list", "--json", **none).items[0]["scope"] == {"userId": user}
-    done = shell.run("config", **none)
+    shell.run("put", "OF_FILE", stdin=VALUE, **NONE)
+    assert shell.run("list", "--json", **NONE).items[0]["scope"] == {"userId": user}
+    done = shell.run("config", **NONE)
     assert done.rows == [
         ["base_url", shell.url, str(file)],
         ["api_key", "…", str(file)],
@@ -55,7 +45,7 @@ def test_an_option_overrides_the_environment_and_that_the_file(shell: Shell, sco
 
 def test_without_settings_the_service_is_the_hosted_one(shell: Shell) -> None:
     """`config` shows that, says that there is no configuration file, and masks a password in a URL."""
-    done = shell.run("config", GITPOD_BASE_URL="", GITPOD_API_KEY="", GITPOD_PROJECT_ID="")
+    done = shell.run("config", **NONE)
     file = shell.home / ".config/gitpod-secrets/config.toml"
     assert done.err == f"gitpod-secrets: there is no configuration file {file}\n"
     assert done.rows == [["base_url", "https://app.ona.com/api", "default"]]
@@ -108,7 +98,63 @@ def test_a_token_and_a_certificate_are_named_as_they_were_set(shell: Shell) -> N
     assert "error: GITPOD_API_KEY: must be printable ASCII" in shell.run("list", code=2, GITPOD_API_KEY="tökén").err
     file = write_config(shell, 'base_url = "https://127.0.0.1:1"\nca_cert = "/nowhere.pem"')
     done = shell.run("list", code=2, GITPOD_BASE_URL="")
-    assert f"error: {file}: ca_cert: must be the path of a PEM file" in done.err
+    assert f"error: {file}: ca_cert: there is no file /nowhere.pem" in done.err
+
+
+@pytest.mark.parametrize(
+    ("token", "rule"),
+    [
+        (f"Bearer {VALUE}", "must be the token alone, without the word Bearer"),
+        (f"bearer  {VALUE}", "must be the token alone, without the word Bearer"),
+        (f'"{VALUE}"', "must be the token alone, without quotes"),
+        (f"'{VALUE}", "must be the token alone, without quotes"),
+        (f"{VALUE}\n", "must be printable ASCII without spaces or line breaks"),
+        (f" {VALUE}", "must be printable ASCII without spaces or line breaks"),
+        (f"Basic {VALUE}", "must be printable ASCII without spaces or line breaks"),
+    ],
+)
+def test_a_token_that_is_more_than_the_token_is_named_as_it_was_set(shell: Shell, token: str, rule: str) -> None:
+    """A variable, or the name in the configuration file or in a profile."""
+    assert f"error: GITPOD_API_KEY: {rule}\n" in shell.run("list", code=2, GITPOD_API_KEY=token).err
+    settings = f"base_url = {json.dumps(shell.url)}\napi_key = {json.dumps(token)}\n"
+    file = write_config(shell, f"{settings}[profiles.a]\n{settings}")
+    assert f"error: {file}: api_key: {rule}\n" in shell.run("list", code=2, **NONE).err
+    assert f"error: {file}: profiles.a: api_key: {rule}\n" in shell.run("--profile", "a", "list", code=2).err
+
+
+@pytest.mark.parametrize("scope", ["project_id", "user_id", "organization_id", "service_account_id"])
+def test_a_scope_that_is_no_id_is_named_as_it_was_set(shell: Shell, scope: str) -> None:
+    """Not by the service, which knows no variables and no files."""
+    assert "error: GITPOD_PROJECT_ID: is not a valid UUID" in shell.run("list", code=2, GITPOD_PROJECT_ID=VALUE).err
+    file = write_config(shell, f'{scope} = "{VALUE}"\n[profiles.a]\n{scope} = "{VALUE}"\n')
+    assert f"error: {file}: {scope}: is not a valid UUID" in shell.run("list", code=2, GITPOD_PROJECT_ID="").err
+    done = shell.run("--profile", "a", "list", code=2)
+    assert f"error: {file}: profiles.a: {scope}: is not a valid UUID" in done.err
+
+
+@pytest.mark.parametrize("url", ["secrets.example.com", "localhost:8080/api", "ftp://x", "https:/x", "'https://x'"])
+def test_a_url_without_its_scheme_is_named_before_a_token_is_missed(shell: Shell, url: str) -> None:
+    """The URL is what is wrong."""
+    done = shell.run("list", code=2, **only(GITPOD_BASE_URL=url))
+    assert "error: GITPOD_BASE_URL: must start with https://, http://, sqlite: or postgresql:" in done.err
+    assert url not in done.err
+
+
+def test_a_user_name_in_a_url_leads_to_the_variable_of_the_token(shell: Shell) -> None:
+    """The SDK has another name for it."""
+    done = shell.run("list", code=2, GITPOD_BASE_URL="https://me:x@host")
+    assert "GITPOD_BASE_URL: must not hold a user name or password; the token goes into GITPOD_API_KEY" in done.err
+
+
+@pytest.mark.parametrize(
+    "command", [["list"], ["put", "NAME"], ["get", "NAME"], ["export"], ["run", "true"], ["whoami"]]
+)
+def test_an_empty_configuration_says_what_to_set_first(shell: Shell, command: list[str]) -> None:
+    """The service, then the token, then the project."""
+    done = shell.run(*command, stdin=VALUE, code=2, **NONE)
+    assert "error: nothing is set yet: no service, no token, no project\n" in done.err
+    places = [done.err.index(name) for name in ("GITPOD_BASE_URL", "gitpod-secrets login", "GITPOD_PROJECT_ID")]
+    assert places == sorted(places)
 
 
 BAD_FILES = {

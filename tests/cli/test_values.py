@@ -2,8 +2,12 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
+import pytest
 from tests.support.shell import VALUE, Shell
+
+from gitpod import InvalidRequestError
 
 CRLF = "gitpod-secrets: warning: the value holds CRLF line breaks; they are kept\n"
 ENDS = "gitpod-secrets: warning: the value ends in a line break; it is kept, and --trim removes it\n"
@@ -47,21 +51,32 @@ def test_invalid_values_are_refused(shell: Shell) -> None:
     for given, message in (
         (b"\xff" + VALUE.encode(), "is not text in UTF-8"),
         (b"x" * 10241, "value: must be at most"),
-        (b"", "standard input is empty; create --value-file /dev/null stores an empty value"),
+        (b"", "value: must be given, and standard input is empty; create --value-file /dev/null stores an empty one"),
     ):
         assert message in shell.run("put", "NAME", stdin=given, code=2).err
     (shell.home / "value").write_bytes(VALUE.encode() + b"\xff")
     assert "is not text" in shell.run("put", "NAME", "--value-file", str(shell.home / "value"), code=2).err
 
 
+def test_a_create_without_a_value_is_refused_as_by_the_sdk(shell: Shell) -> None:
+    """With the same words. An empty value is stored where it is given, as by `value=""`."""
+    given: Any = {"name": "NAME", "api_only": True, "project_id": shell.project}
+    with shell.client() as client, pytest.raises(InvalidRequestError, match="value: must be given"):
+        client.secrets.create(**given)
+    assert "error: value: must be given" in shell.run("create", "NAME", code=2).err
+    assert shell.stored() == {}
+    assert "the value is empty" in shell.run("create", "NAME", "--value-file", "/dev/null").err
+    assert shell.stored() == {"NAME": ""}
+
+
 def test_a_prompt_asks_twice_and_shows_nothing(shell: Shell) -> None:
     """If the two differ, it asks again."""
     terminal = shell.on_terminal("put", "NAME")
-    for prompt, typed in (("Value: ", VALUE), ("Repeat for confirmation: ", "other")):
+    for prompt, typed in (("Value of NAME in ", VALUE), ("Repeat for confirmation: ", "other")):
         terminal.expect(prompt)
         terminal.type(f"{typed}\n")
     terminal.expect("do not match")
-    for prompt in ("Value: ", "Repeat for confirmation: "):
+    for prompt in ("Value of NAME in ", "Repeat for confirmation: "):
         terminal.expect(prompt)
         assert VALUE not in terminal.past
         terminal.type(f"{VALUE}\n")
@@ -74,7 +89,7 @@ def test_a_prompt_asks_twice_and_shows_nothing(shell: Shell) -> None:
 def test_ctrl_c_at_a_prompt_does_nothing(shell: Shell) -> None:
     """Nothing is stored or printed, and the status is 130."""
     terminal = shell.on_terminal("put", "NAME")
-    terminal.expect("Value: ")
+    terminal.expect("Value of NAME in ")
     terminal.type("\x03")
-    assert terminal.end(130).strip() == ""
+    assert terminal.end(130).rpartition(": ")[2].strip() == ""
     assert shell.stored() == {}

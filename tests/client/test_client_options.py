@@ -100,6 +100,22 @@ def test_a_bad_option_is_named(options: dict[str, Any], message: str) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@BOTH
+@pytest.mark.parametrize("setting", ["bearer_token", "GITPOD_API_KEY"])
+@pytest.mark.parametrize(
+    "token", ["Bearer hunter2", "BEARER hunter2", "'hunter2'", '"hunter2', "hunter2 x", "hunter2\r"]
+)
+def test_a_bad_token_is_named_as_it_was_set(
+    kind_of: type[Gitpod | AsyncGitpod], setting: str, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the constructor: the argument, or the variable."""
+    monkeypatch.setenv("GITPOD_API_KEY", token)
+    with pytest.raises(GitpodError) as caught:
+        kind_of(bearer_token=token if setting == "bearer_token" else None)
+    assert str(caught.value).startswith(f"{setting}: must be ")
+    assert "hunter2" not in str(caught.value)
+
+
 STORES = {
     "sqlite:///hunter2%41.db": "the store's path must not hold a percent sign",
     "sqlite:///hunter2?x.db": "the store's path must not hold a question mark",

@@ -64,7 +64,7 @@ def test_the_manual_sources_by_the_name_that_it_gives(desk: Desk) -> None:
 
 def test_the_documented_file_is_read(desk: Desk) -> None:
     """The manual's TOML, where the manual says that it is."""
-    [toml] = [code for language, code in BLOCK.findall(MANUAL) if language == "toml"]
+    [toml, *_] = [code for language, code in BLOCK.findall(MANUAL) if language == "toml"]
     file = desk.folder / ".config/gitpod-secrets/config.toml"
     file.parent.mkdir(parents=True)
     file.write_text(toml)
@@ -75,6 +75,12 @@ def test_the_documented_file_is_read(desk: Desk) -> None:
         "api_key\t…",
         f"project_id\t{SHOWN[0]}",
         "ca_cert\t/etc/ssl/our-ca.pem",
+    ]
+    staging = desk.script("gitpod-secrets --profile staging config 2> /dev/null | cut -f 1,2")
+    assert staging.splitlines() == [
+        "profile\tstaging",
+        "base_url\thttps://secrets.staging.example.com/api",
+        f"user_id\t{SHOWN[1]}",
     ]
 
 

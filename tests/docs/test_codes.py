@@ -17,7 +17,7 @@ from tests.support.service import ROOT, TOKEN, Service, serve
 
 from gitpod import Gitpod
 from gitpod._rpc.failure import REFUSALS, SHEDDING, STATUS
-from gitpod.server.auth import Role
+from gitpod.server.caller import Role
 from gitpod.server.operate import create_token
 from gitpod.server.storage.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject

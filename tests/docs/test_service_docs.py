@@ -116,7 +116,7 @@ def test_who_writes_to_the_database_moves_and_alters_no_value_but_rolls_back(tmp
 
 def test_what_is_not_run_can_be_read() -> None:
     """Every block is of a known language; scripts that are not run parse, and JSON is a log line."""
-    assert {block.language for block in BLOCKS} == {"sh", "python", "json", "shell", "sql"}
+    assert {block.language for block in BLOCKS} == {"sh", "python", "json", "shell", "sql", "text"}
     for block in BLOCKS:
         if block.language == "shell":
             subprocess.run(["sh", "-n"], input=block.code, text=True, check=True)

@@ -32,8 +32,9 @@ from tests.support.service import TOKEN, serve
 
 import gitpod
 from gitpod import Gitpod
-from gitpod.server.auth import Role
+from gitpod.server.caller import Role
 from gitpod.server.operate import create_token, revoke_token
+from gitpod.server.storage.rows import LATEST
 from gitpod.server.storage.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 from gitpod_proto.gitpod.v1.secret_pb import (
@@ -43,6 +44,7 @@ from gitpod_proto.gitpod.v1.secret_pb import (
 
 REVOKED_WITHIN = 5.0
 """The most seconds until a revoked token is refused."""
+MARKS: dict[str, Any] = {"expires_at": LATEST, "note": "ci web"}
 
 
 @pytest.mark.parametrize("protocol", PROTOCOLS)
@@ -209,14 +211,27 @@ def test_tokens_are_in_no_file_and_no_log(realm: Realm) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", ["role = 'admin'", "subject_id = id", "projects = ''", "digest = zeroblob(32)", "tag = x''"]
+    ("marks", "change"),
+    [
+        ({}, "role = 'admin'"),
+        ({}, "subject_id = id"),
+        ({}, "projects = ''"),
+        ({}, "digest = zeroblob(32)"),
+        ({}, "tag = x''"),
+        ({}, f"expires_at = {LATEST}"),
+        (MARKS, "expires_at = expires_at + 1"),
+        (MARKS, "expires_at = NULL"),
+        (MARKS, "expires_at = NULL, note = ''"),
+        (MARKS, "expires_at = 'never'"),
+        (MARKS, "note = x'00'"),
+    ],
 )
-def test_a_token_that_was_altered_in_the_store_is_none(tmp_path: Path, change: str) -> None:
+def test_a_token_that_was_altered_in_the_store_is_none(tmp_path: Path, marks: dict[str, Any], change: str) -> None:
     """Nor one that was made up there: whoever writes to the database may not call for that."""
     service = serve(tmp_path / "s.db")
     with contextlib.closing(Store(f"sqlite:///{tmp_path}/s.db")) as store:
         subject = Subject(id=str(uuid.uuid4()), principal=Principal.USER)
-        token, _ = create_token(store, None, subject, Role.MEMBER, frozenset({GIVEN}), None)
+        token, _ = create_token(store, None, subject, Role.MEMBER, frozenset({GIVEN}), None, **marks)
     with contextlib.closing(sqlite3.connect(tmp_path / "s.db", isolation_level=None)) as writer:
         writer.execute(f"UPDATE tokens SET {change}")  # noqa: S608 # from the table above
     with Gitpod(bearer_token=token, base_url=service.url) as client, pytest.raises(gitpod.AuthenticationError):

@@ -18,7 +18,7 @@ from tests.support.service import TOKEN, Service, serve
 
 import gitpod
 from gitpod import Gitpod, GitpodError
-from gitpod.server.auth import Role
+from gitpod.server.caller import Role
 from gitpod.server.errors import ServiceError
 from gitpod.server.keys.unlock import unlock
 from gitpod.server.operate import create_token, rewrap, rotate

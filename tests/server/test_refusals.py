@@ -22,7 +22,7 @@ from tests.support.service import serve
 
 import gitpod
 from gitpod import Gitpod
-from gitpod.server.auth import Role
+from gitpod.server.caller import Role
 from gitpod.server.operate import create_token
 from gitpod.server.storage.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject

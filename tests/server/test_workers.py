@@ -127,7 +127,7 @@ def test_both_accept_the_token_that_was_made_up(begin: Callable[..., Served]) ->
 
 def test_the_token_is_in_no_repr() -> None:
     """What a worker tells its parent may be in a traceback that shows locals."""
-    told = Announcement("http://127.0.0.1:1", None, "made-up")
+    told = Announcement("http://127.0.0.1:1", None, "made-up", "sqlite://", "the key in memory")
     assert "127.0.0.1" in repr(told)
     assert "made-up" not in f"{told!r} {told}"
 

@@ -39,12 +39,12 @@ class Leader:
         return self.goes_on.wait(30)
 
 
-def run(writes: AwaitedWrites, work: Work) -> Coroutine[Any, Any, Any]:
+def run(writes: AwaitedWrites, work: Work, unread: Callable[[Any], None] | None = None) -> Coroutine[Any, Any, Any]:
     """Work to await."""
     awaited: list[Coroutine[Any, Any, Any]] = []
 
     def start(record: AuditRecord, recorded: Work) -> None:
-        awaited.append(writes.run_async(record, recorded, writes.pool, writes.release))
+        awaited.append(writes.run_async(record, recorded, writes.pool, writes.release, unread))
 
     write(start, work)
     return awaited[0]
@@ -104,6 +104,39 @@ def test_a_cancelled_task_is_not_done_or_is_done_to_its_end(store: Store, writes
     assert asyncio.run(main()) == (0 if moment == "begun" else 1)
     assert sorted(names(store)) == (["FIRST", "SECOND", "THIRD"] if moment == "begun" else ["FIRST", "THIRD"])
     assert writes.released == 3
+
+
+@pytest.mark.parametrize(("moment", "unread"), [("waiting", []), ("begun", [True]), ("answered", [True]), ("read", [])])
+def test_a_result_that_a_cancelled_task_does_not_read_is_handed_over(
+    writes: AwaitedWrites, moment: str, unread: list[bool]
+) -> None:
+    """Once, and only if the work was committed."""
+    given = list[bool]()
+
+    async def main() -> None:
+        before, leader = Leader(), Leader()
+        first = asyncio.create_task(run(writes, before))
+        await happens(before.begun.is_set)
+        second = asyncio.create_task(run(writes, leader, given.append))
+        await happens(lambda: writes.waiting == 1)
+        if moment != "waiting":
+            before.goes_on.set()
+            await happens(leader.begun.is_set)
+        if moment in {"waiting", "begun"}:
+            second.cancel()
+        before.goes_on.set()
+        leader.goes_on.set()
+        while writes.released < 2 and moment == "answered":  # noqa: ASYNC110 # no event tells of it
+            # The result is there one turn of the loop before the task has its own.
+            await asyncio.sleep(0)
+        if moment == "answered":
+            second.cancel()
+        await asyncio.wait([first, second])
+        assert second.cancelled() == (moment != "read")
+        await happens(lambda: writes.released == 2)
+
+    asyncio.run(main())
+    assert given == unread
 
 
 def test_threads_and_tasks_hand_the_lead_to_each_other(

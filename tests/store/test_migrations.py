@@ -3,20 +3,31 @@
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from sqlalchemy import Connection, text
+from tests.support.clock import clocked
 from tests.support.service import TOKEN
 
 from gitpod import Gitpod
+from gitpod.server.caller import Role
+from gitpod.server.keys.kek import unseal
+from gitpod.server.keys.keyring import unwrap
+from gitpod.server.keys.unlock import unlock
+from gitpod.server.operate import create_token
 from gitpod.server.storage.database import Database
 from gitpod.server.storage.migrations import REVISION
 from gitpod.server.storage.rows import AuditRecord, audit_record, columns
 from gitpod.server.storage.store import Store
+from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 
 PROJECT = "b0e12f6c-4c67-429d-a4a6-d9838b5da047"
 ADDED = ("sequence", "count", "token_id")
 """What revision 0002 added to the audit."""
+ADDED_TO_TOKENS = ("expires_at", "note")
+"""What revision 0003 added to the tokens."""
 
 
 @pytest.fixture(autouse=True)
@@ -53,6 +64,12 @@ def add_as_0001(connection: Connection, record: AuditRecord) -> None:
     connection.execute(text(f"INSERT INTO audit ({names}) VALUES ({values})"), kept)  # noqa: S608 # the columns above
 
 
+def make_0002(url: str) -> None:
+    """Make a store one of revision 0002."""
+    drops = [f"ALTER TABLE tokens DROP COLUMN {name}" for name in ADDED_TO_TOKENS]
+    change(url, *drops, "UPDATE alembic_version SET version_num = '0002'")
+
+
 def make_0001(url: str) -> list[str]:
     """Make a store of revision 0001. Returns the ids of its secrets."""
     with embedded(url) as client:
@@ -63,6 +80,7 @@ def make_0001(url: str) -> list[str]:
             for number in range(3)
         ]
         client.secrets.update_value(secret_id=ids[0], value="changed")
+    make_0002(url)
     drops = [f"ALTER TABLE audit DROP COLUMN {name}" for name in ADDED]
     change(url, *drops, "UPDATE alembic_version SET version_num = '0001'")
     return ids
@@ -98,6 +116,28 @@ def test_records_of_0001_stay_before_new_ones_whatever_their_clock_was(url: str)
         client.secrets.create(name="NEW", value="v", project_id=PROJECT, api_only=True)
     before = ["Future", "Old"] if url.startswith("sqlite:") else ["Old", "Future"]
     assert [record.action for record in records(url)[-3:]] == [*before, "CreateSecret"]
+
+
+def test_a_token_of_0002_stays_valid(url: str, tmp_path: Path) -> None:
+    """Its row is not rewritten, and the signature that it has is the one of then."""
+    key = f"file:{tmp_path / 'key'}"
+    with closing(Store(url)) as store:
+        who = Subject(id=str(uuid4()), principal=Principal.USER)
+        token, _ = create_token(store, key, who, Role.ADMIN, frozenset(), None)
+    make_0002(url)
+    with (
+        clocked(url, tmp_path, tmp_path / "key") as service,
+        Gitpod(bearer_token=token, base_url=service.url) as client,
+    ):
+        assert client.secrets.list().secrets == []
+    with closing(Store(url)) as store:
+        [kept] = store.tokens()
+        kek = unlock(store, key)[1]
+        [data_key] = store.data_keys(kept.organization_id)
+        assert (store.revision(), kept.expires_at, kept.note) == (REVISION, None, "")
+    parts = ("gitpod-token-1", kept.organization_id, kept.id, kept.digest.hex(), who.id, "2", "admin", "")
+    signed = "\0".join((*parts, str(kept.created_at))).encode()
+    assert unseal(AESGCM(unwrap(kek, data_key)), kept.tag, signed) == b""
 
 
 def records_organization(database: Database) -> str:

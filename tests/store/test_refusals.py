@@ -1,5 +1,6 @@
 """Refused calls are counted: one record for each token, RPC, code and minute, whatever their number."""
 
+import asyncio
 import os
 import sqlite3
 import subprocess
@@ -12,18 +13,22 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import pytest
 from postgres import SUPERUSER, Cluster, until
 from tests.support.service import ROOT
 from tests.support.storage import ORGANIZATION, Cut, Proxy, heard, tables
 
+from gitpod.server.app import Embedded
 from gitpod.server.storage import refusals
 from gitpod.server.storage.database import Database
 from gitpod.server.storage.rows import AuditRecord, audit_record
+from gitpod.server.storage.sqlite import SQLite
 from gitpod.server.storage.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 
 WHO = Subject(id="44444444-0000-4000-8000-000000000000", principal=Principal.USER)
+DELETE = "/gitpod.v1.SecretService/DeleteSecret"
 START = 60_000_000 * 30_000_000
 """A full minute, in microseconds since 1970."""
 CHILD = """
@@ -95,6 +100,30 @@ def test_the_first_of_a_minute_is_stored_at_once(store: Store, url: str) -> None
     assert counts(url) == [("CreateSecret", 1)]
     refuse(store, *(refused(at=START + number) for number in range(99)))
     until(lambda: counts(url) == [("CreateSecret", 100)], "all are counted")
+
+
+def test_a_refusal_whose_caller_leaves_is_counted(tmp_path: Path) -> None:
+    """Also when it is the first of its minute, and no other call comes."""
+    path, begun = tmp_path / "secrets.db", threading.Event()
+    url = f"sqlite:///{path}"
+
+    async def leave(service: Embedded) -> None:
+        transport = httpx.ASGITransport(app=service.asgi)
+        async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
+            call = asyncio.create_task(client.post(DELETE, json={"secretId": WHO.id}))
+            assert await asyncio.to_thread(begun.wait, 30)
+            call.cancel()
+            await asyncio.wait([call])
+            locking.execute("ROLLBACK")
+            await asyncio.to_thread(until, lambda: counts(url) == [("DeleteSecret", 1)], "it is counted")
+
+    with (
+        closing(Embedded(url)) as service,
+        closing(sqlite3.connect(path, isolation_level=None, check_same_thread=False)) as locking,
+        heard(SQLite, "begin", lambda *_: begun.set()),
+    ):
+        locking.execute("BEGIN IMMEDIATE")
+        asyncio.run(leave(service))
 
 
 def test_two_processes_count_together(store: Store, url: str) -> None:

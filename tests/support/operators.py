@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sqlalchemy import text
+from tests.support.shell import Terminal
 
 from gitpod import Gitpod
 from gitpod.server.storage.database import Database
@@ -61,11 +62,15 @@ class Place:
     environment: dict[str, str] = field(default_factory=dict[str, str])
     serving: list[subprocess.Popen[str]] = field(default_factory=list[subprocess.Popen[str]])
 
-    def start(self, *arguments: str, stderr: Any = subprocess.PIPE, **environment: str) -> subprocess.Popen[str]:
-        """Start a command on the store."""
+    def given(self) -> dict[str, str]:
+        """The variables of a command on the store."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("GITPOD_")}
         key = {"GITPOD_SECRETS_KEY": self.key} if self.key else {}
-        given = inherited | {"GITPOD_SECRETS_STORE": self.url} | key | self.environment | environment
+        return inherited | {"GITPOD_SECRETS_STORE": self.url} | key | self.environment
+
+    def start(self, *arguments: str, stderr: Any = subprocess.PIPE, **environment: str) -> subprocess.Popen[str]:
+        """Start a command on the store."""
+        given = self.given() | environment
         return subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=stderr, text=True, env=given)
 
     def run(self, *arguments: str, code: int = 0, **environment: str) -> Done:
@@ -75,6 +80,12 @@ class Place:
         assert process.returncode == code, err
         assert "Traceback" not in err
         return Done(process.returncode, out, err)
+
+    def screen(self, *arguments: str, columns: int = 80) -> list[str]:
+        """The lines of a terminal on which a command ran to its end."""
+        terminal = Terminal([*COMMAND, *arguments], self.given(), columns)
+        terminal.end()
+        return [line for line in terminal.lines if line]
 
     def refusals(self, commands: list[list[str]]) -> list[str]:
         """What commands say that fail, run at the same time."""

@@ -6,7 +6,10 @@ from pathlib import Path
 from tests.support.service import ROOT
 
 ORDER = {
-    "cli": ("index", "settings", "values", "import", "export", "run", "output", "files", "recipes"),
+    "cli": (
+        *("index", "settings", "project-file", "login", "values", "import", "export", "run", "output", "files"),
+        "recipes",
+    ),
     "service": (
         *("index", "tls", "health", "tokens", "roles", "audit", "stores", "workers", "high-availability", "proxy"),
         *("systemd", "keys", "backup", "upgrading", "limits", "security"),
@@ -19,6 +22,7 @@ ORDER = {
         *("requests", "writes", "command-line"),
     ),
     "sdk": ("index", "service-url", "errors", "retries", "in-tests", "reference"),
+    "how-to": ("ci", "pytest", "rotation", "docker", "gunicorn-and-celery", "jupyter"),
     "sdk/reference": ("calls", "types", "errors", "testing"),
 }
 """The pages of each folder."""

@@ -17,7 +17,7 @@ from pyqwest import SyncClient, SyncHTTPTransport
 from tests.support.service import ROOT, TOKEN, Service
 
 from gitpod import Gitpod
-from gitpod.server.auth import Role
+from gitpod.server.caller import Role
 from gitpod.server.operate import create_token
 from gitpod.server.storage.store import Store
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject

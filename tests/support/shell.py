@@ -132,8 +132,9 @@ class Shell:
             running = [pool.submit(self.run, *command, stdin=stdin, code=code) for command in commands]
         return [each.result() for each in running]
 
-    def on_terminal(self, *arguments: str, columns: int = 200, **changes: Any) -> "Terminal":
-        """Start a command on a terminal."""
+    def on_terminal(self, *arguments: str, **changes: Any) -> "Terminal":
+        """Start a command on a terminal, of 200 columns unless `columns` says another number."""
+        columns = changes.pop("columns", 200)
         return Terminal([*COMMAND, *arguments], self.environment(**changes), columns)
 
     def client(self) -> Gitpod:

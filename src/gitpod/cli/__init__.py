@@ -3,9 +3,11 @@
 import gc
 import os
 import sys
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING, TextIO, cast
 
 if TYPE_CHECKING:
+    from io import TextIOWrapper
+
     import click
 
 
@@ -59,7 +61,8 @@ def _run() -> None:
     except OSError as error:
         # Python would flush standard output once more at the end, and fail again with a traceback.
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        failure = Failure(error.strerror or type(error).__name__, SOME_FAILED, error=error)
+        reason = error.strerror or type(error).__name__
+        failure = Failure(f"{error.filename}: {reason}" if error.filename else reason, SOME_FAILED, error=error)
     except Exception as error:  # noqa: BLE001 # reported without its text, which may quote a value
         hint = "gitpod-secrets --debug shows where"
         failure = Failure(f"unexpected: {type(error).__name__}", UNEXPECTED, hint, error)
@@ -68,20 +71,29 @@ def _run() -> None:
 
 
 def _usage_message(error: "click.UsageError") -> str:
-    """Return click's message, unless it quotes an extra argument, which may be meant as a value."""
+    """Return click's message as one line in lower case, without what was given: that may be meant as a value."""
+    import re
+
     message = error.format_message()
     if "extra argument" in message:
         return "too many arguments: a secret's value is never given as an argument"
-    return message
+    message = re.sub(r"""^No such command (['"]).*\1(?=\.)""", "there is no such command", message)
+    message = re.sub(r"""^(Invalid value for [^:]+: )(['"]).*\2 (?=is not )""", r"\1", message)
+    message = re.sub(r"\. \(?(Choose from|Did you mean)", lambda found: f"; {found[1].lower()}", message)
+    message = " ".join(message.removesuffix(")").split()).removesuffix(".")
+    # A name in capitals, such as of a variable, stays.
+    return message[:1].lower() + message[1:] if message[1:2].islower() else message
 
 
 def _check_streams() -> None:
     """End the process if standard output or error is closed; open an empty standard input if that is closed.
 
-    The next file that is opened would get the number of a closed stream, and the stream's data.
+    The next file that is opened would get the number of a closed stream, and the stream's data. A character that
+    standard output's encoding does not have is printed as `?`.
     """
     given: tuple[TextIO | None, ...] = (sys.stdin, sys.stdout, sys.stderr)
     if None in given[1:]:
         sys.exit(2)
+    cast("TextIOWrapper", sys.stdout).reconfigure(errors="replace")
     if given[0] is None:
         sys.stdin = open(os.devnull)  # noqa: PTH123, SIM115 # open for as long as the process lives

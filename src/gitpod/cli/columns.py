@@ -4,13 +4,11 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import count
 
-from rich.cells import cell_len, set_cell_size
-
 GAP = "  "
 NARROWEST = 8
 """Columns of the terminal that a column of a table keeps, if it has so many."""
 SHORTEST_ID = 8
-"""Characters that are shown of an id at least."""
+"""Characters of an id that are shown, and that stand for it, at least."""
 UNITS = (("y", 365 * 24 * 3600), ("d", 24 * 3600), ("h", 3600), ("min", 60), ("s", 1))
 
 
@@ -24,6 +22,8 @@ def lines(names: Sequence[str], rows: Collection[Sequence[str]], room: int | Non
             cuts nothing and leaves nothing out.
         whole: the columns of the table that are cut last.
     """
+    from rich.cells import cell_len  # only for terminals
+
     is_all = room is None or not rows
     shown = [at for at in range(len(names)) if is_all or any(row[at] not in ("", "-") for row in rows)]
     table = [[row[at] for at in shown] for row in (names, *rows)]
@@ -46,12 +46,14 @@ def _narrow(widths: list[int], columns: Sequence[int], room: int) -> None:
 
 def _sized(cell: str, width: int) -> str:
     """Return a cell that takes this many columns of the terminal; a character can take two."""
+    from rich.cells import cell_len, set_cell_size  # only for terminals
+
     return set_cell_size(cell, width) if cell_len(cell) <= width else set_cell_size(cell, width - 1) + "…"
 
 
 def shortened(ids: Iterable[str]) -> dict[str, str]:
     """Return the beginning of each id that no other has, by the id. All are equally long, and at least 8 characters."""
-    each = set(ids)
+    each = dict.fromkeys(ids)
     length = next(size for size in count(SHORTEST_ID) if len({full[:size] for full in each}) == len(each))
     return {full: full[:length] for full in each}
 

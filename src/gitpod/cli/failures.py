@@ -123,7 +123,7 @@ def _status_and_hint(error: "GitpodError") -> tuple[int, str]:
 
     match error:
         case errors.AuthenticationError():
-            found = NOT_ALLOWED, "set GITPOD_API_KEY to a token that the service knows"
+            found = NOT_ALLOWED, "gitpod-secrets login keeps a token that the service knows"
         case errors.PermissionDeniedError():
             found = NOT_ALLOWED, "use a token whose role and projects allow it"
         case errors.NotFoundError():

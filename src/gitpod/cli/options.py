@@ -1,6 +1,7 @@
 """Options that several commands share, and the arguments that commands get from them."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from functools import wraps
 from inspect import signature
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -9,6 +10,10 @@ from uuid import UUID
 import click
 
 from gitpod.cli import settings
+from gitpod.cli.failures import USAGE, fail
+from gitpod.cli.sources import config_file, project_file
+from gitpod.cli.sources.project_file import NAME
+from gitpod.cli.sources.setting import SCOPES, is_id
 
 if TYPE_CHECKING:
     from gitpod.types import SecretScope
@@ -29,7 +34,52 @@ class _Id(click.types.UUIDParameterType):
             self.fail("is not a valid UUID", param, ctx)
 
 
+class _Project(_Id):
+    """A project: its id, or the name that the project's file gives to it."""
+
+    def convert(self, value: str | UUID, param: click.Parameter | None, ctx: click.Context | None) -> UUID:
+        """Convert the text of an argument. An id is always itself, whatever the file says."""
+        if isinstance(value, UUID) or is_id(value):
+            return super().convert(value, param, ctx)
+        names = _names_of_projects()
+        if value not in names:
+            known = f", nor a project of {NAME}; those are {', '.join(sorted(names))}" if names else ""
+            self.fail(f"is not a valid UUID{known}", param, ctx)
+        return UUID(names[value])
+
+
+def _names_of_projects() -> dict[str, str]:
+    found = project_file.find()
+    return found.projects if found else {}
+
+
+def _complete_project(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    with suppress(click.ClickException):  # the command itself will report it
+        return sorted(name for name in _names_of_projects() if name.startswith(incomplete))
+    return []
+
+
+def _complete_profile(_context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
+    with suppress(click.ClickException):  # the command itself will report it
+        return sorted(name for name in config_file.read().profiles if name.startswith(incomplete))
+    return []
+
+
+def _choose_profile(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+    """Remember the profile, also when the option stands before the command."""
+    if value is not None:
+        context.meta[settings.PROFILE] = value
+
+
 ID = _Id()
+profile_option = click.option(
+    "--profile",
+    metavar="NAME",
+    expose_value=False,
+    callback=_choose_profile,
+    shell_complete=_complete_profile,
+    help="The profile of the configuration file to use. Default: GITPOD_PROFILE, or what .gitpod-secrets.toml names.",
+)
 
 
 class _StoreURL(click.types.StringParamType):
@@ -99,6 +149,15 @@ def _scope_option(name: str, help_text: str) -> Callable[[F], F]:
     return click.option(f"--{name}", type=ID, metavar="ID", help=help_text)
 
 
+_project_option = click.option(
+    "--project",
+    type=_Project(),
+    metavar="ID|NAME",
+    shell_complete=_complete_project,
+    help="The project's id, or its name in .gitpod-secrets.toml. Default: GITPOD_PROJECT_ID, or the scope of a file.",
+)
+
+
 def _scopes(
     *, project: UUID | None, user: UUID | None, organization: UUID | None, service_account: UUID | None
 ) -> dict[str, object]:
@@ -108,35 +167,49 @@ def _scopes(
 
 scope_options = gathered(
     _scopes,
-    _scope_option("project", "The project's id. Default: GITPOD_PROJECT_ID, or the configuration file's scope."),
+    _project_option,
     _scope_option("user", "The user's id."),
     _scope_option("organization", "The organization's id."),
     _scope_option("service-account", "The service account's id."),
+    profile_option,
 )
-"""Options for the scope: the command gets `scopes`, a list of `Scope`."""
+"""Options for the scope, and for the profile: the command gets `scopes`, a list of `Scope`."""
 
 
 def scopes_from(options: Mapping[str, object]) -> list[Scope]:
     """Return the scopes that the options name, or else the one of the settings. The one that counts most is last."""
-    given = {name: str(options[key]) for name in settings.SCOPES if options.get(key := name.removesuffix("_id"))}
+    given = {name: str(options[key]) for name in SCOPES if options.get(key := name.removesuffix("_id"))}
     found = settings.load(given)
-    return [
-        (name, found[name].value) for name in sorted(settings.SCOPES, key=settings.SCOPES.__getitem__) if name in found
-    ]
+    return [(name, found[name].value) for name in sorted(SCOPES, key=SCOPES.__getitem__) if name in found]
 
 
 def scope_words(kind: str, id_: str) -> str:
-    """Return a scope in the words of the options: `project b0e12f6c…`.
+    """Return a scope in the words of the options: `project b0e12f6c…`, or `project web (b0e12f6c…)` if it has a name.
 
     Args:
         kind: such as `project_id`.
         id_: its id, of which the first eight characters are shown.
     """
-    return f"{kind.removesuffix('_id').replace('_', ' ')} {id_[:8]}…"
+    names = [name for name, id_of in _names_of_projects().items() if id_of == id_] if kind == "project_id" else []
+    word = kind.removesuffix("_id").replace("_", " ")
+    return f"{word} {names[0]} ({id_[:8]}…)" if names else f"{word} {id_[:8]}…"
+
+
+def nothing_is_set() -> SystemExit:
+    """Report that there is neither a service nor a token nor a scope, and what to set first; return what to raise."""
+    steps = (
+        "set, in this order:",
+        "1. GITPOD_BASE_URL: https://…, or sqlite:///FILE; default: the hosted service",
+        "2. your token: gitpod-secrets login, or GITPOD_API_KEY; a FILE needs none",
+        "3. GITPOD_PROJECT_ID: a project; on a service of your own, any UUID (uuidgen)",
+    )
+    return fail("nothing is set yet: no service, no token, no project", USAGE, "\n".join(steps))
 
 
 def need_scope(scopes: list[Scope]) -> None:
     """Raise `click.UsageError` unless there is a scope."""
+    if not scopes and settings.is_empty(settings.load()):
+        raise nothing_is_set()
     if not scopes:
         raise click.UsageError("no scope given: use --project, --user, --organization or --service-account")
 

@@ -7,12 +7,19 @@ from collections.abc import Collection, Iterable, Mapping
 
 import click
 
+from gitpod.cli.columns import lines
+
 COLORS = {"error": "red", "warning": "yellow", "hint": "cyan"}
 
 
 def is_terminal(*, err: bool = False) -> bool:
     """Tell whether standard output, or standard error, is a terminal."""
     return (sys.stderr if err else sys.stdout).isatty()
+
+
+def can_style(*, err: bool = False) -> bool:
+    """Tell whether standard output, or standard error, is a terminal that knows more than characters."""
+    return is_terminal(err=err) and os.environ.get("TERM", "dumb") != "dumb"
 
 
 def table(
@@ -39,8 +46,6 @@ def table(
         for row in cells:
             click.echo("\t".join(row), err=err)
         return
-    from gitpod.cli.columns import lines  # loads a part of rich, and only for terminals
-
     head, *body = lines(names, cells, None if is_wide else terminal_width(err=err), whole)
     click.echo(styled(head, err=err, bold=True), err=err)
     for line in body:
@@ -94,7 +99,7 @@ def note(kind: str, message: str) -> None:
 
 def styled(text: str, *, err: bool = False, fg: str | None = None, bold: bool = False) -> str:
     """Return a text with a colour, or bold, if the stream is a terminal that shows them and `NO_COLOR` is not set."""
-    is_plain = not is_terminal(err=err) or os.environ.get("NO_COLOR") or os.environ.get("TERM", "dumb") == "dumb"
+    is_plain = not can_style(err=err) or os.environ.get("NO_COLOR")
     return text if is_plain else click.style(text, fg=fg, bold=bold or None)
 
 

@@ -16,6 +16,15 @@ CHANGES: tuple[Action, ...] = ("create", "update", "replace", "delete")
 PROBLEMS: tuple[Action, ...] = ("conflict", "invalid")
 NO_EMPTY_UPDATE = "value: must be at least 1 character, as the secret exists and cannot be updated to an empty value"
 NO_EMPTY_REPLACE = "value: must be at least 1 character to replace a secret that exists"
+MAX_METADATA_BYTES = 8192
+"""The most bytes of a secret without its value that this package's service stores. The contract has no such rule.
+
+A path is the only part of any length, and no system has a file whose path is that long.
+"""
+TOO_LONG = f"all but its value must take at most {MAX_METADATA_BYTES} bytes"
+ADDED = {"project_id": 118}
+"""Bytes that the service adds to a create by its scope: the secret's id, its creator, and `project_id` once more."""
+ADDED_OTHERWISE = 80
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,12 +102,15 @@ def _planned(entry: Entry, secret: Secret | None, scope: tuple[str, str], *, can
 
 
 def _broken_rules(params: Mapping[str, Any]) -> str:
-    """Return the rules of the contract that a create with these parameters breaks."""
+    """Return the rules of the contract, and of the service, that a create with these parameters breaks."""
     try:
-        requests.create_request(params)
+        request = requests.create_request(params)
     except InvalidRequestError as error:
         return "; ".join(map(str, error.violations))
-    return ""
+    request.value = ""
+    [kind] = params["scope"]
+    size = len(request.to_binary()) + ADDED.get(kind, ADDED_OTHERWISE)
+    return TOO_LONG if size > MAX_METADATA_BYTES else ""
 
 
 def compared(item: Item, stored: SecretValue) -> Item:
@@ -111,10 +123,3 @@ def prunable(items: Iterable[Item], stored: Iterable[Secret]) -> list[Item]:
     named = {item.name for item in items}
     left = sorted((secret for secret in stored if secret.name not in named), key=lambda secret: secret.name)
     return [Item(0, secret.name, "delete", shown(mount_of(secret)), secret_id=secret.id) for secret in left]
-
-
-def summary(items: Iterable[Item]) -> str:
-    """Count the items of each action, such as `2 create, 1 unchanged`."""
-    actions = [item.action for item in items]
-    counted = [f"{actions.count(action)} {action}" for action in dict.fromkeys(actions)]
-    return ", ".join(counted) or "nothing"

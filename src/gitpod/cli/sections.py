@@ -1,4 +1,4 @@
-"""A group of commands whose help is in sections, with short names for some, and a word about a mistyped one."""
+"""A group of commands whose help is in sections, with short names for some."""
 
 from typing import Any
 
@@ -39,15 +39,7 @@ class Sections(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command that the first argument names, and suggest another if there is none."""
-        given = args[0]
-        is_unknown = self.get_command(ctx, given) is None and not given.startswith("-")
-        if is_unknown and not ctx.resilient_parsing:
-            from difflib import get_close_matches  # slow to load, and only for a mistake
-
-            near = get_close_matches(given, [*self.commands, *ALIASES], n=1)
-            # What was given is not repeated, as it may be a value.
-            ctx.fail(f"there is no such command; did you mean {near[0]}?" if near else "there is no such command")
+        """Find the command that the first argument names."""
         name, command, rest = super().resolve_command(ctx, args)
         # Usage and messages have the command's own name.
         return (command.name if command else name), command, rest

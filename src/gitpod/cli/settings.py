@@ -1,80 +1,112 @@
 """Settings: where the service is, which token to send, and which scope is meant.
 
-An option comes before an environment variable, that before the configuration file (TOML), and that before a default.
+An option comes before an environment variable, that before a profile or the configuration file (TOML), and that before
+a default. A token is sent only to the service that it was given for.
 """
 
 import os
-import stat
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
 
 import click
 
-VARIABLES = {"base_url": "GITPOD_BASE_URL", "api_key": "GITPOD_API_KEY", "project_id": "GITPOD_PROJECT_ID"}
-"""The environment variable of each setting that has one."""
-SCOPES = {"project_id": 1, "user_id": 3, "organization_id": 0, "service_account_id": 2}
-"""The scopes and their rank: where several have a secret of the same name, the one with the highest rank counts."""
-NAMES = ("base_url", "api_key", "ca_cert", *SCOPES)
-LONG_TOKEN = 20
-"""Characters from which on the last four of a token are shown; they would be too large a part of a shorter one."""
-WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
-OPEN_TO_OTHERS = stat.S_IRWXG | stat.S_IRWXO
+from gitpod.cli.sources import config_file, project_file, tokens
+from gitpod.cli.sources.config_file import ConfigFile
+from gitpod.cli.sources.project_file import ProjectFile
+from gitpod.cli.sources.setting import (
+    DEFAULT,
+    NAMES,
+    OPTION,
+    PROFILE_VARIABLE,
+    SCOPES,
+    VARIABLES,
+    Setting,
+    Settings,
+    is_id,
+)
 
-
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """A setting and its source: a file, a variable, `option` or `default`. The repr masks a token."""
-
-    name: str
-    value: str
-    source: str
-
-    @property
-    def shown(self) -> str:
-        """The value with secrets masked: a token but for its last four characters; user and parameters in a URL."""
-        if self.name == "api_key":
-            return f"…{self.value[-4:]}" if len(self.value) >= LONG_TOKEN else "…"
-        from gitpod._endpoint import shown  # loads a part of the SDK
-
-        return shown(self.value) if self.name == "base_url" else self.value
-
-    @property
-    def given_as(self) -> str:
-        """The setting as the user gave it: a variable, or a name in a file."""
-        return self.source if self.source in VARIABLES.values() else f"{self.source}: {self.name}"
-
-    def __repr__(self) -> str:
-        return f"Setting({self.name!r}, {self.shown!r}, {self.source!r})"
-
-
-Settings = dict[str, Setting]
+PROFILE = "gitpod.cli.profile"
+"""The key of the option `--profile` in what the contexts of click share."""
 
 
 def load(options: Mapping[str, str] | None = None) -> Settings:
-    """Return the settings in effect, by name.
+    """Return the settings in effect, by name; `profile` is the name of the profile that they come from, if any.
+
+    A token in the keyring has no value; `client.make_client` reads it.
 
     Args:
-        options: settings that options of the command gave.
+        options: scopes that options of the command gave.
 
     Raises:
-        click.UsageError: the configuration file is not TOML, has an unknown setting, or is open to other users.
+        click.UsageError: a file is not TOML, has an unknown setting, or is open to other users; there is no such
+            profile; a scope is not a UUID; or variables name two services.
     """
     from gitpod._endpoint import DEFAULT_BASE_URL  # loads a part of the SDK
 
-    file = config_file()
-    return _merge(
-        _layer({"base_url": DEFAULT_BASE_URL}, "default"),
-        _layer(_read(file), str(file)),
-        {name: Setting(name, given, each) for name, each in VARIABLES.items() if (given := os.environ.get(each))},
-        _layer(options or {}, "option"),
+    file, project = config_file.read(), project_file.find()
+    given = {name: os.environ.get(variable, "") for name, variable in VARIABLES.items()}
+    variables = {name: Setting(name, value, VARIABLES[name]) for name, value in given.items() if value}
+    profile = _profile(file, project, variables)
+    own = {"profile": profile} | file.profiles[profile.value] if profile else file.top
+    scope = project.scope if project else {}
+    # A profile counts where it is named.
+    if profile and profile.source == OPTION:
+        layers = [scope, {name: each for name, each in variables.items() if name in SCOPES}, own]
+    elif profile and profile.source == PROFILE_VARIABLE:
+        layers = [scope, own, variables]
+    else:
+        layers = [own, scope, variables]
+    merged = _merge(
+        {"base_url": Setting("base_url", DEFAULT_BASE_URL, DEFAULT)},
+        *layers,
+        {name: Setting(name, value, OPTION) for name, value in (options or {}).items()},
     )
+    _keep_apart(merged, own)
+    for name in SCOPES.keys() & merged.keys():
+        if not is_id(merged[name].value):
+            raise click.UsageError(f"{merged[name].given_as}: is not a valid UUID")
+    if "api_key" not in merged and not is_embedded(merged):
+        kept = tokens.find(merged["base_url"].value, profile.value if profile else "")
+        merged |= {"api_key": kept} if kept else {}
+    return {name: merged[name] for name in ("profile", *NAMES) if name in merged}
 
 
-def _layer(values: Mapping[str, str], source: str) -> Settings:
-    return {name: Setting(name, value, source) for name, value in values.items()}
+def profile_of(found: Settings) -> str:
+    """Return the name of the profile in effect, empty for none."""
+    return found["profile"].value if "profile" in found else ""
+
+
+def is_embedded(found: Settings) -> bool:
+    """Tell whether the service is a store in this process, which needs no token."""
+    from gitpod._endpoint import EMBEDDED  # loads a part of the SDK
+
+    return found["base_url"].value.startswith(EMBEDDED)
+
+
+def is_empty(found: Settings) -> bool:
+    """Tell whether nothing is set at all."""
+    return found.keys() == {"base_url"} and found["base_url"].source == DEFAULT
+
+
+def _profile(file: ConfigFile, project: ProjectFile | None, variables: Settings) -> Setting | None:
+    """Return the profile in effect. One that the project's file names gives way to variables that name a service."""
+    context = click.get_current_context(silent=True)
+    option = context.meta.get(PROFILE) if context else None
+    services = [VARIABLES[name] for name in ("base_url", "api_key") if name in variables]
+    if option is not None:
+        found, named = Setting("profile", option, OPTION), "--profile"
+    elif variable := os.environ.get(PROFILE_VARIABLE):
+        if services:
+            rule = "set one of them, not both; they may mean two services"
+            raise click.UsageError(f"{PROFILE_VARIABLE}, {services[0]}: {rule}")
+        found, named = Setting("profile", variable, PROFILE_VARIABLE), PROFILE_VARIABLE
+    elif project and project.profile and not services:
+        found, named = Setting("profile", project.profile, str(project.path)), f"{project.path}: profile"
+    else:
+        return None
+    if found.value not in file.profiles:
+        names = f"those are {', '.join(sorted(file.profiles))}" if file.profiles else "it has none"
+        raise click.UsageError(f"{named}: there is no such profile in {file.path}; {names}")
+    return found
 
 
 def _merge(*layers: Settings) -> Settings:
@@ -87,44 +119,13 @@ def _merge(*layers: Settings) -> Settings:
     return merged
 
 
-def config_file() -> Path:
-    """Return the path of the configuration file, which need not exist."""
-    if given := os.environ.get("GITPOD_CONFIG"):
-        return Path(given)
-    home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(home) / "gitpod-secrets" / "config.toml"
+def _keep_apart(merged: Settings, own: Settings) -> None:
+    """Remove a file's token and authorities if a variable names another service than the one that they are for."""
+    from gitpod._endpoint import DEFAULT_BASE_URL  # loads a part of the SDK
 
-
-def _read(file: Path) -> dict[str, str]:
-    """Read and check the configuration file. An error never quotes a line, which may hold the token."""
-    try:
-        with file.open("rb") as opened:
-            status = os.fstat(opened.fileno())
-            given = tomllib.load(opened)
-    except FileNotFoundError:
-        if os.environ.get("GITPOD_CONFIG"):
-            raise click.UsageError(f"GITPOD_CONFIG: there is no file {file}") from None
-        return {}
-    except OSError as error:
-        raise click.UsageError(f"{file}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
-        raise click.UsageError(f"{file}: is not valid TOML") from None
-    # Windows has no modes and no owners by number: there, the folder's permissions protect the file.
-    has_owner = hasattr(os, "geteuid")
-    # Another user could change where the token is sent.
-    if has_owner and (status.st_mode & WRITABLE_BY_OTHERS or status.st_uid not in (0, os.geteuid())):
-        raise click.UsageError(f"{file}: must be your own file, and writable by nobody else; chmod 600 it")
-    _check(file, given)
-    if has_owner and "api_key" in given and status.st_mode & OPEN_TO_OTHERS:
-        raise click.UsageError(f"{file}: holds a token, and is open to other users; chmod 600 it")
-    return given
-
-
-def _check(file: Path, given: dict[str, Any]) -> None:
-    for name, value in given.items():
-        if name not in NAMES:
-            raise click.UsageError(f"{file}: {name}: is not a setting; those are {', '.join(NAMES)}")
-        if not isinstance(value, str) or not value:
-            raise click.UsageError(f"{file}: {name}: must be a string that is not empty")
-    if len(SCOPES.keys() & given.keys()) > 1:
-        raise click.UsageError(f"{file}: must have one of {', '.join(SCOPES)}, not several")
+    meant = own["base_url"].value if "base_url" in own else DEFAULT_BASE_URL
+    if tokens.address(merged["base_url"].value) == tokens.address(meant):
+        return
+    for name in ("api_key", "ca_cert"):
+        if name in own and merged.get(name) == own[name] and (name == "api_key" or "base_url" in own):
+            del merged[name]

@@ -3,12 +3,23 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from gitpod.cli.failures import reported
+from gitpod.cli.failures import USAGE, fail, reported
 
 if TYPE_CHECKING:
     from gitpod.server.storage.store import Store
+
+
+def need_posix() -> None:
+    """End the process with an error on a system where a store cannot be served or operated."""
+    if any(find_spec(name) is None for name in ("fcntl", "resource")):
+        raise fail(
+            "serve, token, keys, migrate and audit do not run on this system; they need a POSIX one, such as Linux",
+            USAGE,
+            "the commands that call a service run here",
+        )
 
 
 @contextmanager
@@ -19,6 +30,7 @@ def opened(url: str, *, may_be_new: bool = False) -> Generator["Store"]:
         url: where the store is.
         may_be_new: whether the store need not exist, or may have the schema of an older version.
     """
+    need_posix()
     from gitpod.server.errors import ServiceError
     from gitpod.server.storage.store import Store  # loads the server's libraries
     from gitpod.server.storage.url import sqlite_path
@@ -55,6 +67,17 @@ def principal_name(number: int) -> str:
     return Principal(number).name.lower() if number in list(Principal) else str(number)
 
 
-def time_text(microseconds: int) -> str:
+def time_text(microseconds: int, precision: str = "milliseconds") -> str:
     """Format a time, in microseconds since 1970, as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(microseconds / 1_000_000, UTC).isoformat(timespec="milliseconds")
+    return _time(microseconds).isoformat(timespec=precision)
+
+
+def when(microseconds: int | None) -> str:
+    """Say how long ago a time is, or how far ahead, for a table on a terminal; nothing for None."""
+    from gitpod.cli.columns import ago  # loads a part of rich, and only for terminals
+
+    return "" if microseconds is None else ago(_time(microseconds))
+
+
+def _time(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(microseconds / 1_000_000, UTC)

@@ -5,6 +5,8 @@ Never an argument: other users of the machine can see those, and shells keep the
 
 import os
 import sys
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import click
@@ -19,7 +21,7 @@ MAX_BYTES = 1024 * 1024
 def _value(*, value_file: Path | None, from_env: str | None, trim: bool) -> dict[str, object]:
     if value_file and from_env:
         raise click.UsageError("--value-file, --from-env: one of them, not both")
-    return {"read_value": lambda: _read(value_file, from_env, trim=trim)}
+    return {"read_value": partial(_read, value_file, from_env, trim=trim)}
 
 
 value_options = gathered(
@@ -33,10 +35,14 @@ value_options = gathered(
     click.option("--from-env", metavar="VAR", help="Read the value from this environment variable."),
     click.option("--trim", is_flag=True, help="Remove one line break at the end of the value."),
 )
-"""Options for a value: the command gets `read_value`, a function that reads it."""
+"""Options for a value: the command gets `read_value`, which reads it.
+
+If a person is asked for the value, that calls its argument first, which makes the checks and returns the question.
+"""
+ReadValue = Callable[[Callable[[], str]], str]
 
 
-def _read(value_file: Path | None, from_env: str | None, *, trim: bool) -> str:
+def _read(value_file: Path | None, from_env: str | None, ask: Callable[[], str], *, trim: bool) -> str:
     """Read the value, and warn of what is rarely intended. Raises `click.UsageError` without quoting the value."""
     if value_file is not None:
         text = _decode(_read_file(value_file), "--value-file")
@@ -47,7 +53,7 @@ def _read(value_file: Path | None, from_env: str | None, *, trim: bool) -> str:
     elif not sys.stdin.isatty():
         text = _decode(_read_pipe(), "standard input")
     else:
-        text = click.prompt("Value", hide_input=True, confirmation_prompt=True, err=True)
+        text = click.prompt(ask(), hide_input=True, confirmation_prompt=True, err=True)
     if trim:
         text = text.removesuffix("\r\n" if text.endswith("\r\n") else "\n")
     if not text:
@@ -65,14 +71,16 @@ def _read_file(file: Path) -> bytes:
         with file.open("rb") as opened:
             return opened.read(MAX_BYTES + 1)
     except OSError as error:
-        raise click.UsageError(f"--value-file: {error.strerror}") from None
+        raise click.UsageError(f"--value-file: {file}: {error.strerror}") from None
 
 
 def _read_pipe() -> bytes:
     """Read standard input, and refuse an empty one: a program that failed leaves the pipe empty."""
     data = sys.stdin.buffer.read(MAX_BYTES + 1)
     if not data:
-        raise click.UsageError("standard input is empty; create --value-file /dev/null stores an empty value")
+        raise click.UsageError(
+            "value: must be given, and standard input is empty; create --value-file /dev/null stores an empty one"
+        )
     return data
 
 

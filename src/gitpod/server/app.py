@@ -7,7 +7,8 @@ Both speak Connect, gRPC-Web and gRPC, binary and JSON. Every request passes `ed
 from typing import Any
 
 from gitpod.server.async_service import AsyncSecretService
-from gitpod.server.auth import Authenticate, Caller, Role
+from gitpod.server.auth import Authenticate
+from gitpod.server.caller import Caller, Role
 from gitpod.server.edge.applications import guarded_asgi, guarded_wsgi, prompt
 from gitpod.server.edge.directions import directed
 from gitpod.server.edge.options import application_options
@@ -34,7 +35,7 @@ class Embedded:
     """A running service.
 
     `wsgi` and `asgi` are its applications for clients in process and for the HTTP socket, `rpc` is what the gRPC socket
-    wraps. `executor` runs the calls of sync clients.
+    wraps. `executor` runs the calls of sync clients. `key_name` says where the key-encryption key is.
 
     Args:
         url: `sqlite:///path/to/file.db`, `postgresql://…`, or `sqlite://` for a store in memory, which ends
@@ -68,6 +69,7 @@ class Embedded:
             if not is_of_database(error):
                 raise
             raise ServiceError(f"cannot use the store: {reason(error)}") from None
+        self.key_name = str(kek)
         self._organization_id = organization.id
         self._keyring = Keyring(kek, self._store.data_keys)
         self._keyring.prepare(organization.id)

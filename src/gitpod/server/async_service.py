@@ -8,7 +8,8 @@ from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 from protobuf import Message
 
-from gitpod.server.auth import ADMISSION, Caller, Ctx
+from gitpod.server.auth import ADMISSION, Ctx
+from gitpod.server.caller import Caller
 from gitpod.server.handlers import Handlers, Keys, Read, Refusals, Steps, Write
 from gitpod.server.keys.keyring import Keyring
 from gitpod.server.rules import check
@@ -104,9 +105,9 @@ class AsyncSecretService(secret_connect.SecretService):
 
     async def _write(self, step: Write, share: Share | None) -> object:
         if share is None:
-            return await self._store.write_async(step.record, step.work, self._pools.writers, None)
+            return await self._store.write_async(step.record, step.work, self._pools.writers, None, step.unread)
         await share.enter()
-        return await self._store.write_async(step.record, step.work, self._pools.writers, share.give_back)
+        return await self._store.write_async(step.record, step.work, self._pools.writers, share.give_back, step.unread)
 
     async def _read(self, share: Share | None, work: Callable[[], RES]) -> RES:
         return await (share.read(work) if share else in_thread(self._pools.readers, work))

@@ -1,12 +1,7 @@
-"""Authentication and authorization: bearer tokens, their roles, and the interceptor that checks them."""
+"""Authentication: the interceptor that checks bearer tokens, and what it knows of those it has seen."""
 
-import secrets
 import time
-import uuid
 from contextvars import ContextVar, Token
-from dataclasses import dataclass, field
-from enum import StrEnum
-from hashlib import sha256
 from hmac import compare_digest
 from typing import Any
 
@@ -14,14 +9,16 @@ from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 from connectrpc.request import RequestContext
 
+from gitpod.server.caller import Caller, Role
 from gitpod.server.errors import ServiceError
 from gitpod.server.keys.kek import SealError
 from gitpod.server.keys.keyring import Keyring
 from gitpod.server.log import REQUEST, logger
 from gitpod.server.shares import SHARE, Shares
-from gitpod.server.storage.rows import AuditRecord, StoredToken, audit_record, now
+from gitpod.server.storage.rows import AuditRecord, StoredToken, audit_record
 from gitpod.server.storage.store import Store
 from gitpod.server.threads import Pools, to_its_end
+from gitpod.server.tokens import digest_of, organization_of
 from gitpod_proto.gitpod.v1.identity_pb import Principal, Subject
 
 Ctx = RequestContext[Any, Any]
@@ -30,58 +27,6 @@ Ctx = RequestContext[Any, Any]
 CACHE_SECONDS = 3.0
 """Seconds for which a token is not looked up again, and for which a revoked token may still be accepted."""
 CACHE_SIZE = 10_000
-READS = frozenset({"GetSecretValue", "ListSecrets"})
-OWN_SCOPE = {Principal.USER: "user_id", Principal.SERVICE_ACCOUNT: "service_account_id"}
-"""The scope that is a subject's own."""
-
-
-class Role(StrEnum):
-    """What a caller may do. docs/service/roles.md has the table of calls, scopes and roles."""
-
-    OWNER = "owner"
-    """Everything in the store's own organization. No token of the store has this role."""
-    ADMIN = "admin"
-    """Every scope of the organization."""
-    MEMBER = "member"
-    """The subject's own scope, and the projects named in the token."""
-    ENVIRONMENT = "environment"
-    """Reads the projects named in the token, and changes nothing."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Caller:
-    """The authenticated caller of a request."""
-
-    organization_id: str
-    subject: Subject
-    role: Role
-    projects: frozenset[str] = field(default=frozenset())
-    token_id: str = ""
-    """The id of the caller's token; empty for the owner's token, and in process."""
-
-    def may_call(self, rpc: str) -> bool:
-        """Tell whether there is a scope in which this caller may use the RPC."""
-        return self.role is not Role.ENVIRONMENT or rpc in READS
-
-    def reaches(self, scope_kind: str, scope_id: str) -> bool:
-        """Tell whether this caller may use its RPCs in a scope."""
-        if self.role is Role.OWNER:
-            return True
-        if self.role is Role.ADMIN:
-            return scope_kind != "organization_id" or scope_id == self.organization_id
-        return (scope_kind, scope_id) in self.scopes
-
-    @property
-    def scopes(self) -> list[tuple[str, str]]:
-        """The scopes of a caller for which `reaches_all` is False."""
-        own = OWN_SCOPE.get(self.subject.principal) if self.role is Role.MEMBER else None
-        given = [("project_id", project) for project in sorted(self.projects)]
-        return [*given, (own, self.subject.id)] if own else given
-
-    @property
-    def reaches_all(self) -> bool:
-        """Whether the role reaches scopes that no list names."""
-        return self.role in (Role.OWNER, Role.ADMIN)
 
 
 class Admission:
@@ -92,42 +37,22 @@ class Admission:
     def __init__(self, authenticate: "Authenticate", token: str) -> None:
         self._authenticate = authenticate
         self.token = token
-        self.digest = _digest(token)
+        self.digest = digest_of(token)
 
     def known(self) -> Caller | None:
         """Return the caller if the token was checked at most `CACHE_SECONDS` ago. Never waits."""
         return self._authenticate.known(self.digest)
 
     def caller(self) -> Caller:
-        """Return the caller, looked up if need be. Raises UNAUTHENTICATED when the token is not known or revoked."""
+        """Return the caller, looked up if need be. Raises UNAUTHENTICATED for a token that is not valid."""
         return self.known() or self._authenticate.look_up(self)
 
 
 ADMISSION: ContextVar[Admission] = ContextVar("gitpod_admission")
-"""Set before a handler runs. It asks for the caller again: a token may be revoked while the body is being received."""
+"""Set before a handler runs. It asks for the caller again: a token may end while the body is being received."""
 
 AdmissionToken = Token[Admission]
 """Restores `ADMISSION` at the end of a request (contextvars.Token)."""
-
-
-def new_token(organization_id: str, subject: Subject, role: Role, projects: frozenset[str]) -> tuple[str, StoredToken]:
-    """Return a new bearer token, and its row for the store, which has only the SHA-256 of the token.
-
-    The token names its organization, so that the store looks in one organization only, and has 256 random bits.
-    """
-    token = f"gps_{uuid.UUID(organization_id).hex}_{secrets.token_urlsafe(32)}"
-    return token, StoredToken(
-        organization_id=organization_id,
-        id=str(uuid.uuid4()),
-        digest=_digest(token),
-        subject_id=subject.id,
-        principal=int(subject.principal),
-        role=role.value,
-        projects=" ".join(sorted(projects)),
-        created_at=now(),
-        key_id="",
-        tag=b"",
-    )
 
 
 class Authenticate:
@@ -167,7 +92,7 @@ class Authenticate:
         """Accept a token as the owner's. Raises `ServiceError` for one that no header can carry."""
         if not token or not all("!" <= character <= "~" for character in token):
             raise ServiceError("the token must be printable ASCII without spaces or line breaks")
-        self._owner_digest = _digest(token)
+        self._owner_digest = digest_of(token)
 
     def on_start_sync(self, ctx: Ctx, /) -> AdmissionToken:
         """Authenticate the caller (connectrpc.interceptor.MetadataInterceptorSync)."""
@@ -185,7 +110,7 @@ class Authenticate:
             return _admit(Admission(self, ""), self._owner)
         admission = Admission(self, _bearer(ctx))
         caller = admission.known()
-        if caller is None and _organization(admission.token) is None:
+        if caller is None and organization_of(admission.token) is None:
             # No store has such a token, so nothing needs to be looked up.
             raise _not_known()
         # The organization of a token never changes, so an old entry of the cache tells whose share the call takes.
@@ -218,12 +143,14 @@ class Authenticate:
         if self._owner_digest is not None and compare_digest(digest, self._owner_digest):
             return self._owner
         seen_at, caller = self._cache.get(digest, (0.0, None))
+        if caller is None or caller.has_expired:
+            return None
         return caller if time.monotonic() - seen_at < CACHE_SECONDS else None
 
     def look_up(self, admission: Admission) -> Caller:
-        """Return the caller whose token the store has. Raises UNAUTHENTICATED if there is none."""
+        """Return the caller whose token the store has. Raises UNAUTHENTICATED if there is none, or it has expired."""
         asked_at, digest = time.monotonic(), admission.digest
-        organization_id = _organization(admission.token)
+        organization_id = organization_of(admission.token)
         stored = None if organization_id is None else self._store.token(organization_id, digest)
         if stored is None or stored.revoked_at is not None or not self._is_signed(stored):
             self._cache.pop(digest, None)
@@ -234,7 +161,12 @@ class Authenticate:
             role=Role(stored.role),
             projects=frozenset(stored.projects.split()),
             token_id=stored.id,
+            expires_at=stored.expires_at,
         )
+        if caller.has_expired:
+            # No stranger learns this: whoever asks has the token, as its digest is the one of the row.
+            self._cache.pop(digest, None)
+            raise ConnectError(Code.UNAUTHENTICATED, "authorization: the bearer token has expired")
         if len(self._cache) >= CACHE_SIZE:
             self._cache.clear()
         self._cache[digest] = asked_at, caller
@@ -284,16 +216,3 @@ def _bearer(ctx: Ctx) -> str:
     if scheme.lower() != "bearer" or not given.strip():
         raise ConnectError(Code.UNAUTHENTICATED, "authorization: a bearer token is required")
     return given.strip()
-
-
-def _organization(token: str) -> str | None:
-    """Return the organization that a token names, None if it is not a token of a store."""
-    prefix, _, rest = token.partition("_")
-    try:
-        return str(uuid.UUID(rest.partition("_")[0])) if prefix == "gps" else None
-    except ValueError:
-        return None
-
-
-def _digest(token: str) -> bytes:
-    return sha256(token.encode(errors="surrogateescape")).digest()

@@ -14,7 +14,7 @@ from connectrpc.errors import ConnectError
 from protobuf import DescMessage, merge_from_binary
 from protobuf.wkt import Timestamp
 
-from gitpod.server.auth import Caller
+from gitpod.server.caller import Caller
 from gitpod.server.keys.kek import SealError
 from gitpod.server.keys.keyring import KeyNotLoadedError, Keyring
 from gitpod.server.log import REQUEST, logger
@@ -62,10 +62,11 @@ class Keys(NamedTuple):
 
 
 class Write(NamedTuple):
-    """Wait for `Store.write`."""
+    """Wait for `Store.write`. A result that nobody waits for any more is given to `unread`."""
 
     record: AuditRecord
     work: Callable[[Transaction], Any]
+    unread: Callable[[Any], None]
 
 
 class Read(NamedTuple):
@@ -239,12 +240,17 @@ class Handlers:
         planned = Planned(work, finds=(organization_id, given_id))
         if new:
             planned = Planned(work, adds=new if caller.reaches(new.scope_kind, new.scope_id) else None)
-        result: RES | _Refusal = yield from self._written(Write(began, planned))
+        result: RES | _Refusal = yield from self._written(Write(began, planned, self._count_unread))
         if not isinstance(result, _Refusal):
             return result
         if result.error.code is not Code.DATA_LOSS and self._store.count_refusal(result.record):
             yield Refusals()
         raise result.error
+
+    def _count_unread(self, result: object) -> None:
+        """Count the refusal of a call whose caller left while it was committed."""
+        if isinstance(result, _Refusal) and result.error.code is not Code.DATA_LOSS:
+            self._store.count_refusal(result.record, is_answered=False)
 
     @staticmethod
     def _written(write: Write) -> Steps[Any]:

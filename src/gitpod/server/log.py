@@ -1,4 +1,4 @@
-"""Logging: one line of JSON for each request, without anything that the request carried."""
+"""Logging: one line for each request, without anything that the request carried. It is JSON, or text for people."""
 
 import json
 import logging
@@ -8,7 +8,7 @@ import traceback
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import Literal, TextIO
 
 logger = logging.getLogger("gitpod.server")
 requests = logging.getLogger("gitpod.server.requests")
@@ -20,6 +20,8 @@ START = '"level": "info", "logger": "gitpod.server.requests", "message": "reques
 """How the line of a request goes on after its time."""
 VARIANTS = "89ab"
 """The digits that say that a UUID is one of RFC 9562."""
+Style = Literal["json", "text"]
+"""What lines look like."""
 LATEST = datetime(9999, 12, 31, tzinfo=UTC).timestamp()
 
 
@@ -50,7 +52,8 @@ class Request:
         duration_ms = round((time.perf_counter() - self.began_at) * 1000, 3)
         handlers = [*logger.handlers, *requests.handlers]
         if len(handlers) == 1 and isinstance(handlers[0], Lines):
-            handlers[0].write(self.line(time.time(), duration_ms))
+            line = self.text if handlers[0].style == "text" else self.line
+            handlers[0].write(line(time.time(), duration_ms))
         else:
             requests.info("request", extra={"fields": self._fields(duration_ms)})
 
@@ -62,6 +65,11 @@ class Request:
         subject = f'"subject": {json.dumps(self.subject)}, ' if self.subject else ""
         end = f'"status": {self.status}, {subject}"duration_ms": {duration_ms}, "request_id": "{self.id}"}}'
         return f'{{"time": "{_time(created)}", {START}{text}{end}'
+
+    def text(self, created: float, duration_ms: float) -> str:
+        """Return the line that people read: time, protocol, method, code or HTTP status, milliseconds and subject."""
+        columns = f"{self.protocol or 'http':8}  {self.method or '-':17}  {self.code or self.status:<17}"
+        return f"{_clock(created)}  {columns}  {duration_ms:9.1f} ms  {_printable(self.subject[:8])}".rstrip()
 
     def _fields(self, duration_ms: float) -> dict[str, object]:
         return {
@@ -102,6 +110,26 @@ class JSONLines(logging.Formatter):
         return json.dumps(line | shortened | ({"stack": _short(stack, LONGEST_TEXTS * 5 // 6)} if stack else {}))
 
 
+class TextLines(logging.Formatter):
+    """Formats a record for people. Leaves out the message of an exception, which may quote a value."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line, and the stack of an exception below it (logging.Formatter)."""
+        fields = getattr(record, "fields", None)
+        if fields:
+            duration_ms, given = fields["duration_ms"], ("protocol", "method", "subject", "code", "status")
+            return Request(**{name: fields[name] for name in given}).text(record.created, duration_ms)
+        text = f"{_clock(record.created)}  {record.levelname.lower():8}  {_printable(record.getMessage())}"
+        if record.exc_info and record.exc_info[0]:
+            stack = "".join(traceback.format_tb(record.exc_info[2]))
+            text = f"{text}: {record.exc_info[0].__name__}\n{stack}".rstrip()
+        return text if len(text.encode(errors="replace")) < LONGEST_LINE else _short(text, 2 * LONGEST_TEXTS)
+
+
+def _printable(text: str) -> str:
+    return "".join(each if each.isprintable() else "?" for each in text)
+
+
 def _short(text: object, most: int) -> str:
     """Return the beginning and the end of a text, with `?` for what JSON would escape by six bytes or more."""
     clean = "".join(each if each == "\n" or (each.isascii() and each.isprintable()) else "?" for each in str(text))
@@ -114,12 +142,18 @@ def _time(seconds: float) -> str:
     return datetime.fromtimestamp(min(max(seconds, 0), LATEST), UTC).isoformat()
 
 
-class Lines(logging.StreamHandler[TextIO]):
-    """Writes lines of JSON to a stream."""
+def _clock(seconds: float) -> str:
+    """Return the time of the day, where the operator is."""
+    return f"{datetime.fromtimestamp(min(max(seconds, 0), LATEST), UTC).astimezone():%H:%M:%S}"
 
-    def __init__(self, stream: TextIO) -> None:
+
+class Lines(logging.StreamHandler[TextIO]):
+    """Writes lines to a stream."""
+
+    def __init__(self, stream: TextIO, style: Style = "json") -> None:
         super().__init__(stream)
-        self.setFormatter(JSONLines())
+        self.style = style
+        self.setFormatter(TextLines() if style == "text" else JSONLines())
 
     def write(self, line: str) -> None:
         """Write a line. A stream that takes none, or is closed, breaks no request."""
@@ -133,9 +167,9 @@ class Lines(logging.StreamHandler[TextIO]):
             self.release()
 
 
-def to(stream: TextIO) -> None:
+def to(stream: TextIO, style: Style) -> None:
     """Send the logs of the service, and of the libraries that it uses, to a stream."""
-    handler = Lines(stream)
+    handler = Lines(stream, style)
     levels = {
         "gitpod.server": logging.INFO,
         "uvicorn": logging.WARNING,

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from gitpod.server.auth import Role, new_token
+from gitpod.server.caller import Role
 from gitpod.server.keys.kek import SealError
 from gitpod.server.keys.keyring import (
     REFRESH,
@@ -16,6 +16,7 @@ from gitpod.server.keys.keyring import (
 from gitpod.server.keys.unlock import add_organization, open_key, unlock
 from gitpod.server.storage.rows import Sealed, StoredSecret, StoredToken, WrappedKey, audit_record, now
 from gitpod.server.storage.store import Store
+from gitpod.server.tokens import new_token
 from gitpod_proto.gitpod.v1.identity_pb import Subject
 
 BATCH = 100
@@ -31,7 +32,15 @@ def migrate(store: Store) -> None:
 
 
 def create_token(
-    store: Store, key: str | None, subject: Subject, role: Role, projects: frozenset[str], organization_id: str | None
+    store: Store,
+    key: str | None,
+    subject: Subject,
+    role: Role,
+    projects: frozenset[str],
+    organization_id: str | None,
+    *,
+    expires_at: int | None = None,
+    note: str = "",
 ) -> tuple[str, StoredToken]:
     """Make a token and return it with its row. The store keeps only the SHA-256, so the token cannot be shown again.
 
@@ -42,9 +51,11 @@ def create_token(
         role: what the token may do; not the owner's role.
         projects: the ids of the projects that the token reaches.
         organization_id: the organization. A new one is added with a data key. Default: the store's own.
+        expires_at: when services refuse it by their clocks, in microseconds since 1970. Default: it does not expire.
+        note: a text for people, which every list of tokens shows.
     """
     own, kek = unlock(store, key)
-    token, bare = new_token(organization_id or own.id, subject, role, projects)
+    token, bare = new_token(organization_id or own.id, subject, role, projects, expires_at=expires_at, note=note)
     if bare.organization_id not in store.organizations():
         with store.maintenance() as maintenance:
             # Another command may have rewrapped the keys or added the organization since `unlock`.

@@ -6,7 +6,7 @@ from connectrpc.code import Code
 from connectrpc.errors import ConnectError
 from protobuf import Oneof
 
-from gitpod.server.auth import Caller
+from gitpod.server.caller import Caller
 from gitpod.server.rules import violation
 from gitpod_proto.gitpod.v1.secret_pb import CreateSecretRequest, ListSecretsRequest, SecretScope
 

@@ -5,7 +5,8 @@ from typing import TypeVar
 
 from protobuf import Message
 
-from gitpod.server.auth import ADMISSION, Caller, Ctx
+from gitpod.server.auth import ADMISSION, Ctx
+from gitpod.server.caller import Caller
 from gitpod.server.handlers import Handlers, Keys, Read, Refusals, Steps, Write
 from gitpod.server.keys.keyring import Keyring
 from gitpod.server.rules import check

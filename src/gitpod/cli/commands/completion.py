@@ -6,7 +6,6 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 from threading import Thread
-from typing import Any
 
 import click
 
@@ -14,6 +13,7 @@ from gitpod.cli import settings
 from gitpod.cli.client import make_client
 from gitpod.cli.files.entries import NAME
 from gitpod.cli.options import one_scope, scopes_from
+from gitpod.cli.sources.setting import KEYRING
 
 VARIABLE = "_GITPOD_SECRETS_COMPLETE"
 """The environment variable by which a shell asks click for completions."""
@@ -22,7 +22,7 @@ TIMEOUT = 1.0
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
+@click.argument("shell", metavar="SHELL", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def completion(context: click.Context, shell: str) -> None:
     """Print a script that makes a shell complete commands.
@@ -42,7 +42,7 @@ def completion(context: click.Context, shell: str) -> None:
 def complete_name(context: click.Context, _parameter: click.Parameter, incomplete: str) -> list[str]:
     """Return the names in the scope that begin with a text; none, and no message, unless the service answers soon."""
     found: list[str] = []
-    thread = Thread(target=_list_names, args=(context.params, found), daemon=True)
+    thread = Thread(target=_list_names, args=(context, found), daemon=True)
     thread.start()
     thread.join(TIMEOUT)
     if thread.is_alive():
@@ -60,11 +60,16 @@ def _exit() -> None:
     os._exit(0)
 
 
-def _list_names(params: dict[str, Any], found: list[str]) -> None:
+def _list_names(context: click.Context, found: list[str]) -> None:
     # Errors are not shown: they would break the line that is being typed, and the command itself will report them.
     try:
-        chosen = settings.load()
-        scope = one_scope(scopes_from(params))
+        with context.scope(cleanup=False):  # the profile is in the context, and each thread has its own
+            chosen = settings.load()
+            scopes = scopes_from(context.params)
+        # A keyring could ask the user for its password.
+        if not scopes or ("api_key" in chosen and chosen["api_key"].source == KEYRING):
+            return
+        scope = one_scope(scopes)
         if not _may_open(chosen["base_url"].value):
             return
         with make_client(chosen, timeout=TIMEOUT, max_retries=0) as client:

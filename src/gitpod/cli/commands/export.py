@@ -1,8 +1,10 @@
 """The command `export`."""
 
 import os
+import re
 import stat
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +21,11 @@ if TYPE_CHECKING:
     from gitpod.cli.files.entries import Entry
     from gitpod.types import Secret
 
+MOST_NAMED = 10
+"""Secrets that a message names."""
+NAME_OF_SECRET = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")
+"""The rule of Kubernetes, which is that of a DNS subdomain."""
+
 
 @click.command()
 @scope_options
@@ -27,9 +34,10 @@ if TYPE_CHECKING:
     "format_",
     default="dotenv",
     show_default=True,
-    type=click.Choice(["dotenv", "json"]),
-    help="dotenv, for shells and import, or JSON.",
+    type=click.Choice(["dotenv", "json", "docker", "github", "k8s", "shell", "yaml"]),
+    help="See above.",
 )
+@click.option("--name", default="", help="The name of the Secret of k8s. Default: gitpod-secrets.")
 @click.option(
     "--output",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -37,31 +45,87 @@ if TYPE_CHECKING:
     help="Write to this file, which only you can read.",
 )
 @click.option("--reveal", is_flag=True, help="Print the values even to a terminal.")
-def export(scopes: list[Scope], format_: str, output: Path | None, *, reveal: bool) -> None:
+def export(scopes: list[Scope], format_: str, name: str, output: Path | None, *, reveal: bool) -> None:
     """Print secrets with their values: all of them, or none.
 
     Takes one or more scopes. If several scopes have a secret of the same name, the user's or service account's is
-    printed, else the project's, else the organization's. A secret that no shell can have as a variable, such as
-    one whose name begins with a digit, is a comment in dotenv, which import reads.
-    """
+    printed, else the project's, else the organization's.
+
+    \b
+      dotenv  for shells and import, with mounts as comments
+      json    for import, with mounts
+      docker  for docker run --env-file
+      github  appended to GITHUB_ENV; prints masks for the log
+      k8s     a Secret, for kubectl apply
+      shell   lines of export NAME='value', for eval or source
+      yaml    names and values
+
+    All formats but dotenv and json have only the secrets that are environment variables, and name those that they
+    leave out. If a format cannot say a value or name, nothing is written. A secret that no shell can have as a
+    variable, such as one whose name begins with a digit, is a comment in dotenv, which import reads.
+    """  # noqa: D301 # click takes the character \b, and leaves the lines after it alone
     if output is None and sys.stdout.isatty() and not reveal:
         raise fail("the values would be shown on the terminal", USAGE, "add --reveal, or --output FILE, or use a pipe")
     need_scope(scopes)
+    _check_name(name, format_)
     target = _target(output) if output else None
+    job = _job_file(output) if format_ == "github" else None
     with connected() as client:
         # A later scope counts more, and replaces the secrets of the same name.
         secrets = {secret.name: secret for scope in scopes for secret in listed(client, one_scope([scope]))}
-        entries = _entries(client, [secrets[name] for name in sorted(secrets)])
-    text = _formatted(entries, format_)
+        entries = _entries(client, _sayable([secrets[each] for each in sorted(secrets)], format_))
+    text = _formatted(entries, format_, name or "gitpod-secrets")
     if target:
-        try:
-            replace(target, text)
-        except OSError as error:
-            raise fail(f"--output: {error.strerror}", USAGE) from None
+        _write("--output", lambda: replace(target, text))
         inform(f"wrote {len(entries)} to {output}")
         return
     sys.stdout.buffer.write(text)
     sys.stdout.flush()
+    if job:
+        from gitpod.cli.files import github
+
+        # After the masks: from then on, the log of the job shows none of the values.
+        _write("GITHUB_ENV", lambda: github.append(job, entries))
+        inform(f"wrote {len(entries)} to GITHUB_ENV")
+
+
+def _write(named: str, write: Callable[[], None]) -> None:
+    """Write a file, or end the process with the option or variable that named it."""
+    try:
+        write()
+    except OSError as error:
+        raise fail(f"{named}: {error.strerror}", USAGE) from None
+
+
+def _check_name(name: str, format_: str) -> None:
+    if name and format_ != "k8s":
+        raise click.UsageError("--name: only with --format k8s")
+    if name and not NAME_OF_SECRET.fullmatch(name):
+        raise click.UsageError("--name: must be at most 253 lowercase letters, digits, - and ., as Kubernetes asks")
+
+
+def _job_file(output: Path | None) -> Path:
+    """Return the file for variables of a job of GitHub Actions."""
+    if output:
+        raise click.UsageError("--output: not with --format github, which writes to the file that GITHUB_ENV names")
+    file = os.environ.get("GITHUB_ENV")
+    if not file:
+        raise click.UsageError("GITHUB_ENV: is not set; --format github is for jobs of GitHub Actions")
+    if not Path(file).is_file():
+        raise click.UsageError("GITHUB_ENV: there is no such file")
+    return Path(file)
+
+
+def _sayable(secrets: "list[Secret]", format_: str) -> "list[Secret]":
+    """Return the secrets that the format has, and name the others."""
+    from gitpod.cli.files.formats import VARIABLES_ONLY
+
+    if format_ not in VARIABLES_ONLY:
+        return secrets
+    if others := [secret.name for secret in secrets if not secret.environment_variable]:
+        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+        inform(f"left out, as environments do not get them as variables: {', '.join(others[:MOST_NAMED])}{more}")
+    return [secret for secret in secrets if secret.environment_variable]
 
 
 def _entries(client: "Gitpod", secrets: "list[Secret]") -> "list[Entry]":
@@ -90,13 +154,23 @@ def _entries(client: "Gitpod", secrets: "list[Secret]") -> "list[Entry]":
     return entries
 
 
-def _formatted(entries: "list[Entry]", format_: str) -> bytes:
-    from gitpod.cli.files import dotenv, json_file
+def _formatted(entries: "list[Entry]", format_: str, name: str) -> bytes:
+    """Return what to print. Ends the process when the format cannot say all of it."""
+    from gitpod.cli.files import dotenv, formats, github, json_file, shells
 
+    if found := [*formats.problems(entries, format_)]:
+        for each in found:
+            note("error", each)
+        hint("nothing is written, as it would not be complete; the formats dotenv and json can say everything")
+        raise SystemExit(SOME_FAILED)
+    if format_ == "github":
+        return github.masks(entries).encode()
     if format_ == "json":
         return json_file.dump(entries).encode()
+    if format_ != "dotenv":
+        return formats.dump(entries, format_, name).encode()
     for entry in entries:
-        if not dotenv.is_for_shells(entry):
+        if not shells.is_for_shells(entry):
             warn(f"{entry.name}: no shell can have it as a variable; it is a comment, which import reads")
     return dotenv.dump(entries).encode()
 

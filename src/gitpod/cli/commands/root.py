@@ -3,13 +3,28 @@
 import click
 
 from gitpod._version import __version__
-from gitpod.cli.commands import completion, config, export, import_, keys, run, secrets, serve, store, tokens
+from gitpod.cli.commands import (
+    account,
+    completion,
+    config,
+    export,
+    import_,
+    keys,
+    listing,
+    run,
+    secrets,
+    serve,
+    store,
+    tokens,
+)
+from gitpod.cli.options import profile_option
 from gitpod.cli.sections import Sections
 
 
 @click.group(cls=Sections, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gitpod-secrets")
 @click.option("--debug", is_flag=True, help="Show where an error comes from. Must be the first option.")
+@profile_option
 def cli(*, debug: bool) -> None:  # `failures.is_debugging` reads it, also when click cannot parse the arguments
     """Store secrets with gitpod.v1.SecretService: the hosted service, your own, or one embedded in a file."""
 
@@ -20,7 +35,7 @@ cli.section(
     secrets.put,
     secrets.update,
     secrets.get,
-    secrets.list_,
+    listing.list_,
     secrets.delete,
 )
 cli.section(
@@ -31,6 +46,9 @@ cli.section(
 )
 cli.section(
     "Settings",
+    account.login,
+    account.logout,
+    account.whoami,
     config.config,
     completion.completion,
 )

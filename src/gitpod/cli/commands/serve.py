@@ -3,6 +3,7 @@
 import gc
 import os
 from functools import partial
+from ipaddress import ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,13 +11,16 @@ import click
 
 from gitpod.cli.failures import reported
 from gitpod.cli.options import key_option, store_option
-from gitpod.cli.output import hint, inform
+from gitpod.cli.output import inform, is_terminal, printable, warn
+from gitpod.cli.store import need_posix
 
 if TYPE_CHECKING:
+    from gitpod.server.log import Style
     from gitpod.server.serving.workers import Announcement
 
 File = click.Path(dir_okay=False, path_type=Path)
-LOOPBACK = ("127.0.0.1", "::1", "localhost")
+SHORT = 32
+"""Characters of the owner's token below which `serve` warns. As hexadecimal digits, they are 128 bits."""
 
 
 @click.command()
@@ -39,6 +43,12 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
     help="Keep an idle HTTP connection this long. Give more than clients and proxies have.",
 )
 @click.option(
+    "--log-format",
+    "log",
+    type=click.Choice(["text", "json"]),
+    help="What log lines on standard error look like. Default: text on a terminal, else json.",
+)
+@click.option(
     "--workers",
     default=1,
     show_default=True,
@@ -47,6 +57,7 @@ LOOPBACK = ("127.0.0.1", "::1", "localhost")
 )
 def serve(
     host: str,
+    log: "Style | None",
     allow_origin: tuple[str, ...],
     allow_header: tuple[str, ...],
     **options: Any,  # noqa: ANN401 # settings of the service
@@ -56,13 +67,24 @@ def serve(
     The protocols are Connect, gRPC-Web and gRPC. Tokens are made by `token create`. The token in GITPOD_API_KEY, if
     it is set, may do everything. If there is no token at all, one is made for this run and printed.
     """
+    need_posix()
     from gitpod.server.serving.serve import run  # loads the server's libraries
     from gitpod.server.serving.settings import Settings
 
     token = os.environ.get("GITPOD_API_KEY") or None
-    served = Settings(host=host, origins=allow_origin, allowed_headers=allow_header, token=token, **options)
-    if host not in LOOPBACK and served.tls_cert is None:
-        hint("HTTP shows the token and every value to the network; put TLS in front, or use --tls-cert")
+    served = Settings(
+        host=host,
+        origins=allow_origin,
+        allowed_headers=allow_header,
+        token=token,
+        log=log or ("text" if is_terminal(err=True) else "json"),
+        **options,
+    )
+    if served.tls_cert is None and not _is_loopback(host):
+        shown = "HTTP shows the token and every value to the network; put TLS in front, or use --tls-cert"
+        warn(f"--host {printable(host)}: {shown}")
+    if token and len(token) < SHORT:
+        warn(f"the owner's token in GITPOD_API_KEY has fewer than {SHORT} characters; openssl rand -hex 32 makes one")
     gc.enable()
     with reported():
         run(served, announce=partial(_announce, is_token_set=token is not None))
@@ -70,6 +92,8 @@ def serve(
 
 def _announce(to: "Announcement", *, is_token_set: bool) -> None:
     """Print what a shell needs to reach the service. A token that the caller set is not repeated."""
+    from gitpod.server.storage.url import IN_MEMORY
+
     click.echo(f"export GITPOD_BASE_URL={to.url}")
     if to.token:
         click.echo(f"export GITPOD_API_KEY={to.token}")
@@ -77,4 +101,20 @@ def _announce(to: "Announcement", *, is_token_set: bool) -> None:
         click.echo("# the token is the one in GITPOD_API_KEY")
     if to.grpc_port is not None:
         click.echo(f"# gRPC has port {to.grpc_port}")
+    is_kept = to.store != IN_MEMORY[0]
+    inform(
+        f"the store is {printable(to.store)}, opened by {printable(to.key)}"
+        if is_kept
+        else "the store is in memory, and ends with this process"
+    )
+    if to.token:
+        stays = "; token create makes tokens that stay" if is_kept else ""
+        inform(f"the token was made up for this run, and ends with it{stays}")
     inform("serving; stop with Ctrl-C")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

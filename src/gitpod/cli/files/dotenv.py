@@ -1,14 +1,15 @@
 r"""Reads and writes secrets as dotenv, with comments for mounts. Nothing here does I/O.
 
-The format is the one that python-dotenv reads, without its interpolation of `$`, and with three additions:
+The format is the one that python-dotenv reads, without its interpolation of `$`, and with these changes:
 
 - `# mount: env`, `# mount: file /abs/path`, `# mount: registry https://host` or `# mount: api-only` in the line
   above an assignment says how environments get the secret; without one it is `env`. A path or URL that does not fit
   on a line is quoted as in JSON: `# mount: file "/a\nb"`.
-- `NAME='…'"'"'…'`, where quoted pieces are joined, is what `dump` writes for a value that shells and python-dotenv
-  read alike in no shorter form.
+- Quoted pieces may be joined, as in shells: `'it'\''s'`. `dump` writes `'…'"'"'…'` for a value that shells and
+  python-dotenv read alike in no shorter form.
 - `# gitpod-secret: NAME "…"`, with the value as in JSON, is what `dump` writes for a secret that no shell can have as
-  a variable: its name begins with a digit or is reserved by the shell, or its value has a NUL.
+  a variable: its name begins with a digit or is a variable of bash, or its value has a NUL.
+- A value that begins with a backtick is refused: to some programs that is a quote, to shells a command.
 
 Line breaks are LF, CRLF or CR. In quotes they are kept as part of the value. A byte order mark is dropped.
 """
@@ -17,50 +18,49 @@ import json
 import re
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from gitpod._secret_value import SecretValue
-from gitpod.cli.files.entries import API_ONLY, ENV, NAME, PLACES, Entry, Invalid, Line, Mount, shown
+from gitpod.cli.files import comments, shells
+from gitpod.cli.files.entries import NAME, Entry, Invalid, Line, Mount, shown
 
 if TYPE_CHECKING:
     from dotenv.parser import Binding
 
-RESERVED = re.compile(
-    "BASH.*|COMP_WORDBREAKS|DIRSTACK|EPOCHREALTIME|EPOCHSECONDS|EUID|FUNCNAME|GROUPS|HISTCMD|LINENO|OPTIND|PIPESTATUS|PPID|S?RANDOM|SECONDS"
-    "|SHELLOPTS|UID"
-)
-"""Names of variables that bash or dash refuse to assign, or evaluate as numbers. Their errors would quote the value."""
-
-BAD_MOUNT = "the mount must be env, file /absolute/path, registry https://host or api-only"
 MISPLACED = "its mount comment must stand in the line above it"
 NOT_CLOSED = "its quote is not closed, or its lines are not quoted; no line after it is read"
+BEHIND_QUOTE = "the value goes on behind its quotes; put all of it in one pair of quotes"
+BACKTICK = "the value begins with a backtick, which programs read differently; put all of it in single quotes"
+BEHIND_VALUE = "a comment for gitpod-secrets stands behind its value; it must stand in a line of its own, or be quoted"
 
 BREAK = re.compile(r"\r\n|\n|\r")
-COMMENT = re.compile(r"# mount:[ \t]*(.*)", re.DOTALL)
-ENCODED = re.compile(r'# gitpod-secret: ([0-9A-Za-z_]+) (".*")')
-SINGLE, DOUBLE = r"'[^'\\]*'", r'"(?:\'|\\\\)+"'
-JOINED = re.compile(rf"\s*([A-Za-z_][0-9A-Za-z_]*)=({SINGLE}(?:{DOUBLE}{SINGLE})+)[^\S\r\n]*(?:\r\n|\n|\r|\Z)")
-PIECE = re.compile(f"{SINGLE}|{DOUBLE}")
 # An assignment up to its opening quote, unless what python-dotenv accepts as a quoted value follows.
 UNCLOSED = re.compile(
     r"""\s*(?:export[^\S\r\n]+)?[^=#\s]+[^\S\r\n]*=[^\S\r\n]*(?!'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*")['"]""", re.DOTALL
 )
+QUOTED = re.compile(r"""'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*\"""", re.DOTALL)
+IN_BACKTICKS = re.compile(
+    r"(\s*(?:export[^\S\r\n]+)?)('[^']+'|[^=#\s]+)[^\S\r\n]*=[^\S\r\n]*`(?:((?:\\`|[^`])*`)[^\r\n]*(?:\r\n|\n|\r|\Z))?"
+)
+# Names in capitals, as variables have them. A password may have a dollar in front of other letters.
+EXPANDED = re.compile(r"\$\{[A-Za-z_]|\$\(|\$[A-Z_][0-9A-Z_]{2,}(?![0-9A-Za-z_])|`[^`]+`")
 
 
 class _MountComment(NamedTuple):
-    """A mount comment: its line, and the mount, None if it is not a valid one."""
+    """A mount comment: its line, and the mount, or the rule that it breaks."""
 
     number: int
-    mount: Mount | None
+    mount: Mount | str
 
     def applied(self, entry: Entry) -> Line:
         """Return the entry with this mount, or why it cannot have it."""
-        name = entry.name if NAME.fullmatch(entry.name) else ""
+        name = _name(entry.name)
         if entry.number != self.number + 1:
             return Invalid(entry.number, MISPLACED, name)
-        if self.mount is None:
-            return Invalid(entry.number, BAD_MOUNT, name)
-        return Entry(entry.number, entry.name, entry.value, self.mount)
+        if isinstance(self.mount, str):
+            return Invalid(entry.number, self.mount, name)
+        return replace(entry, mount=self.mount)
 
 
 def read(text: str) -> Iterator[Line]:
@@ -92,21 +92,34 @@ def _statements(text: str) -> Iterator[Line | _MountComment]:
     reader = Reader(StringIO(text, newline=""))
     while reader.has_next():
         begin = reader.position.chars
-        joined = JOINED.match(text, begin)
-        if joined:
-            number = bisect_right(starts, joined.start(1)) + 1
-            yield Entry(number, joined[1], SecretValue(_join(joined[2])))
-            reader.position.advance(joined[0])
+        if backticks := IN_BACKTICKS.match(text, begin):
+            number = bisect_right(starts, backticks.start(2)) + 1
+            yield Invalid(number, BACKTICK if backticks[3] else NOT_CLOSED, _name(backticks[2]))
+            reader.position.chars = backticks.end() if backticks[3] else len(text)
             continue
         binding = parse_binding(reader)
         original = binding.original.string
         number = bisect_right(starts, begin + len(original) - len(original.lstrip())) + 1
-        if (binding.error and UNCLOSED.match(text, begin)) or _is_pem_begin(binding):
+        if binding.error and (found := shells.joined(text, begin)):
+            reader.position.chars = found.end
+            yield _joined(found, number)
+        elif (binding.error and _is_open(text, begin)) or _is_pem_begin(binding):
             # The lines after it are pieces of the value. They must not be taken for names, which are shown.
             yield Invalid(number, NOT_CLOSED)
             return
-        if found := _statement(binding, number):
-            yield found
+        elif statement := _statement(binding, number):
+            yield statement
+
+
+def _joined(found: shells.Joined, number: int) -> Line:
+    if comments.is_behind(found.comment):
+        return Invalid(number, BEHIND_VALUE, _name(found.name))
+    return Entry(number, found.name, SecretValue(found.value))
+
+
+def _is_open(text: str, at: int) -> bool:
+    """Tell whether the quotes of an assignment are not closed where python-dotenv or a shell would close them."""
+    return UNCLOSED.match(text, at) is not None or not shells.is_on_one_line(text, at)
 
 
 def _is_pem_begin(binding: "Binding") -> bool:
@@ -116,48 +129,41 @@ def _is_pem_begin(binding: "Binding") -> bool:
 
 
 def _statement(binding: "Binding", number: int) -> Line | _MountComment | None:
-    if binding.error:
-        return Invalid(number, "is not NAME=value")
-    if binding.key is None:
-        return _comment(binding.original.string.strip(), number)
-    if binding.value is None:
-        return Invalid(number, "has no =")
-    return Entry(number, binding.key, SecretValue(binding.value))
+    text = binding.original.string.strip()
+    is_invalid = binding.error or (binding.key is not None and binding.value is None)
+    # With another sign than #, or with none.
+    if (is_invalid or not NAME.fullmatch(binding.key or "NAME")) and comments.is_almost_mount(text):
+        return _MountComment(number, comments.ALMOST_MOUNT)
+    if is_invalid:
+        if binding.error and (assigned := shells.ASSIGNED.match(text)):
+            return Invalid(number, BEHIND_QUOTE, _name(assigned[1]))
+        return Invalid(number, "is not NAME=value" if binding.error else "has no =")
+    if binding.key is None or binding.value is None:
+        return _comment(text, number)
+    given = text.partition("=")[2].lstrip()
+    quotes = QUOTED.match(given)
+    if comments.is_behind(given[quotes.end() :] if quotes else given):
+        return Invalid(number, BEHIND_VALUE, _name(binding.key))
+    is_expanded = not given.startswith("'") and bool(EXPANDED.search(binding.value))
+    return Entry(number, binding.key, SecretValue(binding.value), is_expanded=is_expanded)
 
 
 def _comment(text: str, number: int) -> Line | _MountComment | None:
-    if found := COMMENT.fullmatch(text):
-        return _MountComment(number, _mount(found[1]))
-    if found := ENCODED.fullmatch(text):
-        try:
-            return Entry(number, found[1], SecretValue(json.loads(found[2])))
-        except ValueError:
-            return Invalid(number, "the value is not a string of JSON")
-    return None
+    if found := comments.MOUNT.fullmatch(text):
+        return _MountComment(number, comments.mount(found[1]))
+    if comments.is_almost_mount(text):
+        return _MountComment(number, comments.ALMOST_MOUNT)
+    return comments.secret(text, number)
 
 
-def _mount(text: str) -> Mount | None:
-    """Parse the text of a mount comment. None if it is not a valid one."""
-    kind, _, where = text.partition(" ")
-    if where := where.strip():
-        if where.startswith('"'):
-            try:
-                where = json.loads(where)
-            except ValueError:
-                return None
-        return {PLACES[kind]: where} if kind in PLACES else None
-    return {"env": ENV, "api-only": API_ONLY}.get(kind)
+def _name(text: str) -> str:
+    """Return a name that may be shown."""
+    return text if NAME.fullmatch(text) else ""
 
 
 def dump(entries: Iterable[Entry]) -> str:
     """Format secrets as a file from which `sh`, `bash` and `read` all get the same values."""
     return "".join(f"{_mount_line(entry.mount)}{_assignment(entry)}\n" for entry in entries)
-
-
-def is_for_shells(entry: Entry) -> bool:
-    """Tell whether a shell can have the secret as a variable."""
-    is_reserved = RESERVED.fullmatch(entry.name)
-    return not (is_reserved or entry.name[0].isdigit() or "\0" in entry.value.reveal())
 
 
 def _mount_line(mount: Mount) -> str:
@@ -167,30 +173,6 @@ def _mount_line(mount: Mount) -> str:
 
 def _assignment(entry: Entry) -> str:
     value = entry.value.reveal()
-    if not is_for_shells(entry):
+    if not shells.is_for_shells(entry):
         return f"# gitpod-secret: {entry.name} {json.dumps(value)}"
-    return f"{entry.name}={_quoted(value)}"
-
-
-def _quoted(value: str) -> str:
-    r"""Quote a value so that shells and python-dotenv read the same from it.
-
-    - In single quotes, shells keep every character; python-dotenv has the escapes `\\` and `\'` there.
-    - In double quotes, both have the escapes `\\` and `\"`. Shells also expand `$` and the backtick, and
-      python-dotenv does not undo their escapes.
-    - If neither form is read alike, pieces are joined, which only shells do: quotes and backslashes stand in double
-      quotes, everything else in single quotes. python-dotenv rejects such a line, so no valid file of another
-      program has one.
-    """
-    if "'" not in value and "\\\\" not in value and not value.endswith("\\"):
-        return f"'{value}'"
-    if "$" not in value and "`" not in value:
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    pieces = re.split(r"(['\\]+)", value)
-    escaped = (f'"{piece}"'.replace("\\", "\\\\") if index % 2 else f"'{piece}'" for index, piece in enumerate(pieces))
-    return "".join(escaped)
-
-
-def _join(pieces: str) -> str:
-    inner = (each[1:-1] if each[0] == "'" else each[1:-1].replace("\\\\", "\\") for each in PIECE.findall(pieces))
-    return "".join(inner)
+    return f"{entry.name}={shells.quoted(value)}"

@@ -28,12 +28,15 @@ class Entry:
         name: its name.
         value: its value.
         mount: how environments get it.
+        is_expanded: whether other programs would put something else in the place of a part of the value, as of
+            `${NAME}`. Here it is stored as it stands.
     """
 
     number: int
     name: str
     value: SecretValue = field(repr=False)
     mount: Mount = field(default_factory=lambda: ENV)
+    is_expanded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +63,7 @@ def shown(mount: Mount) -> str:
         if name in mount:
             where = mount[name]
             is_plain = isinstance(where, str) and where.isprintable() and where == where.strip() and where[:1] != '"'
+            is_plain = is_plain and " #" not in where
             return f"{kind} {where if is_plain else json.dumps(where)}"
     if "environment_variable" in mount:
         return "env"

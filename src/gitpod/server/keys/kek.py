@@ -161,7 +161,7 @@ def key_encryption_key(spec: str, *, create: bool) -> KeyEncryptionKey:
 def key_file(path: Path, *, create: bool) -> LocalKey:
     """Return the key in a file that only its owner can read. With `create`, make a file that is missing."""
     if not hasattr(os, "O_NOFOLLOW"):
-        raise ServiceError("a key file needs a POSIX system, whose permissions protect it; use env:NAME or command:…")
+        raise ServiceError("a key file needs the modes of a POSIX system; use env:NAME or command:COMMAND (--key)")
     try:
         if create and not os.path.lexists(path):
             _write_key(path)

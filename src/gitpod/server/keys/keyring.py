@@ -257,7 +257,11 @@ def _organization_associated_data(organization: Organization) -> bytes:
 
 def _token_associated_data(token: StoredToken) -> bytes:
     who = (token.subject_id, str(token.principal), token.role, token.projects, str(token.created_at))
-    return "\0".join(("gitpod-token-1", token.organization_id, token.id, token.digest.hex(), *who)).encode()
+    parts = (token.organization_id, token.id, token.digest.hex(), *who)
+    if token.expires_at is None and token.note == "":
+        # As services before revision 0003 sign and check it.
+        return "\0".join(("gitpod-token-1", *parts)).encode()
+    return "\0".join(("gitpod-token-2", *parts, str(token.expires_at), str(token.note))).encode()
 
 
 def _key_associated_data(key: WrappedKey) -> bytes:

@@ -29,6 +29,7 @@ from gitpod.server.serving.http_connection import Connection, Server, or_http2
 from gitpod.server.serving.settings import Settings, check
 from gitpod.server.serving.tls import server_context
 from gitpod.server.serving.workers import Announcement, Workers
+from gitpod.server.storage.url import shown
 from gitpod.server.threads import NO_MORE, start_thread
 from gitpod_proto.gitpod.v1.secret_connect import SecretService
 
@@ -59,7 +60,7 @@ def run(settings: Settings, *, announce: Callable[[Announcement], None]) -> None
             used, no header can carry the token, or the system does not start the threads or the workers.
         StoreUnavailableError: another process keeps the store locked, or the store cannot be reached.
     """
-    _prepare()
+    _prepare(settings)
     check(settings)
     if settings.workers == 1:
         _serve(settings, announce)
@@ -78,13 +79,13 @@ def _work(
     started: Callable[[Announcement], None],
 ) -> None:
     """Serve in a worker (`workers.Serve`)."""
-    _prepare()
+    _prepare(settings)
     _serve(replace(settings, token=token or settings.token), started, sockets, parent)
 
 
-def _prepare() -> None:
+def _prepare(settings: Settings) -> None:
     """Set up this process."""
-    log.to(sys.stderr)
+    log.to(sys.stderr, settings.log)
     # A core dump would hold keys and values.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     # Python and urllib3 would write the keys of TLS connections to that file.
@@ -116,7 +117,8 @@ def _serve(
         with listener:
             grpc_server = _grpc(service, settings, others)
             url = _url(*listener.getsockname()[:2], is_tls=context is not None)
-            announcement = Announcement(url, grpc_server.port or None if grpc_server else None, made_up)
+            grpc_port = grpc_server.port or None if grpc_server else None
+            announcement = Announcement(url, grpc_port, made_up, shown(settings.store), service.key_name)
             config = http_config(service.asgi, settings, context, grpc_server)
             server = _Server(config, grpc_server, partial(started, announcement), stopping, parent)
             # uvicorn installs its own handlers only while it runs, and then passes the signal on to these.

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gitpod.server.errors import ServiceError
+from gitpod.server.log import Style
 from gitpod.server.serving import cors
 from gitpod.server.storage.url import is_postgresql
 
@@ -23,6 +24,7 @@ class Settings:
         allowed_headers: names of request headers that web pages may send, besides those of the protocols.
         keep_alive: seconds that a connection of HTTP is kept between an answer and the next request. Clients and
             proxies should be the first to close: when the service closes, a request may be on its way.
+        log: what lines on standard error look like.
         workers: processes that serve the same ports. More than one need a store on PostgreSQL.
     """
 
@@ -38,6 +40,7 @@ class Settings:
     origins: tuple[str, ...] = ()
     allowed_headers: tuple[str, ...] = ()
     keep_alive: int = 75
+    log: Style = "json"
     workers: int = 1
 
 

@@ -31,11 +31,21 @@ SPAWN = multiprocessing.get_context("spawn")
 
 @dataclass(frozen=True, slots=True)
 class Announcement:
-    """What callers need to know: the URL, the port of gRPC, and the owner's token if one was made up."""
+    """What callers and operators need to know.
+
+    Attributes:
+        url: of Connect and gRPC-Web.
+        grpc_port: the port for gRPC alone, if there is one.
+        token: the owner's token, if one was made up.
+        store: where the store is, without a password.
+        key: where its key is.
+    """
 
     url: str
     grpc_port: int | None
     token: str | None = field(repr=False)
+    store: str
+    key: str
 
 
 Serve = Callable[[Sequence[socket.socket], str | None, int, Callable[[Announcement], None]], None]

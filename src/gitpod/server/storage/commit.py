@@ -82,7 +82,12 @@ class GroupCommit(Generic[TX]):
         return cast("T", job.result)
 
     async def run_async(
-        self, record: AuditRecord, work: Callable[[TX], T], pool: Pool, release: Callable[[], None] | None = None
+        self,
+        record: AuditRecord,
+        work: Callable[[TX], T],
+        pool: Pool,
+        release: Callable[[], None] | None = None,
+        unread: Callable[[T], None] | None = None,
     ) -> T:
         """`run` for an event loop, which does not wait for locks or disks.
 
@@ -92,12 +97,13 @@ class GroupCommit(Generic[TX]):
             pool: threads that commit. One does at a time; another one while a lost commit is being settled.
             release: is called in the loop once nothing of this work is in the store. When the task is cancelled,
                 that may be later than the end of this call.
+            unread: is called in the loop with a result that is committed, and that this call does not return.
 
         Raises:
             StoreUnavailableError: nothing was written; also when the pool takes no work.
             OutcomeUnknownError: the work may or may not have been committed.
         """
-        job = LoopJob(work, record, pool, release)
+        job = LoopJob(work, record, pool, release, unread)
         with self._mutex:
             self._queue.append(job)
             leads, self._is_led = not self._is_led, True
@@ -110,6 +116,9 @@ class GroupCommit(Generic[TX]):
         except asyncio.CancelledError:
             if self._take_out(job):
                 job.end()
+            elif job.answer.done() and not job.answer.cancelled():
+                # The result came, and before the task could read it, the task was cancelled.
+                job.leave()
             raise
 
     def _expire(self, job: LoopJob[TX]) -> None:

@@ -73,10 +73,16 @@ class LoopJob(Job[TX]):
         work, record: as `GroupCommit.run` takes them.
         pool: commits.
         release: is called in the event loop once the job is out of the queue and its work has ended.
+        unread: is called there with a result that the task did not wait for.
     """
 
     def __init__(
-        self, work: Callable[[TX], Any], record: AuditRecord, pool: Pool, release: Callable[[], None] | None
+        self,
+        work: Callable[[TX], Any],
+        record: AuditRecord,
+        pool: Pool,
+        release: Callable[[], None] | None,
+        unread: Callable[[Any], None] | None,
     ) -> None:
         super().__init__(work, record)
         self.loop = asyncio.get_running_loop()
@@ -84,6 +90,7 @@ class LoopJob(Job[TX]):
         self.timer: asyncio.TimerHandle | None = None
         self._pool = pool
         self._release = release
+        self._unread = unread
 
     def lead(self, serve: Callable[[], None]) -> bool:
         """Commit the queue in a thread of the pool (Job.lead)."""
@@ -99,13 +106,18 @@ class LoopJob(Job[TX]):
             self.timer.cancel()
         if self.answer.done():
             # The task was cancelled, or was told that the outcome is not known.
-            pass
+            self.leave()
         elif self.error is None:
             self.answer.set_result(self.result)
         else:
             self.answer.set_exception(self.error)
         if self._release is not None:
             self._release()
+
+    def leave(self) -> None:
+        """Take note that nobody reads the result."""
+        if self.error is None and self._unread is not None:
+            self._unread(self.result)
 
     def give_up(self) -> None:
         """Tell the task that the outcome of its work is not known."""

@@ -203,9 +203,15 @@ def _lock(driver: BoundedConnection) -> None:
 def _prepare(driver: BoundedConnection) -> None:
     """Make the settings of a new connection."""
     driver.autocommit = True
-    asked = driver.execute("SELECT pg_backend_pid(), current_setting('synchronous_commit')")
-    [[process, durability]] = asked.fetchall()
+    asked = driver.execute(
+        "SELECT pg_backend_pid(), current_setting('synchronous_commit'), current_setting('plan_cache_mode', true)"
+    )
+    [[process, durability, plans]] = asked.fetchall()
     settings = [f"lock_timeout = '{limits.BUSY_TIMEOUT}s'"]
+    if plans is not None:
+        # A plan that was made while a table was empty reads all of it, and would be kept until autovacuum comes by.
+        # Other engines do not have this setting.
+        settings.append("plan_cache_mode = force_custom_plan")
     if durability == "off":
         # An answer promises durability, so the database's default may not turn it off.
         settings.append("synchronous_commit = on")

@@ -36,8 +36,13 @@ class Refusals:
         self._fails = False
         self.is_closed = False
 
-    def count(self, record: AuditRecord) -> bool:
-        """Count a refused call, without I/O. Returns whether `flush` must be called: it is the first of its minute."""
+    def count(self, record: AuditRecord, *, is_answered: bool = True) -> bool:
+        """Count a refused call, without I/O. Returns whether `flush` must be called: it is the first of its minute.
+
+        Args:
+            record: of the call.
+            is_answered: whether someone calls `flush`, and answers after it. A caller who has left gets no answer.
+        """
         minute = record.at // MINUTE
         counted = replace(record, id=_id(record, minute))
         with self._lock:
@@ -47,7 +52,7 @@ class Refusals:
             is_first = counted.id not in self._begun
             self._begun.add(counted.id)
             self._add(counted)
-            if not is_first and self._timer is None:
+            if not (is_first and is_answered) and self._timer is None:
                 self._start_timer()
         return is_first
 

@@ -75,7 +75,8 @@ class ListedSecret:
 class StoredToken:
     """A bearer token. `digest` is its SHA-256, and `projects` are ids, separated by spaces.
 
-    `tag` proves that someone with the keys wrote this row, except for `revoked_at`.
+    `tag` proves that someone with the keys wrote this row, except for `revoked_at`. A token without `expires_at` does
+    not expire. `note` is a text for people.
     """
 
     organization_id: str
@@ -89,6 +90,8 @@ class StoredToken:
     key_id: str
     tag: bytes
     revoked_at: int | None = None
+    expires_at: int | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

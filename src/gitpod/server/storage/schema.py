@@ -55,6 +55,8 @@ tokens = Table(
     Column("key_id", String(36), nullable=False),
     Column("tag", LargeBinary, nullable=False),
     Column("revoked_at", BigInteger),
+    Column("expires_at", BigInteger),
+    Column("note", String(100), nullable=False, server_default=""),
     Index("tokens_by_digest", "organization_id", "digest", unique=True),
 )
 audit = Table(

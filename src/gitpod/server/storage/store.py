@@ -138,14 +138,22 @@ class Store:
         return self._writes.run(record, work)
 
     async def write_async(
-        self, record: AuditRecord, work: Callable[[Transaction], T], pool: Pool, release: Callable[[], None] | None
+        self,
+        record: AuditRecord,
+        work: Callable[[Transaction], T],
+        pool: Pool,
+        release: Callable[[], None] | None,
+        unread: Callable[[T], None] | None,
     ) -> T:
         """`write` for an event loop, as `commit.GroupCommit.run_async` describes."""
-        return await self._writes.run_async(record, work, pool, release)
+        return await self._writes.run_async(record, work, pool, release, unread)
 
-    def count_refusal(self, record: AuditRecord) -> bool:
-        """Count a refused call, without I/O. Returns whether `write_refusals` must be called before the answer."""
-        return self._refusals.count(record)
+    def count_refusal(self, record: AuditRecord, *, is_answered: bool = True) -> bool:
+        """Count a refused call, without I/O. Returns whether `write_refusals` must be called before the answer.
+
+        Without an answer, it is written within a second.
+        """
+        return self._refusals.count(record, is_answered=is_answered)
 
     def write_refusals(self) -> None:
         """Write the counts of refused calls. If the store cannot do it now, it is tried again every second."""

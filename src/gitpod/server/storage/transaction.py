@@ -15,8 +15,11 @@ _COLUMNS = ", ".join(_FIELDS)
 _values_of = attrgetter(*_FIELDS)
 NEWEST = sql("SELECT max(created_at) FROM secrets WHERE organization_id = ?")
 FIND_SECRET = sql(f"SELECT {_COLUMNS} FROM secrets WHERE organization_id = ? AND id = ?")  # noqa: S608 # the columns above
-FIND_SECRETS = sql(f"SELECT {_COLUMNS} FROM secrets WHERE organization_id = ? AND id = ANY(?)")  # noqa: S608 # the same
-FIND_IDS = sql("SELECT id FROM secrets WHERE organization_id = ? AND id = ANY(?)")
+# PostgreSQL, until it knows the table better, takes `id = ANY(…)` for many rows and reads the organization by another
+# index. A subquery with a limit is planned for one id, so it uses the primary key.
+_FIND_EACH = "FROM secrets WHERE organization_id = ? AND id = wanted.id LIMIT 1"
+_FIND_ALL = "SELECT found.* FROM unnest(?::text[]) AS wanted (id) CROSS JOIN LATERAL (SELECT {} {}) AS found"
+FIND_SECRETS, FIND_IDS = (sql(_FIND_ALL.format(names, _FIND_EACH)) for names in (_COLUMNS, "id"))
 REMOVE_SECRET = sql("DELETE FROM secrets WHERE organization_id = ? AND id = ?")
 # A time of change is later than the one before it, even if the system's clock stepped back.
 REPLACE_VALUE = sql(
@@ -83,7 +86,7 @@ class Transaction:
         for organization_id, ids in finds.items():
             if len(ids) > 1:
                 self._found |= {(organization_id, each): None for each in ids}
-                for row in self._session.rows(FIND_SECRETS, (organization_id, list(ids))):
+                for row in self._session.rows(FIND_SECRETS, (list(ids), organization_id)):
                     found = from_row(StoredSecret, row)
                     self._found[organization_id, found.id] = found
         adds = [work.adds for work in planned if work.adds]
@@ -115,7 +118,7 @@ class Transaction:
         there = {
             (organization_id, secret_id)
             for organization_id in {each.organization_id for each in new}
-            for (secret_id,) in self._session.rows(FIND_IDS, (organization_id, [each.id for each in new]))
+            for (secret_id,) in self._session.rows(FIND_IDS, ([each.id for each in new], organization_id))
         }
         return [each if (each.organization_id, each.id) in there else None for each in timed]
 

@@ -56,6 +56,19 @@ def check(url: str) -> None:
         sqlite_path(url)
 
 
+def shown(url: str) -> str:
+    """Return the URL of a store for people: without a password and parameters, and with the whole path of a file."""
+    if not is_postgresql(url):
+        path = sqlite_path(url)
+        return f"sqlite:///{path}" if path else IN_MEMORY[0]
+    given = postgresql_parameters(url)
+    hosts, ports = (str(given.get(name, "")).split(",") for name in ("host", "port"))
+    ports = ports * len(hosts) if len(ports) == 1 else ports
+    servers = ",".join(f"{host}:{port}".rstrip(":") for host, port in zip(hosts, ports, strict=False))
+    user = f"{given['user']}@" if "user" in given else ""
+    return f"postgresql://{user}{servers}/{given.get('dbname', '')}"
+
+
 def sqlite_path(url: str) -> Path | None:
     """Return the absolute path of a `sqlite:` URL, None for a database in memory.
 
