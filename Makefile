@@ -121,5 +121,5 @@ $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
-	@$(INSTALL) "all extras and the development tools" -c constraints.txt --no-build-isolation -e '.[server,grpc,postgres,otel]' -r requirements-dev.txt
+	@$(INSTALL) "all extras and the development tools" -c constraints.txt --no-build-isolation -e '.[server,grpc,keyring,postgres,otel]' -r requirements-dev.txt
 	@touch $@
