@@ -5,6 +5,7 @@ import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -28,6 +29,7 @@ BEGINNING = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f-]*")
 """The beginning of an id that cannot be a name."""
 MAX_LISTED = 100_000
 """Secrets of a scope. More are taken for a list without end, which a faulty service may send."""
+LIST = "gitpod-secrets list shows the secrets"
 
 
 def make_client(found: Settings, **options: Any) -> "Gitpod":  # noqa: ANN401 # options of the client
@@ -127,14 +129,14 @@ def secret_id(client: "Gitpod", name_or_id: str, scopes: list[Scope]) -> str:
     return _whole_id(name_or_id) or find(client, name_or_id, scopes).id
 
 
-def find(client: "Gitpod", name_or_id: str, scopes: list[Scope]) -> "Secret":
+def find(client: "Gitpod", name_or_id: str, scopes: list[Scope], advice: str = LIST) -> "Secret":
     """Return the secret for a NAME|ID argument. Ends the process if there is none.
 
     A whole id is looked up in every scope that the token reaches, and all else in the one scope: a name, or else the
     beginning of an id, as `list` shows it.
     """
     if whole := _whole_id(name_or_id):
-        found = [each for each in client.secrets.list(page_size=100) if each.id == whole]
+        found = [each for each in islice(client.secrets.list(page_size=100), MAX_LISTED) if each.id == whole]
         where = ""
     else:
         secrets = list(listed(client, one_scope(scopes)))
@@ -146,7 +148,7 @@ def find(client: "Gitpod", name_or_id: str, scopes: list[Scope]) -> "Secret":
         raise click.UsageError(f"NAME|ID: {len(found)} ids begin with {name_or_id}; give more of it")
     if not found:
         message = f"there is no secret {name_or_id}{where}"
-        raise fail(message, NOT_FOUND, "gitpod-secrets list shows the secrets")
+        raise fail(message, NOT_FOUND, advice)
     return found[0]
 
 
