@@ -55,13 +55,13 @@ def test_commands_and_options_are_completed(shell: Shell) -> None:
     """The service is not called: it cannot be reached here."""
     nobody = f"http://127.0.0.1:{free_port()}"
     found = complete(shell, "co", "get --re", "completion ", "get ", GITPOD_BASE_URL=nobody)
-    assert found == ["completion config", "--reveal", "bash zsh fish", ""]
+    assert found == ["completion config copy", "--reveal", "bash zsh fish", ""]
 
 
 def test_names_are_completed_in_bash(named: Shell) -> None:
     """They are those of the scope, for every command that takes a name."""
-    lines = [f"{command} CAN" for command in ("get", "update", "delete", "put")]
-    assert complete(named, *lines, "get NONE") == ["CANARY_ONE CANARY_TWO"] * 4 + [""]
+    lines = [f"{command} CAN" for command in ("get", "update", "delete", "put", "edit", "copy", "move")]
+    assert complete(named, *lines, "get NONE") == ["CANARY_ONE CANARY_TWO"] * 7 + [""]
     assert complete(named, f"get --project {named.project} O", "get O", GITPOD_PROJECT_ID="") == ["OTHER", ""]
 
 

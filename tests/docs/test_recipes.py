@@ -98,6 +98,6 @@ def test_secrets_stay_where_one_cannot_move(desk: Desk) -> None:
     with desk.client() as client:
         client.secrets.create(name="DATABASE_URL", value="of the new", project_id=desk.ids[1], api_only=True)
     [script] = recipe("Move")
-    assert "conflict" in desk.script(script, status=1)
+    assert "exists with the mount api-only" in desk.script(script, status=5)
     assert desk.stored(0) == {"DATABASE_URL": ("of the old", "env")}
     assert desk.stored(1) == {"DATABASE_URL": ("of the new", "api-only")}

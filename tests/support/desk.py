@@ -45,6 +45,8 @@ class Desk:
         changes = zip((*SHOWN, "http://127.0.0.1:8080", "/home/you"), (*self.ids, self.url, self.folder), strict=True)
         for shown, own in changes:
             text = text.replace(shown, str(own))
+        for shown, own in zip(SHOWN, self.ids, strict=True):  # as messages name them
+            text = text.replace(f"{shown[:8]}…", f"{own[:8]}…")
         return text
 
     def paste(self, code: str) -> str:

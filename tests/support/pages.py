@@ -7,7 +7,8 @@ from tests.support.service import ROOT
 
 ORDER = {
     "cli": (
-        *("index", "settings", "project-file", "login", "values", "import", "export", "run", "output", "files"),
+        *("index", "settings", "project-file", "login", "values", "import", "export", "run"),
+        *("inject", "edit", "copy", "output", "files"),
         "recipes",
     ),
     "service": (

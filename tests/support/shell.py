@@ -29,7 +29,7 @@ SECONDS = 60
 """How long to wait for a command, on a machine that is busy."""
 ROWS = 1000
 """Lines of the screen that a test sees: more than any command prints, so that none scrolls away."""
-PRINTING = {"get", "export", "run"}
+PRINTING = {"get", "export", "inject", "run"}
 """The commands whose output may have values."""
 
 _started: list["subprocess.Popen[bytes]"] = []

@@ -29,6 +29,7 @@ BEGINNING = re.compile(r"[0-9A-Fa-f]{8}-[0-9A-Fa-f-]*")
 """The beginning of an id that cannot be a name."""
 MAX_LISTED = 100_000
 """Secrets of a scope. More are taken for a list without end, which a faulty service may send."""
+LIST = "gitpod-secrets list shows the secrets"
 
 
 def make_client(found: Settings, **options: Any) -> "Gitpod":  # noqa: ANN401 # options of the client
@@ -128,7 +129,7 @@ def secret_id(client: "Gitpod", name_or_id: str, scopes: list[Scope]) -> str:
     return _whole_id(name_or_id) or find(client, name_or_id, scopes).id
 
 
-def find(client: "Gitpod", name_or_id: str, scopes: list[Scope]) -> "Secret":
+def find(client: "Gitpod", name_or_id: str, scopes: list[Scope], advice: str = LIST) -> "Secret":
     """Return the secret for a NAME|ID argument. Ends the process if there is none.
 
     A whole id is looked up in every scope that the token reaches, and all else in the one scope: a name, or else the
@@ -147,7 +148,7 @@ def find(client: "Gitpod", name_or_id: str, scopes: list[Scope]) -> "Secret":
         raise click.UsageError(f"NAME|ID: {len(found)} ids begin with {name_or_id}; give more of it")
     if not found:
         message = f"there is no secret {name_or_id}{where}"
-        raise fail(message, NOT_FOUND, "gitpod-secrets list shows the secrets")
+        raise fail(message, NOT_FOUND, advice)
     return found[0]
 
 

@@ -148,7 +148,7 @@ def _hint_for_unknown_outcome() -> str:
     match context and context.info_name:
         case "create":
             return "run it again with put, which leaves one secret however often it is run"
-        case "put" | "update":
+        case "put" | "update" | "edit":
             late = "wait some minutes, or delete the secret and create it again: this value may come late"
             return f"run it again with the same value; before you store another, {late}"
         case "delete":

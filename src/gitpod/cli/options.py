@@ -149,13 +149,10 @@ def _scope_option(name: str, help_text: str) -> Callable[[F], F]:
     return click.option(f"--{name}", type=ID, metavar="ID", help=help_text)
 
 
-_project_option = click.option(
-    "--project",
-    type=_Project(),
-    metavar="ID|NAME",
-    shell_complete=_complete_project,
-    help="The project's id, or its name in .gitpod-secrets.toml. Default: GITPOD_PROJECT_ID, or the scope of a file.",
-)
+def _project_option(name: str, help_text: str) -> Callable[[F], F]:
+    return click.option(
+        f"--{name}", type=_Project(), metavar="ID|NAME", shell_complete=_complete_project, help=help_text
+    )
 
 
 def _scopes(
@@ -167,13 +164,45 @@ def _scopes(
 
 scope_options = gathered(
     _scopes,
-    _project_option,
+    _project_option(
+        "project",
+        "The project's id, or its name in .gitpod-secrets.toml. Default: GITPOD_PROJECT_ID, or the scope of a file.",
+    ),
     _scope_option("user", "The user's id."),
     _scope_option("organization", "The organization's id."),
     _scope_option("service-account", "The service account's id."),
     profile_option,
 )
 """Options for the scope, and for the profile: the command gets `scopes`, a list of `Scope`."""
+
+
+TARGETS = ("project_id", "user_id", "organization_id", "service_account_id")
+"""The kinds of scope, in the order of the options for the scope that secrets go to."""
+
+
+def _target(
+    *, to_project: UUID | None, to_user: UUID | None, to_organization: UUID | None, to_service_account: UUID | None
+) -> dict[str, object]:
+    ids = [to_project, to_user, to_organization, to_service_account]
+    given = [(kind, str(each)) for kind, each in zip(TARGETS, ids, strict=True) if each]
+    if not given:
+        raise click.UsageError(
+            "no target given: use --to-project, --to-user, --to-organization or --to-service-account"
+        )
+    if len(given) > 1:
+        options = "--to-project, --to-user, --to-organization, --to-service-account"
+        raise click.UsageError(f"{options}: one of them, not several")
+    return {"to": given[0]}
+
+
+target_options = gathered(
+    _target,
+    _project_option("to-project", "To the project with this id, or this name in .gitpod-secrets.toml."),
+    _scope_option("to-user", "To the user with this id."),
+    _scope_option("to-organization", "To the organization with this id."),
+    _scope_option("to-service-account", "To the service account with this id."),
+)
+"""Options for the scope that secrets go to: the command gets `to`, a `Scope`."""
 
 
 def scopes_from(options: Mapping[str, object]) -> list[Scope]:

@@ -2,7 +2,6 @@
 
 import os
 import re
-import stat
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +11,7 @@ import click
 
 from gitpod.cli.client import connected, listed
 from gitpod.cli.failures import SOME_FAILED, USAGE, Failure, fail
-from gitpod.cli.files.replacement import replace
+from gitpod.cli.files.replacement import replace, target_of
 from gitpod.cli.options import Scope, need_scope, one_scope, scope_options
 from gitpod.cli.output import hint, inform, note, warn
 
@@ -68,7 +67,7 @@ def export(scopes: list[Scope], format_: str, name: str, output: Path | None, *,
         raise fail("the values would be shown on the terminal", USAGE, "add --reveal, or --output FILE, or use a pipe")
     need_scope(scopes)
     _check_name(name, format_)
-    target = _target(output) if output else None
+    target = target_of(output) if output else None
     job = _job_file(output) if format_ == "github" else None
     with connected() as client:
         # A later scope counts more, and replaces the secrets of the same name.
@@ -173,19 +172,3 @@ def _formatted(entries: "list[Entry]", format_: str, name: str) -> bytes:
         if not shells.is_for_shells(entry):
             warn(f"{entry.name}: no shell can have it as a variable; it is a comment, which import reads")
     return dotenv.dump(entries).encode()
-
-
-def _target(output: Path) -> Path:
-    """Resolve links, and refuse whatever is not a regular file: the target will be replaced by one."""
-    if str(output) == "-":
-        raise click.UsageError("--output: - is no file; leave out --output to print the values")
-    target = Path(os.path.realpath(output))
-    try:
-        if not stat.S_ISREG(target.stat().st_mode):
-            raise click.UsageError("--output: is not a regular file")
-    except FileNotFoundError:
-        if not target.parent.exists():
-            raise click.UsageError("--output: there is no such folder") from None
-    except OSError as error:
-        raise click.UsageError(f"--output: {error.strerror}") from None
-    return target

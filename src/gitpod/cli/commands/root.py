@@ -7,8 +7,11 @@ from gitpod.cli.commands import (
     account,
     completion,
     config,
+    copy,
+    edit,
     export,
     import_,
+    inject,
     keys,
     listing,
     run,
@@ -35,13 +38,17 @@ cli.section(
     secrets.put,
     secrets.update,
     secrets.get,
+    edit.edit,
     listing.list_,
     secrets.delete,
+    copy.copy,
+    copy.move,
 )
 cli.section(
     "Files and programs",
     import_.import_,
     export.export,
+    inject.inject,
     run.run,
 )
 cli.section(

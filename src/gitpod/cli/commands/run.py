@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NoReturn
 import click
 
 from gitpod.cli.client import connected, listed
+from gitpod.cli.environment import inherited
 from gitpod.cli.failures import USAGE, Failure, fail, is_debugging, report
 from gitpod.cli.files import mounts
 from gitpod.cli.options import Scope, need_scope, one_scope, scope_options
@@ -109,7 +110,7 @@ def _values(client: "Gitpod", secrets: "list[Secret]") -> dict[str, str]:
 
 def _execute(command: tuple[str, ...], variables: dict[str, bytes]) -> NoReturn:
     """Replace this process by the command, which so gets its signals, its terminal and its exit status."""
-    environment = {name: value for name, value in os.environb.items() if name not in _own_variables()}
+    environment = {os.fsencode(name): os.fsencode(value) for name, value in inherited().items()}
     environment |= {name.encode(): value for name, value in variables.items()}
     # Python ignores these two, and an ignored signal would stay ignored in the command.
     for number in (signal.SIGPIPE, signal.SIGXFSZ):
@@ -126,14 +127,3 @@ def _execute(command: tuple[str, ...], variables: dict[str, bytes]) -> NoReturn:
     if reason:
         raise fail(f"{command[0]}: cannot be executed: {reason}", NOT_EXECUTABLE)
     raise fail(f"{command[0]}: there is no such command", NO_COMMAND)
-
-
-def _own_variables() -> set[bytes]:
-    """Return the variables that are for this command alone: the token, and what opens an embedded store."""
-    names = {"GITPOD_API_KEY", "GITPOD_SECRETS_KEY", "GITPOD_SECRETS_STORE"}
-    kind, _, name = os.environ.get("GITPOD_SECRETS_KEY", "").partition(":")
-    if kind == "env":
-        names.add(name)
-    if "@" in os.environ.get("GITPOD_BASE_URL", ""):  # it holds the password of a database
-        names.add("GITPOD_BASE_URL")
-    return {os.fsencode(each) for each in names}

@@ -11,7 +11,7 @@ from gitpod.cli.commands.completion import complete_name
 from gitpod.cli.commands.listing import print_in_full
 from gitpod.cli.failures import SOME_FAILED, USAGE, fail
 from gitpod.cli.options import Scope, json_option, mount_options, one_scope, scope_options, yes_option
-from gitpod.cli.output import inform, is_terminal
+from gitpod.cli.output import inform, is_terminal, json_line
 from gitpod.cli.values import ReadValue, value_options
 
 if TYPE_CHECKING:
@@ -82,12 +82,18 @@ def update(name_or_id: str, scopes: list[Scope], read_value: ReadValue) -> None:
 @name_or_id_argument
 @scope_options
 @click.option("--reveal", is_flag=True, help="Print the value even to a terminal.")
-def get(name_or_id: str, scopes: list[Scope], *, reveal: bool) -> None:
+@json_option("Print the documented JSON, with the value as a further field.")
+def get(name_or_id: str, scopes: list[Scope], *, reveal: bool, as_json: bool) -> None:
     """Print the value of a secret: its bytes, and nothing else."""
     if sys.stdout.isatty() and not reveal:
         raise fail("the value would be shown on the terminal", USAGE, "add --reveal, or use a pipe")
     with connected() as client:
-        value = client.secrets.get_value(secret_id=secret_id(client, name_or_id, scopes)).reveal()
+        secret = find(client, name_or_id, scopes) if as_json else None
+        found = secret.id if secret else secret_id(client, name_or_id, scopes)
+        value = client.secrets.get_value(secret_id=found).reveal()
+    if secret:
+        json_line({**secret.to_dict(), "value": value})
+        return
     sys.stdout.buffer.write(value.encode())
     sys.stdout.flush()
     if sys.stdout.isatty():

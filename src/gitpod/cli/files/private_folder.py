@@ -1,9 +1,10 @@
-"""A private folder for the files of a command, removed when the command ends.
+"""A private folder for files with values, removed when they are no longer needed, also if this process is killed.
 
-`make` forks, before the process has a thread or a secret's value. The child reads the secrets and becomes the command.
-The parent waits for it, passes signals on to it, removes the folder, and ends as the command did. Both are in the same
-process group, so that the command can use the terminal, also in a pipeline, and Ctrl-Z stops both. A third process,
-`removal.py`, removes the folder if the parent is killed.
+`opened` makes one for this process. `make` makes one for a command, and forks before the process has a thread or a
+secret's value. The child reads the secrets and becomes the command. The parent waits for it, passes signals on to it,
+removes the folder, and ends as the command did. Both are in the same process group, so that the command can use the
+terminal, also in a pipeline, and Ctrl-Z stops both. If this process or the parent is killed, another one,
+`removal.py`, removes the folder.
 """
 
 import os
@@ -11,7 +12,8 @@ import signal
 import stat
 import sys
 import tempfile
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from gitpod.cli.failures import USAGE, fail
@@ -37,14 +39,7 @@ def make() -> bytes:
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, PASSED_ON | {signal.SIGCHLD})
     # With the default action, some systems drop a blocked SIGCHLD; if it is ignored, the child's status is lost.
     action = signal.signal(signal.SIGCHLD, lambda _number, _frame: None)
-    parent = _parent_folder() or tempfile.gettempdir()
-    folder = os.fsencode(os.path.join(parent, f"gitpod-secrets-{os.urandom(8).hex()}"))  # noqa: PTH118 # bytes follow
-    try:
-        # Before the folder is there, so that no moment is left in which a kill would leave it.
-        remover, pipe = _start_remover(folder)
-        os.mkdir(folder, 0o700)  # noqa: PTH102 # a Path holds no bytes
-    except OSError as error:
-        raise fail(f"cannot make a folder for files: {error.strerror}", USAGE) from None
+    folder, remover, pipe = _begin()
     try:
         child = os.fork()
     except OSError as error:
@@ -60,10 +55,39 @@ def make() -> bytes:
     try:
         status = _wait(child)
     finally:
-        _remove(folder)
-        os.kill(remover, signal.SIGKILL)
-        os.waitpid(remover, 0)
+        _finish(folder, remover)
     raise _end(status)
+
+
+@contextmanager
+def opened() -> Generator[Path]:
+    """Make a folder and yield its path. It is removed at the end of the block, or when this process ends."""
+    folder, remover, pipe = _begin()
+    try:
+        yield Path(os.fsdecode(folder))
+    finally:
+        _finish(folder, remover)
+        os.close(pipe)
+
+
+def _begin() -> tuple[bytes, int, int]:
+    """Make a folder. Returns its path, the number of the process that removes it after a kill, and the pipe to it."""
+    parent = _parent_folder() or tempfile.gettempdir()
+    folder = os.fsencode(os.path.join(parent, f"gitpod-secrets-{os.urandom(8).hex()}"))  # noqa: PTH118 # bytes follow
+    try:
+        # Before the folder is there, so that no moment is left in which a kill would leave it.
+        remover, pipe = _start_remover(folder)
+        os.mkdir(folder, 0o700)  # noqa: PTH102 # a Path holds no bytes
+    except OSError as error:
+        raise fail(f"cannot make a folder for files: {error.strerror}", USAGE) from None
+    return folder, remover, pipe
+
+
+def _finish(folder: bytes, remover: int) -> None:
+    """Remove the folder, and end the process that was to do so after a kill."""
+    _remove(folder)
+    os.kill(remover, signal.SIGKILL)
+    os.waitpid(remover, 0)
 
 
 def _start_remover(folder: bytes) -> tuple[int, int]:
@@ -88,6 +112,7 @@ def _start_remover(folder: bytes) -> tuple[int, int]:
 
 
 def _remove(folder: bytes) -> None:
+    """Remove the folder with everything in it, or warn that it is left."""
     try:
         removal.remove(folder)
     except OSError:

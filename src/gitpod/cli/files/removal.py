@@ -1,8 +1,8 @@
 """Removes a folder with everything in it, however deep, also as a program of its own.
 
-As a program, it waits until `run --files` and the command have ended, and removes the folder if it is still there. It
-is another process than these, so it outlives them when both are killed. It imports nothing of this package, so that
-it starts fast and needs no settings.
+As a program, it waits until `run --files` and its command, or `edit`, have ended, and removes the folder if it is
+still there. It is another process than these, so it outlives them when they are killed. It imports nothing of this
+package, so that it starts fast and needs no settings.
 """
 
 import os
@@ -80,10 +80,10 @@ def _flatten(top: int, name: str) -> list[str]:
 
 
 def _main() -> None:
-    """Remove the folder when the caller and the command have ended.
+    """Remove the folder when the caller and its command, if it has one, have ended.
 
-    Standard input has a line with the folder's path in hexadecimal digits, and one with the number of the command's
-    process. It ends with the caller.
+    Standard input has a line with the folder's path in hexadecimal digits, and may have one with the number of the
+    command's process. It ends with the caller.
     """
     folder = bytes.fromhex(sys.stdin.readline())
     command = sys.stdin.readline()

@@ -1,8 +1,31 @@
 """Replaces a file by a private one that is complete from the first moment."""
 
 import os
+import stat
 from contextlib import suppress
 from pathlib import Path
+
+import click
+
+
+def target_of(output: Path) -> Path:
+    """Return the file to replace for an option `--output`, with links resolved.
+
+    Raises:
+        click.UsageError: it is something else than a regular file, or its folder is not there.
+    """
+    if str(output) == "-":
+        raise click.UsageError("--output: - is no file; leave out --output to print the values")
+    target = Path(os.path.realpath(output))
+    try:
+        if not stat.S_ISREG(target.stat().st_mode):
+            raise click.UsageError("--output: is not a regular file")
+    except FileNotFoundError:
+        if not target.parent.exists():
+            raise click.UsageError("--output: there is no such folder") from None
+    except OSError as error:
+        raise click.UsageError(f"--output: {error.strerror}") from None
+    return target
 
 
 def replace(target: Path, data: bytes) -> None:

@@ -1,0 +1,123 @@
+"""The command `inject`."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gitpod.cli.client import connected, listed
+from gitpod.cli.failures import NOT_FOUND, USAGE, Failure, fail
+from gitpod.cli.files.replacement import replace, target_of
+from gitpod.cli.files.template import Reference, Template, fill, parse
+from gitpod.cli.options import Scope, need_scope, one_scope, scope_options
+from gitpod.cli.output import hint, inform, note, warn
+
+if TYPE_CHECKING:
+    from gitpod import Gitpod
+
+MAX_BYTES = 64 * 1024 * 1024
+"""Bytes that are read of a template, so that a wrong file is refused instead of loaded."""
+
+
+@click.command()
+@click.argument("template", type=click.Path(dir_okay=False, allow_dash=True))
+@scope_options
+@click.option(
+    "--output",
+    type=click.Path(dir_okay=False, path_type=Path),
+    metavar="FILE",
+    help="Write to this file, which only you can read.",
+)
+@click.option("--reveal", is_flag=True, help="Print the values even to a terminal.")
+def inject(template: str, scopes: list[Scope], output: Path | None, *, reveal: bool) -> None:
+    """Fill a template with values of secrets.
+
+    TEMPLATE is a file; - is standard input. What it has in double braces is filled in:
+
+    \b
+      {{ secret "NAME" }}  the value, as it stands: nothing is quoted
+      {{ "{{" }}           a literal {{
+
+    Anything else behind {{ is an error, and so is a name that no secret has. Nothing is written unless everything
+    was filled in.
+
+    Takes one or more scopes. If several scopes have a secret of the same name, the user's or service account's is
+    used, else the project's, else the organization's. Only the secrets that the template names are read.
+    """  # noqa: D301 # click takes the character \b, and leaves the lines after it alone
+    if output is None and sys.stdout.isatty() and not reveal:
+        raise fail("the values would be shown on the terminal", USAGE, "add --reveal, or --output FILE, or use a pipe")
+    need_scope(scopes)
+    target = target_of(output) if output else None
+    if target and template != "-" and target == Path(template).resolve():
+        raise click.UsageError("--output: is the template itself")
+    parsed = parse(_read(template))
+    if parsed.problems:
+        raise _refused([(each.line, each.rule) for each in parsed.problems], USAGE)
+    if not parsed.references:
+        warn("the template names no secret")
+    text = fill(parsed, _values(parsed, scopes))
+    if target:
+        try:
+            replace(target, text)
+        except OSError as error:
+            raise fail(f"--output: {error.strerror}", USAGE) from None
+        inform(f"wrote {output}")
+        return
+    sys.stdout.buffer.write(text)
+    sys.stdout.flush()
+
+
+def _read(template: str) -> bytes:
+    name = "standard input" if template == "-" else template
+    try:
+        with click.open_file(template, "rb") as opened:
+            data: bytes = opened.read(MAX_BYTES + 1)
+    except OSError as error:
+        raise click.UsageError(f"{name}: {error.strerror}") from None
+    if len(data) > MAX_BYTES:
+        raise click.UsageError(f"{name}: is larger than {MAX_BYTES} bytes")
+    return data
+
+
+def _values(template: Template, scopes: list[Scope]) -> dict[str, str]:
+    """Return the values of the secrets that the template names. Ends the process if one is not there, or not read."""
+    if not template.references:
+        return {}
+    with connected() as client:
+        # A later scope counts more, and replaces the secrets of the same name.
+        ids = {secret.name: secret.id for scope in scopes for secret in listed(client, one_scope([scope]))}
+        if unknown := [each for each in template.references if each.name not in ids]:
+            where = "this scope" if len(scopes) == 1 else "these scopes"
+            lines = [(each.line, f"there is no secret {each.name} in {where}") for each in unknown]
+            raise _refused(lines, NOT_FOUND, "gitpod-secrets list shows the secrets")
+        return _revealed(client, template.references, ids)
+
+
+def _revealed(client: "Gitpod", references: list[Reference], ids: dict[str, str]) -> dict[str, str]:
+    from gitpod.cli.bulk import MAX_RETRIES, exit_status, read_values
+
+    names = list(dict.fromkeys(each.name for each in references))
+    read = read_values(client.with_options(max_retries=MAX_RETRIES), [ids[name] for name in names])
+    values: dict[str, str] = {}
+    statuses: list[int] = []
+    for name, value in zip(names, read, strict=True):
+        if isinstance(value, Failure):
+            note("error", f"{name}: {value.message}")
+            statuses.append(value.status)
+        else:
+            values[name] = value.reveal()
+            statuses.append(0)
+    if any(statuses):
+        hint("nothing is written, as it would not be complete")
+        raise SystemExit(exit_status(statuses))
+    return values
+
+
+def _refused(lines: list[tuple[int, str]], status: int, advice: str = "") -> SystemExit:
+    """Report every line of a template that is wrong, and return the exception that ends the process."""
+    for number, rule in lines:
+        note("error", f"line {number}: {rule}")
+    if advice:
+        hint(advice)
+    return SystemExit(status)
