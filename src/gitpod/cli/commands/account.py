@@ -74,7 +74,10 @@ def logout() -> None:
 @profile_option
 @json_option("Print one object of JSON.")
 def whoami(*, as_json: bool) -> None:
-    """Show which service is called, whether it accepts the token, and whose the token is, if the service tells."""
+    """Show which service is called, and whose the token is.
+
+    Says whether the service accepts the token, and the subject and role as far as the service tells.
+    """
     found = settings.load()
     shown = {"service": found["base_url"].shown}
     if "profile" in found:
