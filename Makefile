@@ -112,7 +112,8 @@ build/google-rpc/.stamp: $(VENV)/.dev
 $(VENV)/bin/python:
 	@echo "setting up $(VENV), once"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed; set PYTHON=")'
-	@$(PYTHON) -m venv $(VENV)
+	@# Debian makes half of one without python3-venv; the next run would take it for whole.
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); exit 1; }
 
 $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints.txt
 	@$(INSTALL) "what builds the package" -c constraints.txt hatchling editables
@@ -120,5 +121,5 @@ $(VENV)/.runtime: $(VENV)/bin/python pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.runtime requirements-dev.txt
-	@$(INSTALL) "all extras and the development tools" -c constraints.txt --no-build-isolation -e '.[server,grpc,postgres,otel]' -r requirements-dev.txt
+	@$(INSTALL) "all extras and the development tools" -c constraints.txt --no-build-isolation -e '.[server,grpc,keyring,postgres,otel]' -r requirements-dev.txt
 	@touch $@

@@ -69,4 +69,7 @@ def follow(pip: "subprocess.Popen[str]", progress: Progress, total: int) -> None
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except KeyboardInterrupt:
+        sys.exit(130)

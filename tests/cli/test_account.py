@@ -3,12 +3,13 @@
 import json
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import pytest
 from connectrpc.code import Code
 from tests.support import keyring_file
 from tests.support.peer import Peer, answer, failed, free_port
-from tests.support.service import ROOT, TOKEN
+from tests.support.service import ROOT, TOKEN, Service, role_token
 from tests.support.settings_files import NONE, write_config
 from tests.support.shell import VALUE, Shell
 
@@ -196,8 +197,21 @@ def test_a_store_in_this_process_needs_no_login(shell: Shell) -> None:
     assert shell.run("whoami", **store).rows[1:] == [["subject", "whoever can open the store"], ["role", "owner"]]
 
 
-def test_whoami_says_what_the_service_tells(shell: Shell) -> None:
-    """A service that tells nothing of the caller is quoted on nothing."""
+@pytest.mark.parametrize("role", ["admin", "member", "environment"])
+def test_whoami_says_whose_token_it_is(shell: Shell, service: Service, role: str) -> None:
+    """A served store tells the role, the subject and the organization, to the token's owner alone."""
+    token = role_token(service, role, shell.project)
+    shown = dict(shell.run("whoami", GITPOD_API_KEY=token).rows)
+    kind, subject = shown["subject"].split()
+    assert (shown["service"], shown["accepted"], shown["role"]) == (shell.url, "yes", role)
+    assert kind == ("environment" if role == "environment" else "user")
+    assert UUID(subject)
+    assert UUID(shown["organization"]).hex == token.split("_")[1]
+    assert dict(shell.run("whoami", GITPOD_API_KEY=TOKEN).rows)["role"] == "owner"
+
+
+def test_whoami_says_what_the_service_does_not_tell(shell: Shell) -> None:
+    """Another service tells nothing of the caller."""
     peer = Peer(answer(200, b"", content_type="application/proto"))
     done = shell.run("whoami", "--json", GITPOD_API_KEY="another-token-of-tests", GITPOD_BASE_URL=peer.url)
     assert done.items == [

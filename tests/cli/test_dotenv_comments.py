@@ -1,7 +1,7 @@
 """Comments of a dotenv file that look as if they said how environments get a secret, and those that do not."""
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.support.shell import VALUE, Shell
 
@@ -46,6 +46,8 @@ ORDINARY = [
     *("# amount: 5", "# count: env", "# the mount: see wiki", "# mounting order matters", "# see mount(8): it is long"),
     *("# mountain: view", "# mount registry credentials by hand", "# type: file /x", "# Mountpoint of the disk"),
     *("# mode: 0600 file", "# account: registry", "#", "##", "# mount point is /data", "# mount, then run", "# mount"),
+    *("# MOUNT=1", "#MOUNT_FILE=/x", "# MOUNT_PATH=/x", "#MOUNTS=/a:/b", "# MOUNT=:80", "# export MOUNT=/a"),
+    "# GITPOD_SECRET=abc",
     *("# gitpod-secrets: wrote 3", "# gitpod-secrets import reads this", "# our gitpod secrets are here"),
 ]
 
@@ -113,7 +115,7 @@ def test_a_comment_that_is_almost_a_secret_is_invalid(comment: str) -> None:
     assert len(load(f"{comment}\nNAME=v")) == 2
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(path=st.text(alphabet="a #\t\n\"\\:'\u00a0", max_size=8).map("/".__add__))
 def test_any_path_is_written_so_that_it_is_read(path: str) -> None:
     """Also one with what would be a comment."""
@@ -125,7 +127,7 @@ def test_any_path_is_written_so_that_it_is_read(path: str) -> None:
     assert again.mount == {"file_path": path}
 
 
-@settings(deadline=None)
+@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     signs=st.text(alphabet="#;/ \t\u00a0-*!", max_size=6),
     word=st.sampled_from(["mount", "Mount", "MOUNTS", "moutn"]),

@@ -1,19 +1,12 @@
 """How the command fails: its exit statuses, what it says, and what it never shows."""
 
-import subprocess
 import uuid
 from pathlib import Path
 
 import pytest
 from tests.support.peer import Peer, answer, free_port, hang_up, in_turn
-from tests.support.service import TOKEN, Service
-from tests.support.shell import COMMAND, VALUE, Shell
-
-
-def role_token(service: Service, role: str, project: str) -> str:
-    """Make a token with a role in a project."""
-    made = ["token", "create", "--store", f"sqlite:///{service.path}", "--role", role, "--project", project]
-    return subprocess.run([*COMMAND, *made], capture_output=True, text=True, check=True).stdout.strip()
+from tests.support.service import TOKEN, Service, role_token
+from tests.support.shell import VALUE, Shell
 
 
 def test_a_caller_without_permission_is_told(shell: Shell, service: Service) -> None:

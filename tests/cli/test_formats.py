@@ -24,7 +24,7 @@ TEXT = st.one_of(
     st.text(alphabet="'\"\\$`#=<: \t\n\r\x01\x7f\x85\u2028\ufeff\ue000é€😀\U000e0001a~%", max_size=12), st.text()
 )
 VALUES = st.lists(TEXT, min_size=1, max_size=20)
-quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=40, deadline=None, suppress_health_check=[*HealthCheck])
 SHELLS = [shell for shell in ("sh", "bash", "dash", "zsh") if shutil.which(shell)]
 
 
@@ -99,7 +99,7 @@ def test_a_job_gets_the_values(tmp_path: Path, values: list[str], before: str) -
 
 
 @pytest.mark.skipif(not shutil.which("node"), reason="there is no node")
-@quick
+@settings(quick, max_examples=10)  # node starts slowly
 @given(values=VALUES)
 def test_node_reads_dotenv(tmp_path: Path, values: list[str]) -> None:
     """Values in single quotes, which most are; node knows no escapes of quotes."""

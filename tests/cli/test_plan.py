@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from gitpod import Gitpod, SecretValue
@@ -55,7 +55,7 @@ def planned(client: Gitpod, entries: list[Entry], scope: tuple[str, str], *, can
     return compare(client, plan(entries, stored, scope, can_replace=can_replace), 2)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     kind=SCOPES,
     drafts=st.lists(st.tuples(NAMES, VALUES, MOUNTS), min_size=1, max_size=4, unique_by=lambda draft: draft[0]),

@@ -49,6 +49,16 @@ def test_projects_have_names(shell: Shell) -> None:
     assert "is not a valid UUID\n" in shell.run("list", "--project", "web", code=2).err
 
 
+def test_a_question_has_the_name_and_the_id(shell: Shell) -> None:
+    """The name alone would be a stranger's word for it."""
+    shell.put("NAMED")
+    file = write_project(shell.home / "work", f'project = "web"\n[projects]\nweb = "{shell.project}"\n')
+    terminal = shell.on_terminal("delete", "NAMED", GITPOD_PROJECT_ID="", GITPOD_PROJECT_FILE=str(file))
+    terminal.expect(f"Delete NAMED from project web ({shell.project[:8]}…) at {shell.url}?")
+    terminal.type("n\n")
+    terminal.end(1)
+
+
 @pytest.mark.parametrize("key", ["project", "user", "organization", "service_account"])
 def test_a_scope_may_be_an_id(shell: Shell, key: str) -> None:
     """Of every kind. Options and variables count more, and the configuration file less."""

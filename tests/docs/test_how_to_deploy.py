@@ -35,7 +35,9 @@ def test_docker_gets_names_and_the_environment_has_the_values(desk: Desk) -> Non
     """The commands of the page run with another program in the place of Docker, which has no engine here."""
     desk.put(0, "NPM_TOKEN", "canary-value")
     with desk.client() as client:
-        client.secrets.create(name="NPM_CONFIG", value="audit=false", project_id=desk.ids[0], file_path="/root/.npmrc")
+        client.secrets.create(
+            name="NPM_CONFIG", value="audit=false", project_id=desk.ids[0], file_path="/home/me/.npmrc"
+        )
     desk.program("docker", 'echo "$@"; printenv NPM_TOKEN; cat "$NPM_CONFIG" 2>&1; true')
     desk.environment["PATH"] = f"{desk.folder}:{desk.environment['PATH']}"
     variable, file, *_ = [line for code in blocks("docker", "shell") for line in code.splitlines()]

@@ -125,6 +125,20 @@ def test_both_accept_the_token_that_was_made_up(begin: Callable[..., Served]) ->
     assert served.log.read_text().count("serving; stop with Ctrl-C") == 1
 
 
+def test_each_worker_logs_in_the_same_way(begin: Callable[..., Served]) -> None:
+    """In text if the parent was told so."""
+    served = begin("--log-format", "text")
+    url = served.announced()["GITPOD_BASE_URL"]
+    for pid in served.workers():
+        os.kill(pid, signal.SIGSTOP)
+        assert httpx.post(f"{url}/gitpod.v1.SecretService/ListSecrets", json={}, trust_env=False).status_code == 401
+        os.kill(pid, signal.SIGCONT)
+    assert served.stop() == 0
+    shown = served.log.read_text()
+    assert len(re.findall(r"^\d\d:\d\d:\d\d +connect +ListSecrets +unauthenticated ", shown, re.MULTILINE)) == 2
+    assert "{" not in shown
+
+
 def test_the_token_is_in_no_repr() -> None:
     """What a worker tells its parent may be in a traceback that shows locals."""
     told = Announcement("http://127.0.0.1:1", None, "made-up", "sqlite://", "the key in memory")

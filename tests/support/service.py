@@ -45,3 +45,11 @@ def serve(path: Path, *arguments: str, port: int = 0, main: str = "from gitpod.c
     line = process.stdout.readline()
     assert line.startswith("export GITPOD_BASE_URL="), log.read_text()
     return Service(process, line.split("=", 1)[1].strip(), path, log)
+
+
+def role_token(service: Service, role: str, project: str) -> str:
+    """Make a token with a role, in a project unless it reaches all."""
+    made = ["token", "create", "--store", f"sqlite:///{service.path}", "--role", role]
+    projects = [] if role == "admin" else ["--project", project]
+    command = [sys.executable, "-c", "from gitpod.cli import main; main()", *made, *projects]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -5,6 +5,7 @@ import re
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -135,7 +136,7 @@ def find(client: "Gitpod", name_or_id: str, scopes: list[Scope], advice: str = L
     beginning of an id, as `list` shows it.
     """
     if whole := _whole_id(name_or_id):
-        found = [each for each in client.secrets.list(page_size=100) if each.id == whole]
+        found = [each for each in islice(client.secrets.list(page_size=100), MAX_LISTED) if each.id == whole]
         where = ""
     else:
         secrets = list(listed(client, one_scope(scopes)))

@@ -31,7 +31,7 @@ PROFILE = "gitpod.cli.profile"
 def load(options: Mapping[str, str] | None = None) -> Settings:
     """Return the settings in effect, by name; `profile` is the name of the profile that they come from, if any.
 
-    A token in the keyring has no value; `client.make_client` reads it.
+    A token in the keyring has no value; `client.with_token` reads it.
 
     Args:
         options: scopes that options of the command gave.
@@ -123,9 +123,10 @@ def _keep_apart(merged: Settings, own: Settings) -> None:
     """Remove a file's token and authorities if a variable names another service than the one that they are for."""
     from gitpod._endpoint import DEFAULT_BASE_URL  # loads a part of the SDK
 
+    # Authorities without a service beside them are for every service.
+    bound = ("api_key", "ca_cert") if "base_url" in own else ("api_key",)
+    used = [name for name in bound if name in own and merged.get(name) == own[name]]
     meant = own["base_url"].value if "base_url" in own else DEFAULT_BASE_URL
-    if tokens.address(merged["base_url"].value) == tokens.address(meant):
-        return
-    for name in ("api_key", "ca_cert"):
-        if name in own and merged.get(name) == own[name] and (name == "api_key" or "base_url" in own):
+    if used and tokens.address(merged["base_url"].value) != tokens.address(meant):
+        for name in used:
             del merged[name]

@@ -102,12 +102,12 @@ class Authenticate:
             if self._store.count_refusal(_refusal(caller, ctx)):
                 self._store.write_refusals()
             raise _denied(caller, ctx)
-        return _admit(admission, caller)
+        return _admit(admission, caller, ctx)
 
     async def on_start(self, ctx: Ctx, /) -> AdmissionToken:
         """`on_start_sync` for connectrpc.interceptor.MetadataInterceptor."""
         if not self._is_served:
-            return _admit(Admission(self, ""), self._owner)
+            return _admit(Admission(self, ""), self._owner, ctx)
         admission = Admission(self, _bearer(ctx))
         caller = admission.known()
         if caller is None and organization_of(admission.token) is None:
@@ -126,7 +126,7 @@ class Authenticate:
             if self._store.count_refusal(_refusal(caller, ctx)):
                 await to_its_end(self._pools.refusals, self._store.write_refusals)
             raise _denied(caller, ctx)
-        return _admit(admission, caller)
+        return _admit(admission, caller, ctx)
 
     def on_end_sync(self, token: AdmissionToken, _ctx: Ctx, _error: Exception | None, /) -> None:
         """Forget the caller, because the thread would keep the store alive by it."""
@@ -182,8 +182,11 @@ class Authenticate:
         return True
 
 
-def _admit(admission: Admission, caller: Caller) -> AdmissionToken:
+def _admit(admission: Admission, caller: Caller, ctx: Ctx) -> AdmissionToken:
     REQUEST.get().subject = caller.subject.id
+    # The contract has no call that tells callers who they are.
+    if ctx.request_headers.get("gitpod-whoami"):
+        ctx.response_headers["gitpod-caller"] = caller.words
     return ADMISSION.set(admission)
 
 

@@ -42,6 +42,12 @@ class Caller:
         """Whether the caller's token has expired, by the clock of this process."""
         return self.expires_at is not None and self.expires_at <= now()
 
+    @property
+    def words(self) -> str:
+        """The caller as an answer tells it to them: `role=member subject=user:ID organization=ID`."""
+        principal = Principal(self.subject.principal).name.lower()
+        return f"role={self.role} subject={principal}:{self.subject.id} organization={self.organization_id}"
+
     def may_call(self, rpc: str) -> bool:
         """Tell whether there is a scope in which this caller may use the RPC."""
         return self.role is not Role.ENVIRONMENT or rpc in READS

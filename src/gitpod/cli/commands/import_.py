@@ -78,7 +78,7 @@ def _read(file: str | None, *, is_docker_config: bool) -> "list[Line]":
     """Read the lines of the file, and warn of what may be a mistake in them."""
     from gitpod.cli.files.load import docker_file, load, read_text, warnings
 
-    lines = load(read_text(file or docker_file()), is_docker_config=is_docker_config)
+    lines = load(read_text(docker_file() if file is None else file), is_docker_config=is_docker_config)
     for each in warnings(lines):
         warn(each)
     return lines

@@ -21,21 +21,24 @@ SECRET = re.compile(r'# gitpod-secret: ([0-9A-Za-z_]+) (".*")')
 # What may stand in front of the words: other signs for comments, lists or emphasis, and blanks of all kinds.
 _SIGNS = r"[\W_]{0,20}"
 _KIND = r"(?:env|file|registry|api[\W_]?only)(?![^\W_])"
+# Behind `=`, a mount must follow: "# MOUNT=1" and "# MOUNT_FILE=/a" are assignments that are switched off.
 LIKE_MOUNT = re.compile(
     rf"{_SIGNS}mounts?(?:"
-    r"[^\w\r\n]{0,20}?[:=\uff1a]"
-    rf"|{_SIGNS}{_KIND}[^\w\r\n]{{0,20}}?[:=\uff1a/\"]"
+    r"[^\w=]{0,20}?[:\uff1a]"
+    rf"|\W{{0,20}}=\W{{0,20}}{_KIND}"
+    rf"|{_SIGNS}{_KIND}[^\w=]{{0,20}}?[:\uff1a/\"]"
+    rf"|\W{{1,20}}{_KIND}\W{{0,20}}?="
     rf"|{_SIGNS}(?:env|api[\W_]?only)\W*\Z"
     rf"|{_SIGNS}api[-_]only(?![^\W_])"
-    rf"|{_SIGNS}registry\s{{1,20}}(?:https?:|\S{{1,253}}?\.\S)"
+    rf"|\s{{1,20}}registry\s{{1,20}}(?:https?:|\S{{1,253}}?\.\S)"
     r")",
     re.IGNORECASE,
 )
-MISSPELT = re.compile(rf"{_SIGNS}(m[a-z]{{2,14}})[^\w\r\n]{{0,20}}?[:=\uff1a]\W{{0,20}}{_KIND}", re.IGNORECASE)
+MISSPELT = re.compile(rf"{_SIGNS}(m[a-z]{{2,14}})\W{{0,20}}?[:=\uff1a]\W{{0,20}}{_KIND}", re.IGNORECASE)
 NEARLY = 0.75
 """How alike two words are, of 1, if one is a misspelling of the other: "moutn" and "mount" are 0.8."""
 LIKE_SECRET = re.compile(
-    rf"{_SIGNS}gitpod[\W_]?secret(?:[^\w\r\n]{{0,20}}?[:=\uff1a]|s?\W{{1,20}}\w{{1,127}}\s{{1,20}}[\"'])", re.IGNORECASE
+    rf"{_SIGNS}gitpod[\W_]?secret(?:\W{{0,20}}?[:\uff1a]|s?\W{{1,20}}\w{{1,127}}\s{{1,20}}[\"'])", re.IGNORECASE
 )
 
 

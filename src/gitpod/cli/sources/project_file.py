@@ -59,9 +59,10 @@ def find() -> ProjectFile | None:
     if given := os.environ.get(VARIABLE):
         return _named(Path(given))
     try:
-        return _nearest(Path.cwd())
-    except FileNotFoundError:  # the folder was removed
+        start = Path.cwd()
+    except OSError:  # the folder was removed, or is hidden
         return None
+    return _nearest(start)
 
 
 @cache
