@@ -36,7 +36,7 @@ def test_docker_gets_names_and_the_environment_has_the_values(desk: Desk) -> Non
     desk.put(0, "NPM_TOKEN", "canary-value")
     with desk.client() as client:
         client.secrets.create(
-            name="NPM_CONFIG", value="audit=false", project_id=desk.ids[0], file_path="/home/me/.npmrc"
+            name="NPM_CONFIG", value="audit=false", project_id=desk.ids[0], file_path="/home/gitpod/.npmrc"
         )
     desk.program("docker", 'echo "$@"; printenv NPM_TOKEN; cat "$NPM_CONFIG" 2>&1; true')
     desk.environment["PATH"] = f"{desk.folder}:{desk.environment['PATH']}"
