@@ -70,7 +70,7 @@ def logout() -> None:
     _warn_of_others()
 
 
-@click.command(short_help="Show which service is called, and whose the token is.")
+@click.command()
 @profile_option
 @json_option("Print one object of JSON.")
 def whoami(*, as_json: bool) -> None:
