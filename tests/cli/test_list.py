@@ -33,6 +33,7 @@ def test_an_empty_scope_is_said(shell: Shell) -> None:
     """Standard output of a program stays empty, and so does its standard error."""
     assert screen(shell) == [f"gitpod-secrets: no secrets in {where(shell)}"]
     assert screen(shell, "--name", "X*") == [f"gitpod-secrets: no secret matches in {where(shell)}"]
+    assert screen(shell, "--all", "--name", "X*") == [f"gitpod-secrets: no secret matches in any scope at {shell.url}"]
     piped = shell.run("list")
     assert (piped.out, piped.err) == (b"", "")
 

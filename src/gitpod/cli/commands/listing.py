@@ -91,9 +91,9 @@ def _print_short(secrets: "list[Secret]", ids: dict[str, str], scopes: list[Scop
     """Print a table for people, below the scope that all have in common, and their number."""
     found = [scope_of(secret) for secret in secrets]
     common = scopes or (found[0] if found and all(each == found[0] for each in found) else [])
-    where = target(common) if common else f"all scopes at {target([])}"
     if not secrets:
-        inform(f"{'no secret matches' if is_filtered else 'no secrets'} in {where}")
+        none = "no secret matches" if is_filtered else "no secrets"
+        inform(f"{none} in {target(common) if common else f'any scope at {target([])}'}")
         return
     words = _words(found)
     rows = [
@@ -106,7 +106,7 @@ def _print_short(secrets: "list[Secret]", ids: dict[str, str], scopes: list[Scop
         ]
         for secret, scope in zip(secrets, found, strict=True)
     ]
-    click.echo(where)
+    click.echo(target(common) if common else f"all scopes at {target([])}")
     table(COLUMNS, rows)
     click.echo(counted(len(secrets), "secret"))
 
