@@ -132,6 +132,17 @@ def test_a_scope_that_is_no_id_is_named_as_it_was_set(shell: Shell, scope: str) 
     assert f"error: {file}: profiles.a: {scope}: is not a valid UUID" in done.err
 
 
+@pytest.mark.parametrize("form", ["{{{0}}}", "urn:uuid:{0}", "{0.hex}"])
+def test_a_scope_in_another_form_of_a_uuid_is_that_scope(shell: Shell, form: str) -> None:
+    """A variable and a file take the forms that the options take."""
+    shell.put("NAME")
+    given = form.format(uuid.UUID(shell.project))
+    assert [row[0] for row in shell.run("list", "--project", given).rows] == ["NAME"]
+    assert [row[0] for row in shell.run("list", GITPOD_PROJECT_ID=given).rows] == ["NAME"]
+    write_config(shell, f'project_id = "{given}"\n')
+    assert [row[0] for row in shell.run("list", GITPOD_PROJECT_ID="").rows] == ["NAME"]
+
+
 @pytest.mark.parametrize("url", ["secrets.example.com", "localhost:8080/api", "ftp://x", "https:/x", "'https://x'"])
 def test_a_url_without_its_scheme_is_named_before_a_token_is_missed(shell: Shell, url: str) -> None:
     """The URL is what is wrong."""
