@@ -64,10 +64,11 @@ def test_an_id_is_shortened_to_what_is_unique() -> None:
     [
         *[(0, "now"), (1, "1 s ago"), (59, "59 s ago"), (60, "1 min ago"), (3599, "59 min ago"), (3600, "1 h ago")],
         *[(86399, "23 h ago"), (86400, "1 d ago"), (364 * 86400, "364 d ago"), (800 * 86400, "2 y ago")],
-        *[(-1, "in 1 s"), (-90, "in 1 min"), (-86400 * 90, "in 90 d")],
+        *[(-1, "in 1 s"), (-80, "in 1 min"), (-86400 * 90, "in 90 d")],
+        *[(5 - 86400 * 90, "in 90 d"), (-86400 * 89.4, "in 89 d")],
     ],
 )
-def test_a_time_is_shown_by_its_distance(seconds: int, shown: str) -> None:
+def test_a_time_is_shown_by_its_distance(seconds: float, shown: str) -> None:
     """In the largest unit of which there is one."""
     assert ago(NOW - timedelta(seconds=seconds), NOW) == shown
 

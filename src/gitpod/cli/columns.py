@@ -59,7 +59,7 @@ def shortened(ids: Iterable[str]) -> dict[str, str]:
 
 
 def ago(when: datetime, now: datetime | None = None) -> str:
-    """Return how long ago a time was, such as `3 min ago`, or how far it is ahead, such as `in 89 d`.
+    """Return how long ago a time was, such as `3 min ago`, or how far it is ahead, such as `in 90 d`.
 
     Args:
         when: the time, with its offset.
@@ -69,7 +69,8 @@ def ago(when: datetime, now: datetime | None = None) -> str:
     unit, size = next(((unit, size) for unit, size in UNITS if abs(seconds) >= size), UNITS[-1])
     if not seconds:
         return "now"
-    return f"{seconds // size} {unit} ago" if seconds > 0 else f"in {-seconds // size} {unit}"
+    # What lies ahead is rounded: in the second after it was made, a token of 90 days does not end in 89.
+    return f"{seconds // size} {unit} ago" if seconds > 0 else f"in {(size // 2 - seconds) // size} {unit}"
 
 
 def counted(number: int, noun: str) -> str:
