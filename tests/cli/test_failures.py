@@ -16,13 +16,13 @@ def test_a_caller_without_permission_is_told(shell: Shell, service: Service) -> 
     assert shell.run("get", "NAME", GITPOD_API_KEY=reader).out == VALUE.encode()
     for arguments, token, hint in (
         (["put", "NAME"], reader, "use a token whose role and projects allow it"),
-        (["list"], "a-wrong-token-for-tests", "gitpod-secrets login keeps a token that the service knows"),
+        (["list"], "a-wrong-token-for-tests", "GITPOD_API_KEY: must be a token that the service knows; it counts more"),
         (["list"], "", "gitpod-secrets login keeps one, or set GITPOD_API_KEY"),
     ):
         err = shell.run(*arguments, stdin=VALUE, code=3, GITPOD_API_KEY=token).err
         error, told = err.splitlines()
         assert error.startswith("gitpod-secrets: error: ")
-        assert told == f"gitpod-secrets: hint: {hint}"
+        assert told.startswith(f"gitpod-secrets: hint: {hint}")
         assert not token or token not in err
 
 

@@ -14,7 +14,7 @@ import click
 
 from gitpod.cli import settings
 from gitpod.cli.columns import SHORTEST_ID
-from gitpod.cli.failures import NOT_ALLOWED, NOT_FOUND, UNREACHABLE, fail, reported
+from gitpod.cli.failures import NOT_ALLOWED, NOT_FOUND, SENT, UNREACHABLE, fail, reported
 from gitpod.cli.files.entries import NAME
 from gitpod.cli.options import Scope, nothing_is_set, one_scope, scope_words
 from gitpod.cli.output import printable
@@ -65,6 +65,9 @@ def with_token(found: Settings) -> Settings:
             raise nothing_is_set()
         raise fail(f"no token given for {found['base_url'].shown}", NOT_ALLOWED, _hint_for_token(found))
     if token.source != KEYRING:
+        context = click.get_current_context(silent=True)
+        if context and token.source != str(tokens.file()):
+            context.meta[SENT] = token.given_as
         return found
     value = tokens.from_keyring(found["base_url"].value, settings.profile_of(found))
     if not value:

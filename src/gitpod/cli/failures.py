@@ -24,6 +24,8 @@ UNEXPECTED = 70
 """A defect of the command (EX_SOFTWARE in sysexits.h)."""
 MISSING = ' needs the extra "'
 """Part of the messages about an extra that is not installed (`gitpod._extras.needed`)."""
+SENT = "gitpod.cli.sent"
+"""The key of the setting that gave the token, in what contexts of click share. There is none if `login` keeps it."""
 INTERRUPTED = 130
 """Ended by Ctrl-C: 128 and the signal's number, as in shells."""
 
@@ -123,7 +125,7 @@ def _status_and_hint(error: "GitpodError") -> tuple[int, str]:
 
     match error:
         case errors.AuthenticationError():
-            found = NOT_ALLOWED, "gitpod-secrets login keeps a token that the service knows"
+            found = NOT_ALLOWED, _hint_for_unknown_token()
         case errors.PermissionDeniedError():
             found = NOT_ALLOWED, "use a token whose role and projects allow it"
         case errors.NotFoundError():
@@ -141,6 +143,13 @@ def _status_and_hint(error: "GitpodError") -> tuple[int, str]:
         case _:
             found = USAGE, ""
     return found
+
+
+def _hint_for_unknown_token() -> str:
+    context = click.get_current_context(silent=True)
+    if given := context and context.meta.get(SENT):
+        return f"{given}: must be a token that the service knows; it counts more than one that login keeps"
+    return "gitpod-secrets login keeps a token that the service knows"
 
 
 def _hint_for_unknown_outcome() -> str:
