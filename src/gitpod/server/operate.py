@@ -130,6 +130,10 @@ class Reencryption:
         """Return the number of values that an older data key seals."""
         return sum(self._store.count_not_sealed_by(self._newest(each)) for each in self._organizations)
 
+    def pause(self) -> float:
+        """Return for how many seconds `run` waits at first, as services may still seal by an older data key."""
+        return max(map(self._pause, map(self._newest, self._organizations)), default=0.0)
+
     def run(self, progress: Callable[[int], object]) -> None:
         """Seal all values again. `progress` is called with the number of values after each batch."""
         for organization_id in self._organizations:
@@ -138,8 +142,7 @@ class Reencryption:
     def _run(self, organization_id: str, progress: Callable[[int], object]) -> None:
         newest = self._newest(organization_id)
         while True:
-            # For this long a service may not know the newest key, and seal by the one before.
-            time.sleep(min(2 * REFRESH, max(0.0, newest.created_at / 1e6 + 2 * REFRESH - now() / 1e6)))
+            time.sleep(self._pause(newest))
             moved = self._walk(newest, progress)
             latest = self._newest(organization_id)
             if not moved and latest.id == newest.id:
@@ -147,6 +150,11 @@ class Reencryption:
                     maintenance.record(audit_record(organization_id, None, "ReencryptValues"))
                 return
             newest = latest
+
+    @staticmethod
+    def _pause(newest: WrappedKey) -> float:
+        """Return for how long a service may not know the newest key, and seal by the one before."""
+        return min(2 * REFRESH, max(0.0, newest.created_at / 1e6 + 2 * REFRESH - now() / 1e6))
 
     def _newest(self, organization_id: str) -> WrappedKey:
         return self._store.data_keys(organization_id)[-1]

@@ -1,5 +1,6 @@
 """Data keys: rotated, re-encrypted and rewrapped, while clients go on."""
 
+import re
 import sys
 import threading
 import uuid
@@ -102,6 +103,19 @@ def test_keys_are_rotated_while_clients_write_and_read(place: Place) -> None:
     assert [(secret_id, bytes(ciphertext)) for secret_id, ciphertext in left] == [(broken, b"\1" * 40)]
     with client(TOKEN, url) as mine:
         assert {mine.secrets.get_value(secret_id=each).value for each in ids[::20]} == {VALUE}
+
+
+def test_a_wait_is_said(kept: Place) -> None:
+    """Otherwise the command would seem to hang after a rotation."""
+    kept.run("keys", "rotate")
+    process = kept.start("keys", "reencrypt")
+    assert process.stderr
+    said = process.stderr.readline()
+    process.kill()
+    process.communicate(timeout=30)
+    assert re.fullmatch(r"gitpod-secrets: waiting \d+ s, until every service seals with the newest data key\n", said)
+    kept.age_keys()
+    assert "waiting" not in kept.run("keys", "reencrypt").err
 
 
 def test_a_rotation_during_a_reencryption_does_not_keep_it_from_ending(kept: Place) -> None:

@@ -1,5 +1,6 @@
 """The commands for keys: `keys rotate`, `keys reencrypt` and `keys rewrap`."""
 
+import math
 import sys
 
 import click
@@ -27,7 +28,7 @@ def keys_rotate(store: str, key: str | None) -> None:
     inform(f"organizations with a new data key: {count}")
 
 
-@keys.command("reencrypt")
+@keys.command("reencrypt", short_help="Encrypt every value with the newest data key.")
 @store_option
 @key_option
 def keys_reencrypt(store: str, key: str | None) -> None:
@@ -36,6 +37,8 @@ def keys_reencrypt(store: str, key: str | None) -> None:
 
     with opened(store) as each:
         work = Reencryption(each, key)
+        if pause := math.ceil(work.pause()):
+            inform(f"waiting {pause} s, until every service seals with the newest data key")
         with click.progressbar(length=work.remaining(), label="values", file=sys.stderr) as bar:
             work.run(bar.update)
         inform("every value that can be decrypted is encrypted with the newest data key")
