@@ -72,6 +72,14 @@ def test_help_shows_no_mark_of_its_format(command: click.Command) -> None:
     assert [mark for mark in ("\\", "\b", "``") if mark in shown] == []
 
 
+@pytest.mark.parametrize("group", [["token"], ["keys"]])
+def test_what_a_command_of_a_group_does_is_not_cut(group: list[str]) -> None:
+    """Each has its own line, of 80 columns at most."""
+    shown = CliRunner().invoke(cli, [*group, "--help"], terminal_width=80).output
+    assert shown.partition("Commands:")[2]
+    assert "..." not in shown.partition("Commands:")[2]
+
+
 def test_the_mounts_in_a_file_are_listed_line_by_line() -> None:
     """The help of `import` shows each as it is written."""
     shown = cli.commands["import"].get_help(click.Context(cli))

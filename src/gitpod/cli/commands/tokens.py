@@ -86,7 +86,7 @@ def token_create(  # one parameter for each option
         warn(f"without --project, this token reaches {reach}")
 
 
-@token.command("list")
+@token.command("list", short_help="List the tokens: what they may do, and until when.")
 @store_option
 @json_option()
 def token_list(store: str, *, as_json: bool) -> None:
