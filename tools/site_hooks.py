@@ -8,6 +8,8 @@ if TYPE_CHECKING:
     from mkdocs.structure.pages import Page
 
 LINK = re.compile(r"\[([^]]+)\]\((?!https?:)([^)#\s]+)(?:#[^)\s]*)?\)")
+ESCAPED = re.compile(r"<code>[^<]*\\\|[^<]*</code>")
+"""Code with a pipe in a table. GitHub takes the backslash away, and Python-Markdown leaves it."""
 REFERENCE = re.compile(r"^<!-- (::: .*?)\s*-->$", re.MULTILINE | re.DOTALL)
 
 
@@ -21,3 +23,8 @@ def on_page_markdown(markdown: str, page: "Page", **_: object) -> str:
         return f"`{path}`" if link[1] in path else f"{link[1]} (`{path}`)"
 
     return REFERENCE.sub(r"\1", LINK.sub(named, markdown))
+
+
+def on_page_content(html: str, **_: object) -> str:
+    """Show a pipe in the code of a table as GitHub does, without the backslash before it."""
+    return ESCAPED.sub(lambda code: code[0].replace(r"\|", "|"), html)

@@ -86,6 +86,13 @@ def test_the_reference_has_the_docstrings(site: Path) -> None:
     assert 'id="gitpod.errors.APIError"' in (site / "sdk/reference/errors.html").read_text()
 
 
+def test_a_pipe_in_a_table_has_no_backslash(site: Path) -> None:
+    """A reader copies it to a shell."""
+    shown = (site / "cli/index.html").read_text()
+    assert "<code>gitpod-secrets completion fish | source</code>" in shown
+    assert [path.name for path in site.rglob("*.html") if re.search(r"<code>[^<]*\\\|", path.read_text())] == []
+
+
 @pytest.mark.skipif(not CHROMIUM, reason="chromium is not installed")
 def test_every_page_fits_a_phone(site: Path, tmp_path: Path) -> None:
     """Tables and code scroll by themselves. The page that does not fit is the test's own."""
