@@ -56,6 +56,15 @@ def test_a_summary_ends_an_import(shell: Shell, file: Path) -> None:
     assert (len(shell.stored()), shell.stored()["CHANGED"]) == (42, "new")
 
 
+def test_a_file_without_a_secret_is_said(shell: Shell, tmp_path: Path) -> None:
+    """In one line."""
+    file = tmp_path / "empty.env"
+    file.write_text("# no secrets yet\n")
+    terminal = shell.on_terminal("import", str(file), columns=80)
+    terminal.end()
+    assert [line for line in terminal.lines if line] == ["gitpod-secrets: plan: nothing, as the file names no secret"]
+
+
 def test_nothing_to_do_is_two_lines(shell: Shell, file: Path) -> None:
     """There is no table and no question."""
     file.write_text(SAME)

@@ -98,6 +98,8 @@ def conclude(outcomes: "list[Outcome]", seconds: float) -> int:
         skipped = [each.error for each in tried if each.outcome == "skipped"]
         for reason in dict.fromkeys(skipped):
             note("error", f"{skipped.count(reason)} skipped: {reason}")
+        if not outcomes:
+            return exit_status([])
         words = [each.item.action if each.item.action in PROBLEMS else each.outcome for each in outcomes]
         inform(f"{summary(words)} in {seconds:.1f} s")
     elif left:
@@ -111,7 +113,7 @@ def conclude(outcomes: "list[Outcome]", seconds: float) -> int:
 
 def summary(words: Sequence[str]) -> str:
     """Count equal words, such as `2 create, 1 unchanged`."""
-    return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words)) or "nothing"
+    return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words)) or "nothing, as the file names no secret"
 
 
 def _place(item: "Item") -> str:
