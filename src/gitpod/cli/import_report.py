@@ -113,7 +113,8 @@ def conclude(outcomes: "list[Outcome]", seconds: float) -> int:
 
 def summary(words: Sequence[str]) -> str:
     """Count equal words, such as `2 create, 1 unchanged`."""
-    return ", ".join(f"{words.count(word)} {word}" for word in dict.fromkeys(words)) or "nothing, as the file names no secret"
+    counts = [f"{words.count(word)} {word}" for word in dict.fromkeys(words)]
+    return ", ".join(counts) or "nothing, as the file names no secret"
 
 
 def _place(item: "Item") -> str:
