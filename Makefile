@@ -94,7 +94,8 @@ conformance: $(VENV)/.dev ## run Connect's conformance suite against the SDK and
 recording: $(VENV)/.dev ## record docs/pictures/session.svg anew, after a change of what the command prints
 	@$(BIN)/python tools/record.py
 
-docs: $(VENV)/.dev ## build the docs as a site in build/site; broken links fail; SERVE=1: show it while you write
+docs: $(VENV)/.dev ## build the docs as a site in build/site; broken links and public names without docs fail; SERVE=1: show it while you write
+	@$(if $(SERVE),,$(BIN)/python -m pytest -q tests/docs/test_reference.py)
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -W error -m mkdocs $(if $(SERVE),serve,build)
 
 dist: $(VENV)/.dev ## build the wheel and the source distribution

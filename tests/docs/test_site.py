@@ -58,6 +58,12 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "site"
 
 
+def test_the_target_checks_the_public_names_too() -> None:
+    """The site's generator leaves out what has no docstring, and says nothing."""
+    done = subprocess.run(["make", "-n", "docs"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.index("pytest -q tests/docs/test_reference.py") < done.stdout.index("mkdocs build")
+
+
 def test_every_page_is_there(site: Path) -> None:
     """And every picture."""
     docs = [path.relative_to(ROOT / "docs") for path in (ROOT / "docs").rglob("*") if path.is_file()]
