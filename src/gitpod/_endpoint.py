@@ -134,8 +134,10 @@ class Endpoint:
             _ = parts.port
         except ValueError:
             raise GitpodError(f"{self.setting}: is not a valid URL") from None
-        if parts.scheme not in ("https", "http") or not host:
+        if not url.lower().startswith(("https://", "http://")):
             raise GitpodError(f"{self.setting}: must start with https://, http://, sqlite: or postgresql:")
+        if not host:
+            raise GitpodError(f"{self.setting}: must have a host after {parts.scheme}://")
         if "[" in parts.netloc and (":" not in host or parts.netloc.rpartition("]")[2].lstrip(":0123456789")):
             raise GitpodError(f"{self.setting}: is not a valid URL")
         if "@" in parts.netloc:
