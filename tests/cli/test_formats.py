@@ -24,7 +24,9 @@ TEXT = st.one_of(
     st.text(alphabet="'\"\\$`#=<: \t\n\r\x01\x7f\x85\u2028\ufeff\ue000é€😀\U000e0001a~%", max_size=12), st.text()
 )
 VALUES = st.lists(TEXT, min_size=1, max_size=20)
-quick = settings(max_examples=40, deadline=None, suppress_health_check=[*HealthCheck])
+quick = settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 SHELLS = [shell for shell in ("sh", "bash", "dash", "zsh") if shutil.which(shell)]
 
 

@@ -33,7 +33,7 @@ PIECES = st.lists(st.sampled_from([*WHOLE, *WHOLE, *WHOLE, "c", "$", " ", "#", "
 quick = settings(
     max_examples=60,
     deadline=None,
-    suppress_health_check=[*HealthCheck],
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.filter_too_much, HealthCheck.too_slow],
 )
 
 

@@ -94,7 +94,7 @@ def test_every_page_fits_a_phone(site: Path, tmp_path: Path) -> None:
     paths = [path.relative_to(tmp_path / "site").as_posix() for path in (tmp_path / "site").rglob("*.html")]
     (tmp_path / "site/measure.html").write_text(MEASURE.format(pages=json.dumps(paths)))
     with served(tmp_path / "site") as url:
-        options = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "--virtual-time-budget=600000"]
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--dump-dom", "--virtual-time-budget=60000"]
         options += ["--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", f"--user-data-dir={tmp_path}/profile"]
         command = [str(CHROMIUM), *options, f"{url}/measure.html"]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -124,19 +124,17 @@ class Quiet(SimpleHTTPRequestHandler):
 
 
 @pytest.mark.parametrize(
-    ("text", "reason"),
+    ("text", "reasons"),
     [
-        ("[x](nowhere.md)", "nowhere.md"),
-        ("[x](wire.md#nowhere)", "nowhere"),
-        ("![x](nowhere.svg)", "nowhere.svg"),
-        ("<!-- ::: gitpod.nowhere -->", "gitpod.nowhere"),
+        ("[x](nowhere.md) [x](wire.md#no-heading) ![x](nowhere.svg)", ["nowhere.md", "#no-heading", "nowhere.svg"]),
+        ("<!-- ::: gitpod.nowhere -->", ["gitpod.nowhere"]),
     ],
 )
-def test_what_leads_nowhere_fails(tmp_path: Path, text: str, reason: str) -> None:
+def test_what_leads_nowhere_fails(tmp_path: Path, text: str, reasons: list[str]) -> None:
     """A page, a heading, a picture and an object of the package."""
     shutil.copytree(ROOT / "docs", tmp_path / "docs")
     with (tmp_path / "docs/wire.md").open("a") as page:
         page.write(f"\n{text}\n")
     done = build(tmp_path, tmp_path / "docs")
     assert done.returncode == 1
-    assert reason in done.stdout + done.stderr
+    assert [reason for reason in reasons if reason not in done.stdout + done.stderr] == []

@@ -72,7 +72,7 @@ def test_tokens_are_listed_as_json_too(kept: Place) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--role", "owner"], "'owner' is not one of"),
+        (["--role", "owner"], "'--role': is not one of 'admin', 'member', 'environment'"),
         (["--role", "admin", "--project", PROJECT], "an admin reaches every project"),
         (["--role", "environment"], "so it needs one"),
         (["--role", "member", "--project", "mine"], "'--project': is not a valid UUID"),

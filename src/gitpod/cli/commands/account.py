@@ -70,11 +70,14 @@ def logout() -> None:
     _warn_of_others()
 
 
-@click.command(short_help="Show which service is called, and whose the token is.")
+@click.command()
 @profile_option
 @json_option("Print one object of JSON.")
 def whoami(*, as_json: bool) -> None:
-    """Show which service is called, whether it accepts the token, and whose the token is, if the service tells."""
+    """Show which service is called, and whose the token is.
+
+    It calls the service, and so shows whether that accepts the token. Not every service tells whose a token is.
+    """
     found = settings.load()
     shown = {"service": found["base_url"].shown}
     if "profile" in found:
