@@ -252,6 +252,23 @@ def test_the_editor_gets_no_token_and_a_private_file(edited: Shell) -> None:
     assert TOKEN not in (edited.home / "script.env").read_text()
 
 
+@pytest.mark.parametrize("ending", ["kill -9 $$", "kill -6 $$", "exit 137"])
+def test_an_editor_that_is_killed_leaves_the_terminal_as_it_was(edited: Shell, ending: str) -> None:
+    """Not in the mode of an editor, in which a shell shows no typed character."""
+    by(edited, f"stty raw -echo; {ending}")
+    line = 'modes=$(stty -g); "$0" "$@"; test "$modes" = "$(stty -g)" && echo "the modes are the same"'
+    terminal = Terminal(["sh", "-c", line, *COMMAND, "edit", "MY_NAME"], edited.environment())
+    assert "the modes are the same" in terminal.end()
+
+
+def test_no_core_dump_has_the_value(edited: Shell) -> None:
+    """Neither of the command nor of the editor: a limit of one byte."""
+    by(edited, "grep core /proc/$$/limits /proc/$PPID/limits")
+    line = 'ulimit -S -c "$(ulimit -H -c)"; "$0" "$@"'
+    shown = Terminal(["sh", "-c", line, *COMMAND, "edit", "MY_NAME"], edited.environment()).end()
+    assert {row.split()[-3] for row in shown.splitlines() if "core file size" in row} <= {"0", "1"}
+
+
 def test_ctrl_c_is_for_the_editor(edited: Shell) -> None:
     """gitpod-secrets waits for the editor, which may go on."""
     by(edited, "trap 'printf caught > \"$1\"; exit 0' INT; echo begun; while :; do sleep 0.05; done")
