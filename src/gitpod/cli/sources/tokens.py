@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 import click
 
+from gitpod.cli.files.owner import OPEN_TO_OTHERS, has_mode, is_of_another
 from gitpod.cli.sources.setting import KEYRING, Setting, own_folder
-from gitpod.cli.sources.toml import OPEN_TO_OTHERS, has_mode, is_of_another, table
+from gitpod.cli.sources.toml import table
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
