@@ -1,6 +1,7 @@
 """What the command asks on a terminal: where it would act, and only what can be done."""
 
 import uuid
+from typing import Literal
 
 import pytest
 from protobuf import Oneof
@@ -8,6 +9,8 @@ from tests.support.peer import Peer, answer
 from tests.support.shell import VALUE, Shell
 
 from gitpod_proto.gitpod.v1.secret_pb import ListSecretsResponse, Secret, SecretScope
+
+ProjectId, FilePath = Oneof[Literal["project_id"], str], Oneof[Literal["file_path"], str]
 
 
 def where(shell: Shell) -> str:
@@ -101,8 +104,8 @@ def test_wrong_settings_are_said_before_a_question(shell: Shell, changes: dict[s
 def test_a_faulty_service_moves_no_cursor(shell: Shell, command: list[str]) -> None:
     """The scope and the path of a secret may hold anything."""
     odd = "\x1b[2J\x9b2J\u202e"
-    scope = SecretScope(scope=Oneof("project_id", odd))
-    listed = ListSecretsResponse(secrets=[Secret(id="1", name="NAME", scope=scope, mount=Oneof("file_path", odd))])
+    scope = SecretScope(scope=ProjectId("project_id", odd))
+    listed = ListSecretsResponse(secrets=[Secret(id="1", name="NAME", scope=scope, mount=FilePath("file_path", odd))])
     peer = Peer(answer(200, listed.to_binary(), content_type="application/proto"))
     terminal = shell.on_terminal(*command, GITPOD_BASE_URL=peer.url)
     terminal.expect("2J")
