@@ -82,12 +82,13 @@ def test_the_edited_value_is_stored(edited: Shell, lent: Path, script: str, stor
 
 
 @pytest.mark.skipif(shutil.which("vi") is None, reason="there is no vi")
+@pytest.mark.parametrize("editor", ["vi", "env TZ=UTC vi"])
 @pytest.mark.parametrize("keys", ["Adog\x1b:wq\r", "ccdog\x1b:wq\r"], ids=["added", "replaced"])
-def test_vi_keeps_no_copy(edited: Shell, lent: Path, keys: str) -> None:
+def test_vi_keeps_no_copy(edited: Shell, lent: Path, keys: str, editor: str) -> None:
     """Whatever the user's settings. The line break that vi adds at the end is not stored."""
     (edited.home / ".copies").mkdir()
     (edited.home / ".vimrc").write_text(KEEPS_COPIES)
-    terminal = edited.on_terminal("edit", "MY_NAME", EDITOR="vi", TERM="vt100")
+    terminal = edited.on_terminal("edit", "MY_NAME", EDITOR=editor, TERM="vt100")
     terminal.expect(VALUE)
     terminal.type(keys)
     assert "updated MY_NAME, without the line break that the editor added" in terminal.end()

@@ -73,8 +73,7 @@ def run(editor: Editor, file: Path) -> int:
     """
     import termios  # not there on Windows
 
-    is_vim = VIM.fullmatch(Path(os.path.realpath(editor.program)).name)
-    words = [*editor.words, *(LEAVE_NO_COPY if is_vim else []), str(file)]
+    words = [*editor.words, *(LEAVE_NO_COPY if _is_vim(editor) else []), str(file)]
     # Handlers, as an ignored signal would be ignored in the editor, too.
     actions = {number: signal.signal(number, _leave_to_editor) for number in (signal.SIGINT, signal.SIGQUIT)}
     modes = termios.tcgetattr(sys.stdin)
@@ -90,6 +89,12 @@ def run(editor: Editor, file: Path) -> int:
         for number, action in actions.items():
             signal.signal(number, action)
     return status
+
+
+def _is_vim(editor: Editor) -> bool:
+    """Tell whether the command is one of Vim, also behind another one, as in `env vi`."""
+    programs = [editor.program, *filter(None, map(shutil.which, editor.words[1:]))]
+    return any(VIM.fullmatch(Path(os.path.realpath(each)).name) for each in programs)
 
 
 def _leave_to_editor(*_: object) -> None:
