@@ -7,13 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.cli.test_run_files import until_empty
 from tests.support.service import TOKEN, Service
 from tests.support.shell import COMMAND, SECONDS, VALUE, Shell, Terminal
-
-from gitpod.cli.commands.edit import without_added_break
 
 FAULTY = """
 import sys
@@ -105,19 +101,6 @@ def test_an_unchanged_value_is_not_sent(edited: Shell, service: Service, script:
     shown = by(edited, script).on_terminal("edit", "MY_NAME").end()
     assert "gitpod-secrets: MY_NAME is unchanged; nothing is sent\n" in shown
     assert updates(service) == before
-
-
-@given(st.text(), st.sampled_from(["\n", "\r\n"]))
-def test_a_line_break_at_the_end_is_no_change(value: str, added: str) -> None:
-    """Whatever the value. Only what an editor adds is left out, and only once."""
-    assert without_added_break(value, value) == value
-    if not value.endswith(("\n", "\r")):
-        assert without_added_break(value, value + added) == value
-        assert without_added_break(value, value + added + added) == value + added
-    if value.endswith("\n"):
-        assert without_added_break(value, value + added) == value + added
-    if value.endswith("\r"):
-        assert without_added_break(value, value + "\n") == value
 
 
 @pytest.mark.parametrize(("script", "how"), [("exit 3", "with status 3"), ("kill -9 $$", "by signal 9")])
