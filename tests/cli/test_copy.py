@@ -25,6 +25,15 @@ main()
 """
 """The command. Somebody else changes the secret whose id is the first argument before anything is deleted."""
 
+KNOWS_NO_SCOPE = """
+from gitpod._secrets.sync import Secrets
+from gitpod.cli import main
+listed = Secrets.list
+Secrets.list = lambda self, **given: listed(self, page_size=100)
+main()
+"""
+"""The command, for a service that lists all secrets whatever scope is asked for."""
+
 
 @pytest.fixture
 def target(shell: Shell) -> Shell:
@@ -229,3 +238,13 @@ def test_a_secret_that_changed_meanwhile_is_not_deleted(shell: Shell, target: Sh
     ]
     assert shell.stored() == {"MY_NAME": "newer"}
     assert target.stored() == {"MY_NAME": VALUE, "OTHER": VALUE}
+
+
+def test_a_secret_is_not_moved_onto_itself(shell: Shell, target: Shell) -> None:
+    """A faulty service may take two scopes for one. What looks like the copy would be deleted as the original."""
+    name = f"NAME_{uuid.uuid4().hex}"
+    shell.put(name)
+    command = (sys.executable, "-c", KNOWS_NO_SCOPE)
+    done = shell.run("move", name, "--to-project", target.project, "--yes", "--replace", code=5, command=command)
+    assert f"error: {name}: is the same secret in the source and in the target" in done.err
+    assert shell.stored() == {name: VALUE}
