@@ -132,6 +132,20 @@ def test_a_scope_that_is_no_id_is_named_as_it_was_set(shell: Shell, scope: str) 
     assert f"error: {file}: profiles.a: {scope}: is not a valid UUID" in done.err
 
 
+@pytest.mark.parametrize("form", ["{}", "{{{}}}", "urn:uuid:{}", "hexadecimal digits", "capitals"])
+def test_a_scope_takes_every_form_of_a_uuid_as_its_option_does(shell: Shell, form: str) -> None:
+    """The contract has one form, and an error of the service would not name the variable or the file."""
+    given = {"hexadecimal digits": uuid.UUID(shell.project).hex, "capitals": shell.project.upper()}
+    written = given.get(form, form.format(shell.project))
+    shell.put("OF_PROJECT")
+    assert shell.run("list", GITPOD_PROJECT_ID=written).rows[0][0] == "OF_PROJECT"
+    write_config(shell, f'project_id = "{written}"\n')
+    assert shell.run("list", GITPOD_PROJECT_ID="").rows[0][0] == "OF_PROJECT"
+    # Else the originals would be taken for their copies, and deleted.
+    move = "move", "OF_PROJECT", "--yes", "--to-project", shell.project
+    assert "the same scope" in shell.run(*move, code=2, GITPOD_PROJECT_ID=written).err
+
+
 @pytest.mark.parametrize("url", ["secrets.example.com", "localhost:8080/api", "ftp://x", "https:/x", "'https://x'"])
 def test_a_url_without_its_scheme_is_named_before_a_token_is_missed(shell: Shell, url: str) -> None:
     """The URL is what is wrong."""
