@@ -9,6 +9,7 @@ import pytest
 from tests.support.service import Service
 from tests.support.shell import VALUE, Shell
 
+from gitpod.cli import transfer
 from gitpod.types import CredentialProxy, OidcJFrog, Secret, Source
 
 CHANGED = """
@@ -95,6 +96,17 @@ def test_a_target_may_be_of_every_kind(shell: Shell, kind: str) -> None:
     assert shell.run("get", "MY_NAME", f"--{kind}", scope).text == VALUE
     shell.run("move", "MY_NAME", "--yes", f"--{kind}", scope, "--to-project", str(uuid.uuid4()))
     assert shell.run("list", f"--{kind}", scope).out == b""
+
+
+def test_a_secret_is_not_its_own_copy(shell: Shell) -> None:
+    """A service that lists the same secret in both scopes, such as one that ignores the filter, makes a move lose it."""
+    shell.put("ENV_ONE", VALUE)
+    with shell.client() as client:
+        sources = [
+            each for each in transfer.read(client, [*listed(shell).values()]) if isinstance(each, transfer.Source)
+        ]
+        items = transfer.planned(client, sources, ("project_id", shell.project), can_replace=True)
+    assert [(item.name, item.action) for item in items] == [("ENV_ONE", "conflict")]
 
 
 ONE, OTHER = (str(uuid.uuid4()) for _ in range(2))

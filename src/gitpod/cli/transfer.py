@@ -21,6 +21,7 @@ from gitpod.errors import NotFoundError
 from gitpod.types import Secret, SecretValue
 
 OTHER_PROXY = "exists with another credential proxy; delete it first"
+LISTED_TWICE = "the service lists this secret in both scopes"
 OTHER_VALUE = "exists with another value; --replace overwrites it"
 CHANGED = "changed while it was copied, so it is not deleted"
 
@@ -62,13 +63,14 @@ def planned(client: Gitpod, sources: Sequence[Source], target: Scope, *, can_rep
         Entry(number, each.secret.name, each.value, mount_of(each.secret)) for number, each in enumerate(sources)
     ]
     items = plan(entries, stored.values(), target, can_replace=can_replace)
-    with_proxies = [
-        _with_proxy(item, each.secret, stored.get(item.name)) for item, each in zip(items, sources, strict=True)
-    ]
-    return compare(client, with_proxies, WORKERS)
+    checked = [_checked(item, each.secret, stored.get(item.name)) for item, each in zip(items, sources, strict=True)]
+    return compare(client, checked, WORKERS)
 
 
-def _with_proxy(item: Item, secret: Secret, found: Secret | None) -> Item:
+def _checked(item: Item, secret: Secret, found: Secret | None) -> Item:
+    if found and found.id == secret.id:
+        # It would count as its own copy, and be deleted.
+        return replace(item, action="conflict", rule=LISTED_TWICE)
     if found and found.credential_proxy != secret.credential_proxy and item.action not in PROBLEMS:
         return replace(item, action="conflict", rule=OTHER_PROXY)
     if not secret.credential_proxy:
