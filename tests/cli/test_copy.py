@@ -99,7 +99,7 @@ def test_a_target_may_be_of_every_kind(shell: Shell, kind: str) -> None:
 
 
 def test_a_secret_is_not_its_own_copy(shell: Shell) -> None:
-    """A service that lists the same secret in both scopes, such as one that ignores the filter, makes a move lose it."""
+    """A service that ignores the filter would list a secret in both scopes, and a move would lose it."""
     shell.put("ENV_ONE", VALUE)
     with shell.client() as client:
         sources = [
