@@ -93,14 +93,16 @@ def test_scopes_have_a_column_where_they_differ(shell: Shell) -> None:
     """In the words of the options. Two that begin alike are shown in full."""
     alike = [f"01990c1f-8aaa-7{each}-8aaa-aaaaaaaaaaaa" for each in ("001", "002")]
     user = str(uuid.uuid4())
+    name = f"NAME_{uuid.uuid4().hex}"  # other tests share the service
+    only = ["--all", "--name", name]
     for option, each in (("--project", alike[0]), ("--user", user)):
-        shell.run("put", "IN_SCOPE", option, each, stdin=VALUE)
-    lines = screen(shell, "--all", columns=200)
+        shell.run("put", name, option, each, stdin=VALUE)
+    lines = screen(shell, *only, columns=200)
     assert lines[0] == f"all scopes at {shell.url}"
     assert lines[1].split() == ["NAME", "MOUNT", "SCOPE", "ID", "UPDATED"]
     assert f"user {user[:8]}…" in "\n".join(lines)
-    shell.run("put", "IN_SCOPE", "--project", alike[1], stdin=VALUE)
-    assert all(each in "\n".join(screen(shell, "--all", columns=200)) for each in alike)
+    shell.run("put", name, "--project", alike[1], stdin=VALUE)
+    assert all(each in "\n".join(screen(shell, *only, columns=200)) for each in alike)
 
 
 def test_wide_shows_everything(shell: Shell) -> None:

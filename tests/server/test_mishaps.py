@@ -192,12 +192,12 @@ def test_a_commit_that_never_ends_does_not_keep_the_service_from_stopping(tmp_pa
     [
         (["--allow-origin", "*"], {}, "an origin must be as browsers send it"),
         (["--allow-origin", "https://a.example/"], {}, "an origin must be as browsers send it"),
-        (["--keep-alive", "0"], {}, "Invalid value for '--keep-alive'"),
+        (["--keep-alive", "0"], {}, "invalid value for '--keep-alive'"),
         ([], {"GITPOD_API_KEY": "gps_0_canary"}, "GITPOD_API_KEY holds a token of the store"),
         (
             ["--store", "sqlite:///"],
             {},
-            "Invalid value for '--store' (env var: 'GITPOD_SECRETS_STORE'): the store's path",
+            "invalid value for '--store' (env var: 'GITPOD_SECRETS_STORE'): the store's path",
         ),
         (["--store", "sqlite:///canary%41.db"], {}, "must not hold a percent sign"),
         (["--store", "postgresql://u:canary@host/db?mode=x"], {}, "URL: mode: is not a parameter of libpq"),
