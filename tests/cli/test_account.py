@@ -1,6 +1,7 @@
 """`login`, `logout` and `whoami`: where a token is kept, and to which service it is sent."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -92,6 +93,17 @@ def test_a_locked_keyring_keeps_nothing(shell: Shell, keyring: Path) -> None:
     assert "and there is no keyring here" in shell.run("logout", code=2, **NO_KEYRING).err
     assert f"is in {tokens_of(shell)}, which only you can read" in shell.run("login", stdin=TOKEN).err
     shell.run("list")
+
+
+def test_logins_at_the_same_time_lose_no_token(shell: Shell) -> None:
+    """Each reads the file, and writes it with its own token added."""
+    names = [f"p{number}" for number in range(8)]
+    write_config(shell, "".join(f'[profiles.{name}]\nbase_url = "{shell.url}"\n' for name in names))
+    shell.variables["GITPOD_BASE_URL"] = ""
+    with ThreadPoolExecutor(8) as pool:
+        for done in [pool.submit(shell.run, "login", "--profile", name, stdin=TOKEN) for name in names]:
+            done.result()
+    assert sorted(json.loads(tokens_of(shell).read_text())) == [f"{shell.url}#{name}" for name in names]
 
 
 def test_a_token_that_the_keyring_lost_is_forgotten(shell: Shell, keyring: Path) -> None:

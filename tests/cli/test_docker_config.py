@@ -94,7 +94,12 @@ def test_a_bad_entry_is_named_by_its_host(entry: object, rule: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "host", ["", "https://", f"me:{VALUE}@a.example.com", f"a.example.com?{VALUE}", "a[", "https://#a"]
+    "host",
+    [
+        *("", "https://", "a[", "https://#a", "a" * 1_000_000 + "?"),
+        *(f"me:{VALUE}@a.example.com", f"https://me:{VALUE}/b@a.example.com", f"a.example.com?{VALUE}"),
+    ],
+    ids=lambda host: host[:40],
 )
 def test_an_address_that_is_no_host_is_refused(host: str) -> None:
     """A user's name and password in it are not shown."""

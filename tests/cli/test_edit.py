@@ -7,13 +7,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.cli.test_run_files import until_empty
 from tests.support.service import TOKEN, Service
 from tests.support.shell import COMMAND, SECONDS, VALUE, Shell, Terminal
-
-from gitpod.cli.commands.edit import without_added_break
 
 FAULTY = """
 import sys
@@ -82,12 +78,13 @@ def test_the_edited_value_is_stored(edited: Shell, lent: Path, script: str, stor
 
 
 @pytest.mark.skipif(shutil.which("vi") is None, reason="there is no vi")
+@pytest.mark.parametrize("editor", ["vi", "env TZ=UTC vi"])
 @pytest.mark.parametrize("keys", ["Adog\x1b:wq\r", "ccdog\x1b:wq\r"], ids=["added", "replaced"])
-def test_vi_keeps_no_copy(edited: Shell, lent: Path, keys: str) -> None:
+def test_vi_keeps_no_copy(edited: Shell, lent: Path, keys: str, editor: str) -> None:
     """Whatever the user's settings. The line break that vi adds at the end is not stored."""
     (edited.home / ".copies").mkdir()
     (edited.home / ".vimrc").write_text(KEEPS_COPIES)
-    terminal = edited.on_terminal("edit", "MY_NAME", EDITOR="vi", TERM="vt100")
+    terminal = edited.on_terminal("edit", "MY_NAME", EDITOR=editor, TERM="vt100")
     terminal.expect(VALUE)
     terminal.type(keys)
     assert "updated MY_NAME, without the line break that the editor added" in terminal.end()
@@ -104,19 +101,6 @@ def test_an_unchanged_value_is_not_sent(edited: Shell, service: Service, script:
     shown = by(edited, script).on_terminal("edit", "MY_NAME").end()
     assert "gitpod-secrets: MY_NAME is unchanged; nothing is sent\n" in shown
     assert updates(service) == before
-
-
-@given(st.text(), st.sampled_from(["\n", "\r\n"]))
-def test_a_line_break_at_the_end_is_no_change(value: str, added: str) -> None:
-    """Whatever the value. Only what an editor adds is left out, and only once."""
-    assert without_added_break(value, value) == value
-    if not value.endswith(("\n", "\r")):
-        assert without_added_break(value, value + added) == value
-        assert without_added_break(value, value + added + added) == value + added
-    if value.endswith("\n"):
-        assert without_added_break(value, value + added) == value + added
-    if value.endswith("\r"):
-        assert without_added_break(value, value + "\n") == value
 
 
 @pytest.mark.parametrize(("script", "how"), [("exit 3", "with status 3"), ("kill -9 $$", "by signal 9")])
@@ -250,6 +234,23 @@ def test_the_editor_gets_no_token_and_a_private_file(edited: Shell) -> None:
     shown = edited.on_terminal("edit", "MY_NAME", VISUAL=f"sh '{script}' --wait", EDITOR="no-such").end()
     assert shown.splitlines()[:3] == ["600", "700", "MY_NAME"]
     assert TOKEN not in (edited.home / "script.env").read_text()
+
+
+@pytest.mark.parametrize("ending", ["kill -9 $$", "kill -6 $$", "exit 137"])
+def test_an_editor_that_is_killed_leaves_the_terminal_as_it_was(edited: Shell, ending: str) -> None:
+    """Not in the mode of an editor, in which a shell shows no typed character."""
+    by(edited, f"stty raw -echo; {ending}")
+    line = 'modes=$(stty -g); "$0" "$@"; test "$modes" = "$(stty -g)" && echo "the modes are the same"'
+    terminal = Terminal(["sh", "-c", line, *COMMAND, "edit", "MY_NAME"], edited.environment())
+    assert "the modes are the same" in terminal.end()
+
+
+def test_no_core_dump_has_the_value(edited: Shell) -> None:
+    """Neither of the command nor of the editor: a limit of one byte."""
+    by(edited, "grep core /proc/$$/limits /proc/$PPID/limits")
+    line = 'ulimit -S -c "$(ulimit -H -c)"; "$0" "$@"'
+    shown = Terminal(["sh", "-c", line, *COMMAND, "edit", "MY_NAME"], edited.environment()).end()
+    assert {row.split()[-3] for row in shown.splitlines() if "core file size" in row} <= {"0", "1"}
 
 
 def test_ctrl_c_is_for_the_editor(edited: Shell) -> None:

@@ -62,6 +62,24 @@ def test_a_terminal_shows_no_values_unless_asked(filled: Shell, tmp_path: Path) 
     assert VALUE in (tmp_path / "out").read_text()
 
 
+def test_a_link_of_another_user_is_not_followed(filled: Shell, tmp_path: Path) -> None:
+    """In a folder such as /tmp, it could lead to any file of this user. Neither is a link to it."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can give a link away")
+    target, link, own = tmp_path / "target", tmp_path / "link", tmp_path / "own"
+    target.write_text("before")
+    link.symlink_to("target")
+    own.symlink_to("link")
+    os.chown(link, 1, -1, follow_symlinks=False)
+    for output in (link, own):
+        done = filled.run("export", "--output", str(output), code=2)
+        assert "error: --output: is a symbolic link of another user" in done.err
+    assert target.read_text() == "before"
+    link.unlink()
+    link.symlink_to("own")
+    assert "--output: is one of many symbolic links" in filled.run("export", "--output", str(own), code=2).err
+
+
 def test_output_replaces_a_file_in_one_step(filled: Shell, tmp_path: Path) -> None:
     """It replaces the target of a link, gets mode 0600, and leaves no temporary file."""
     folder = tmp_path / "folder"

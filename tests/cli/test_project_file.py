@@ -223,3 +223,12 @@ def test_projects_and_profiles_are_completed(shell: Shell) -> None:
     assert ask("list", "--project", "w") == ["web"]
     file.write_text("unknown = 1")
     assert ask("list", "--project", "w") == []
+
+
+def test_the_name_of_its_folder_moves_no_cursor(shell: Shell) -> None:
+    """A stranger may have chosen the name."""
+    folder = shell.home / "a\x1b[2Jb\x9b2Jc"
+    write_project(folder, f'project = "{WEB}"')
+    done = shell.run("config", command=inside(folder))
+    assert "the project's file is" in done.err
+    assert all(character.isprintable() or character in "\t\n" for character in done.text + done.err)

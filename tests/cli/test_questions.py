@@ -1,9 +1,16 @@
 """What the command asks on a terminal: where it would act, and only what can be done."""
 
 import uuid
+from typing import Literal
 
 import pytest
+from protobuf import Oneof
+from tests.support.peer import Peer, answer
 from tests.support.shell import VALUE, Shell
+
+from gitpod_proto.gitpod.v1.secret_pb import ListSecretsResponse, Secret, SecretScope
+
+ProjectId, FilePath = Oneof[Literal["project_id"], str], Oneof[Literal["file_path"], str]
 
 
 def where(shell: Shell) -> str:
@@ -91,3 +98,19 @@ def test_wrong_settings_are_said_before_a_question(shell: Shell, changes: dict[s
         shown = shell.on_terminal(*arguments, **changes).end(code)
         assert "error: " in shown
         assert "alue of" not in shown
+
+
+@pytest.mark.parametrize("command", [["delete", "NAME"], ["update", "NAME"], ["list", "--all"], ["list", "--json"]])
+def test_a_faulty_service_moves_no_cursor(shell: Shell, command: list[str]) -> None:
+    """The scope and the path of a secret may hold anything."""
+    odd = "\x1b[2J\x9b2J\u202e"
+    scope = SecretScope(scope=ProjectId("project_id", odd))
+    listed = ListSecretsResponse(secrets=[Secret(id="1", name="NAME", scope=scope, mount=FilePath("file_path", odd))])
+    peer = Peer(answer(200, listed.to_binary(), content_type="application/proto"))
+    terminal = shell.on_terminal(*command, GITPOD_BASE_URL=peer.url)
+    terminal.expect("2J")
+    if command[0] != "list":
+        terminal.type("\x03")
+    shown = terminal.past + terminal.end(0 if command[0] == "list" else 130)
+    assert all(character.isprintable() or character in "\r\n" for character in shown)
+    peer.close()

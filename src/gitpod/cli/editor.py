@@ -6,6 +6,7 @@ import shlex
 import shutil
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,22 +56,45 @@ def find() -> Editor:
     return Editor([DEFAULT], program)
 
 
+def allow_no_core_dump() -> None:
+    """Let neither this process nor the editor leave a file with its memory, which has the value."""
+    import resource  # not there on Windows
+
+    # A limit of 1 also stops dumps that are piped to a program, for which Linux ignores a limit of 0 (core(5)).
+    most = resource.getrlimit(resource.RLIMIT_CORE)[1]
+    resource.setrlimit(resource.RLIMIT_CORE, (0 if most == 0 else 1, most))
+
+
 def run(editor: Editor, file: Path) -> int:
     """Edit a file, and return the editor's exit status, which is negative if a signal ended it.
 
-    The editor gets the environment without the token. Ctrl-C is for the editor alone.
+    The editor gets the environment without the token. Ctrl-C is for the editor alone. If it fails, the terminal is as
+    it was before.
     """
-    is_vim = VIM.fullmatch(Path(os.path.realpath(editor.program)).name)
-    words = [*editor.words, *(LEAVE_NO_COPY if is_vim else []), str(file)]
+    import termios  # not there on Windows
+
+    words = [*editor.words, *(LEAVE_NO_COPY if _is_vim(editor) else []), str(file)]
     # Handlers, as an ignored signal would be ignored in the editor, too.
-    before = {number: signal.signal(number, _leave_to_editor) for number in (signal.SIGINT, signal.SIGQUIT)}
+    actions = {number: signal.signal(number, _leave_to_editor) for number in (signal.SIGINT, signal.SIGQUIT)}
+    modes = termios.tcgetattr(sys.stdin)
+    status = -1
     try:
-        return subprocess.call(words, executable=editor.program, env=inherited())  # noqa: S603 # the user's own command
+        status = subprocess.call(words, executable=editor.program, env=inherited())  # noqa: S603 # the user's own command
     except OSError as error:
         raise fail(f"the editor cannot be started: {error.strerror}", USAGE, HINT) from None
     finally:
-        for number, action in before.items():
+        if status:
+            # An editor that is killed leaves a terminal that shows no typed character, and ends no line.
+            termios.tcsetattr(sys.stdin, termios.TCSADRAIN, modes)
+        for number, action in actions.items():
             signal.signal(number, action)
+    return status
+
+
+def _is_vim(editor: Editor) -> bool:
+    """Tell whether the command is one of Vim, also behind another one, as in `env vi`."""
+    programs = [editor.program, *filter(None, map(shutil.which, editor.words[1:]))]
+    return any(VIM.fullmatch(Path(os.path.realpath(each)).name) for each in programs)
 
 
 def _leave_to_editor(*_: object) -> None:

@@ -11,6 +11,7 @@ import click
 
 from gitpod.cli import settings
 from gitpod.cli.failures import USAGE, fail
+from gitpod.cli.output import printable
 from gitpod.cli.sources import config_file, project_file
 from gitpod.cli.sources.project_file import NAME
 from gitpod.cli.sources.setting import SCOPES, is_id
@@ -221,7 +222,8 @@ def scope_words(kind: str, id_: str) -> str:
     """
     names = [name for name, id_of in _names_of_projects().items() if id_of == id_] if kind == "project_id" else []
     word = kind.removesuffix("_id").replace("_", " ")
-    return f"{word} {names[0]} ({id_[:8]}…)" if names else f"{word} {id_[:8]}…"
+    shown = printable(id_[:8])  # a faulty service may send anything
+    return f"{word} {names[0]} ({shown}…)" if names else f"{word} {shown}…"
 
 
 def nothing_is_set() -> SystemExit:

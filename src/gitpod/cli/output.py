@@ -77,8 +77,8 @@ def json_line(fields: Mapping[str, object]) -> None:
 
 
 def inform(message: str) -> None:
-    """Say on standard error what was done."""
-    click.echo(f"gitpod-secrets: {message}", err=True)
+    """Say on standard error what was done, on one line."""
+    click.echo(f"gitpod-secrets: {printable(message)}", err=True)
 
 
 def hint(message: str) -> None:
@@ -94,7 +94,8 @@ def warn(message: str) -> None:
 def note(kind: str, message: str) -> None:
     """Write a message to standard error after its kind, such as `error`. Its further lines are indented."""
     word = styled(f"{kind}:", err=True, fg=COLORS.get(kind), bold=kind == "error")
-    inform(f"{word} " + "\n  ".join(map(printable, message.split("\n"))))
+    lines = "\n  ".join(map(printable, message.split("\n")))
+    click.echo(f"gitpod-secrets: {word} {lines}", err=True)
 
 
 def styled(text: str, *, err: bool = False, fg: str | None = None, bold: bool = False) -> str:

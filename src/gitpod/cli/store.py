@@ -11,6 +11,9 @@ from gitpod.cli.failures import USAGE, fail, reported
 if TYPE_CHECKING:
     from gitpod.server.storage.store import Store
 
+EARLIEST, LATEST = datetime(1, 1, 1, tzinfo=UTC).timestamp(), datetime(9999, 12, 31, tzinfo=UTC).timestamp()
+"""Seconds since 1970, between which a datetime can be."""
+
 
 def need_posix() -> None:
     """End the process with an error on a system where a store cannot be served or operated."""
@@ -80,4 +83,5 @@ def when(microseconds: int | None) -> str:
 
 
 def _time(microseconds: int) -> datetime:
-    return datetime.fromtimestamp(microseconds / 1_000_000, UTC)
+    # A row that somebody altered must not hide all others.
+    return datetime.fromtimestamp(min(max(microseconds / 1_000_000, EARLIEST), LATEST), UTC)

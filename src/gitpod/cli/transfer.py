@@ -21,8 +21,8 @@ from gitpod.errors import NotFoundError
 from gitpod.types import Secret, SecretValue
 
 OTHER_PROXY = "exists with another credential proxy; delete it first"
-LISTED_TWICE = "the service lists this secret in both scopes"
 OTHER_VALUE = "exists with another value; --replace overwrites it"
+SAME = "is the same secret in the source and in the target, so the service takes both for one scope"
 CHANGED = "changed while it was copied, so it is not deleted"
 
 
@@ -69,8 +69,8 @@ def planned(client: Gitpod, sources: Sequence[Source], target: Scope, *, can_rep
 
 def _checked(item: Item, secret: Secret, found: Secret | None) -> Item:
     if found and found.id == secret.id:
-        # It would count as its own copy, and be deleted.
-        return replace(item, action="conflict", rule=LISTED_TWICE)
+        # Its copy would be deleted with it.
+        return replace(item, action="conflict", rule=SAME)
     if found and found.credential_proxy != secret.credential_proxy and item.action not in PROBLEMS:
         return replace(item, action="conflict", rule=OTHER_PROXY)
     if not secret.credential_proxy:

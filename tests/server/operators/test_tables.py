@@ -76,6 +76,16 @@ def test_what_is_shown_of_an_id_is_enough_to_revoke(kept: Place) -> None:
     assert [line.split()[0] for line in kept.screen("token", "list")[1:-1] if line.endswith(" ago")] == shown
 
 
+@pytest.mark.parametrize("ends", [2**63 - 1, 1 - 2**63, -1])
+def test_a_row_that_was_altered_hides_no_other(kept: Place, ends: int) -> None:
+    """Whoever can write to the store must not make the lists fail."""
+    tokens = [create(kept, Role.ADMIN, note="one"), create(kept, Role.ADMIN, note="two")]
+    kept.sql("UPDATE tokens SET expires_at = :ends WHERE id = :id", ends=ends, id=tokens[0].id)
+    assert len(kept.screen("token", "list")) == 4
+    for command in ("token", "list"), ("audit",):
+        assert "two" in kept.run(*command).out
+
+
 def test_the_audit_is_a_table(kept: Place, template: tuple[Path, str]) -> None:
     """Ages, the beginnings of ids, scopes in the words of the options, notes of tokens, and the counts of refusals."""
     token = create(kept, Role.MEMBER, PROJECT, note="ci web")

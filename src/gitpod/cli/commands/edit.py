@@ -48,6 +48,7 @@ def edit(name_or_id: str, scopes: list[Scope]) -> None:
     from gitpod.cli.files import private_folder  # cannot be loaded on Windows
 
     chosen = editor.find()
+    editor.allow_no_core_dump()
     with connected() as client:
         secret = find(client, name_or_id, scopes, CREATE)
         edited = _Edited(client, secret)

@@ -48,7 +48,7 @@ def inject(template: str, scopes: list[Scope], output: Path | None, *, reveal: b
         raise fail("the values would be shown on the terminal", USAGE, "add --reveal, or --output FILE, or use a pipe")
     need_scope(scopes)
     target = target_of(output) if output else None
-    if target and template != "-" and target == Path(template).resolve():
+    if target and template != "-" and target.resolve() == Path(template).resolve():
         raise click.UsageError("--output: is the template itself")
     parsed = parse(read_bytes(template))
     if parsed.problems:

@@ -9,7 +9,7 @@ import click
 from gitpod.cli.client import connected, scope_of, target
 from gitpod.cli.columns import ago, counted, shortened
 from gitpod.cli.options import Scope, json_option, one_scope, scope_options, scope_words
-from gitpod.cli.output import inform, is_terminal, table
+from gitpod.cli.output import inform, is_terminal, json_line, table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
@@ -76,7 +76,8 @@ def print_in_full(secrets: "Collection[Secret]", *, as_json: bool) -> None:
     """Print secrets with all that programs may need: a line of JSON, or of a table, for each."""
     if as_json:
         for secret in secrets:
-            click.echo(secret.to_json(indent=None))
+            # Not `to_json`, which has control characters above ASCII as they stand.
+            json_line(secret.to_dict())
     else:
         table(COLUMNS, map(_full, secrets), is_wide=True)
 

@@ -7,16 +7,22 @@ from pathlib import Path
 
 import click
 
+from gitpod.cli.files.owner import is_of_another
+
+MOST_LINKS = 40
+"""Links to links, of which Linux follows as many."""
+
 
 def target_of(output: Path) -> Path:
     """Return the file to replace for an option `--output`, with links resolved.
 
     Raises:
-        click.UsageError: it is something else than a regular file, or its folder is not there.
+        click.UsageError: it is something else than a regular file, its folder is not there, or another user made a
+            link to it.
     """
     if str(output) == "-":
         raise click.UsageError("--output: - is no file; leave out --output to print the values")
-    target = Path(os.path.realpath(output))
+    target = _without_links(output)
     try:
         if not stat.S_ISREG(target.stat().st_mode):
             raise click.UsageError("--output: is not a regular file")
@@ -26,6 +32,27 @@ def target_of(output: Path) -> Path:
     except OSError as error:
         raise click.UsageError(f"--output: {error.strerror}") from None
     return target
+
+
+def _without_links(output: Path) -> Path:
+    """Return the file to which links lead. The system resolves the folders before it.
+
+    Raises:
+        click.UsageError: another user made a link. In a folder such as /tmp, it could lead to any file of this user,
+            and systems that follow no such link do not see that it is read here.
+    """
+    path = output
+    for _ in range(MOST_LINKS):
+        try:
+            status = path.lstat()
+        except OSError:  # the caller meets it again
+            return path
+        if not stat.S_ISLNK(status.st_mode):
+            return path
+        if is_of_another(status):
+            raise click.UsageError("--output: is a symbolic link of another user")
+        path = path.parent / path.readlink()
+    raise click.UsageError("--output: is one of many symbolic links, perhaps in a circle")
 
 
 def replace(target: Path, data: bytes) -> None:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import click
 
+from gitpod.cli.files.owner import OPEN_TO_OTHERS, WRITABLE_BY_OTHERS, has_mode, is_of_another
 from gitpod.cli.output import printable
 from gitpod.cli.sources.setting import NAME_PATTERN, NAMES, SCOPES, Setting, Settings, own_folder
-from gitpod.cli.sources.toml import OPEN_TO_OTHERS, WRITABLE_BY_OTHERS, has_mode, is_of_another, parse, table
+from gitpod.cli.sources.toml import parse, table
 
 VARIABLE = "GITPOD_CONFIG"
 

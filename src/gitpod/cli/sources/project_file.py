@@ -15,9 +15,10 @@ from uuid import UUID
 
 import click
 
+from gitpod.cli.files.owner import has_mode, is_of_another
 from gitpod.cli.output import printable
 from gitpod.cli.sources.setting import NAME_PATTERN, SCOPES, Setting, Settings, is_id
-from gitpod.cli.sources.toml import has_mode, is_of_another, parse, table
+from gitpod.cli.sources.toml import parse, table
 
 NAME = ".gitpod-secrets.toml"
 VARIABLE = "GITPOD_PROJECT_FILE"

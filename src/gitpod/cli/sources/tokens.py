@@ -6,14 +6,16 @@ one profile, and is sent to no other.
 
 import json
 import os
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from gitpod.cli.files.owner import OPEN_TO_OTHERS, has_mode, is_of_another
 from gitpod.cli.sources.setting import KEYRING, Setting, own_folder
-from gitpod.cli.sources.toml import OPEN_TO_OTHERS, has_mode, is_of_another, table
+from gitpod.cli.sources.toml import table
 
 if TYPE_CHECKING:
     from keyring.backend import KeyringBackend
@@ -63,15 +65,17 @@ def from_keyring(url: str, profile: str) -> str | None:
 
 def keep(url: str, profile: str, token: str) -> Setting:
     """Keep a token, and return it with its source: the keyring, or the file where there is no keyring."""
-    key, listed, backend = _key(url, profile), _read(), _keyring()
-    listed[key] = token
+    _read()  # a damaged file ends this before the keyring has the token
+    key, backend = _key(url, profile), _keyring()
+    kept: str | None = token
     with suppress(Exception):  # a keyring that is locked or full keeps nothing
         if backend:
             backend.set_password(SERVICE, key, token)  # pyright: ignore[reportUnknownMemberType] # decorated without types
             if backend.get_password(SERVICE, key) == token:
-                listed[key] = None
-    _write(listed)
-    return Setting("api_key", token, KEYRING if listed[key] is None else str(file()))
+                kept = None
+    with _alone():
+        _write(_read() | {key: kept})
+    return Setting("api_key", token, KEYRING if kept is None else str(file()))
 
 
 def forget(url: str, profile: str) -> bool:
@@ -81,8 +85,8 @@ def forget(url: str, profile: str) -> bool:
         return False
     if listed[key] is None:
         _forget_in_keyring(key)
-    del listed[key]
-    _write(listed)
+    with _alone():
+        _write({other: token for other, token in _read().items() if other != key})
     return True
 
 
@@ -124,12 +128,33 @@ def _read() -> dict[str, str | None]:
     return listed
 
 
+@contextmanager
+def _alone() -> Generator[None]:
+    """Wait until no other process changes the file: it would write back what this one removes. Only POSIX has locks."""
+    place = file()
+    try:
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = os.open(place.parent, os.O_RDONLY) if os.name == "posix" else None
+    except OSError as error:
+        raise click.ClickException(f"{place}: {error.strerror}") from None
+    if folder is None:
+        yield
+        return
+    import fcntl  # not there on Windows
+
+    try:
+        with suppress(OSError):  # some file systems have no locks
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
+
+
 def _write(listed: dict[str, str | None]) -> None:
     from gitpod.cli.files.replacement import replace  # not for commands that read
 
     place = file()
     try:
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         replace(place, json.dumps(listed, indent=1).encode() + b"\n")
     except OSError as error:
         raise click.ClickException(f"{place}: {error.strerror}") from None
