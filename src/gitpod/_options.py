@@ -94,7 +94,7 @@ class Options:
             raise GitpodError(f'compression: "zstd" {needed("zstd")}')
         given = os.environ.get(VARIABLE) if bearer_token is None else bearer_token
         setting = VARIABLE if bearer_token is None and given else "bearer_token"
-        self.bearer_token = _token(given if needs_token else given or "embedded", setting)
+        self.bearer_token = checked_token(given if needs_token else given or "embedded", setting)
         self.timeout = seconds(timeout)
         self.max_retries = max_retries
         self.protocol: Protocol = protocol
@@ -145,8 +145,8 @@ def headers(given: "Mapping[str, str] | None", name: str) -> dict[str, str]:
     return checked
 
 
-def _token(given: str | None, setting: str) -> str:
-    """Check a token. `setting` is what gave it: the option, or the environment variable."""
+def checked_token(given: str | None, setting: str) -> str:
+    """Check a token. `setting` is what gave it: the option, or the environment variable. Raises `GitpodError`."""
     if not given:
         raise GitpodError(f"bearer_token: missing; pass bearer_token=… or set the environment variable {VARIABLE}")
     if isinstance(given, str) and given[:7].lower() == "bearer ":

@@ -135,6 +135,7 @@ def test_valid_files_are_read(text: str, expected: list[tuple[int, str, str]]) -
         ("# mount: api-only\nNAME=''\"'\"'$'", {"api_only": True}),
         ('[{"name": "NAME", "value": "a", "filePath": "/a", "apiOnly": false}]', {"file_path": "/a"}),
         ('[{"name": "NAME", "value": "a", "apiOnly": true, "filePath": null}]', {"api_only": True}),
+        ('[{"name": "NAME", "value": "a", "apiOnly": true, "environmentVariable": false}]', {"api_only": True}),
     ],
 )
 def test_mounts_are_read_and_written(text: str, mount: dict[str, object]) -> None:
@@ -169,6 +170,10 @@ def test_mounts_are_read_and_written(text: str, mount: dict[str, object]) -> Non
         (f'["{CANARY}"]', Invalid(1, "is not an object")),
         ('{"NAME": 1}', Invalid(1, "name and value must be strings", "NAME")),
         (f'[{{"name": "NAME", "value": ["{CANARY}"]}}]', Invalid(1, "name and value must be strings", "NAME")),
+        (
+            f'[{{"name": "NAME", "value": "{CANARY}", "environmentVariable": false}}]',
+            Invalid(1, "environmentVariable is false, and there is no other mount", "NAME"),
+        ),
         ("[" * 100_000, Invalid(1, "is not valid JSON")),
     ],
 )

@@ -74,7 +74,8 @@ def test_an_ordinary_comment_says_nothing(comment: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "comment", ["# mount: api-only", "# Mount : file /x", "#mount api-only", '# gitpod-secret: A "b"']
+    "comment",
+    ["# mount: api-only", "# Mount : file /x", "#mount api-only", "# moutn: env", '# gitpod-secret: A "b"'],
 )
 @pytest.mark.parametrize("line", ["NAME=v {}", "NAME='v' {}", "NAME='v'{}", "NAME=v{}", "NAME= {}", "NAME='a'\\' {}"])
 def test_a_comment_behind_a_value_makes_its_line_invalid(comment: str, line: str) -> None:
@@ -105,6 +106,8 @@ def test_a_comment_that_is_almost_a_mount_is_as_strict_about_its_place(text: str
             '# gitpod-secret: ABC "x" # c',
             "# gitpod-secret: ABC 'x'",
             '# gitpod-secret: A-B "x"',
+            '# gitpod-secret ABC="x"',
+            "#gitpod-secrets ABC = 'x'",
             '##gitpod secret:A "x"',
         ),
     ],

@@ -121,11 +121,19 @@ def test_wrong_settings_are_reported(arguments: list[str], message: str) -> None
     assert "Traceback" not in done.stderr
 
 
-def test_a_token_that_no_header_can_carry_is_refused() -> None:
-    """A service with it would refuse every caller."""
-    done = run("serve", "--store", "sqlite://", GITPOD_API_KEY="line\n")
+@pytest.mark.parametrize(
+    ("token", "rule"),
+    [
+        ("line\n", "must be printable ASCII without spaces or line breaks"),
+        ("Bearer abc", "must be the token alone, without the word Bearer"),
+        ("'abc'", "must be the token alone, without quotes"),
+    ],
+)
+def test_a_token_that_no_client_can_send_is_refused(token: str, rule: str) -> None:
+    """By the name of the variable. A service with it would refuse every caller."""
+    done = run("serve", "--store", "sqlite://", GITPOD_API_KEY=token)
     assert done.returncode == 2
-    assert "gitpod-secrets: error: the token must be printable ASCII" in done.stderr
+    assert done.stderr.startswith(f"gitpod-secrets: error: GITPOD_API_KEY: {rule}\n")
 
 
 def test_a_stop_right_after_the_start_is_a_stop(serving: Callable[..., Service]) -> None:

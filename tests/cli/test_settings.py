@@ -132,15 +132,18 @@ def test_a_scope_that_is_no_id_is_named_as_it_was_set(shell: Shell, scope: str) 
     assert f"error: {file}: profiles.a: {scope}: is not a valid UUID" in done.err
 
 
-@pytest.mark.parametrize("form", ["{{{0}}}", "urn:uuid:{0}", "{0.hex}"])
-def test_a_scope_in_another_form_of_a_uuid_is_that_scope(shell: Shell, form: str) -> None:
-    """A variable and a file take the forms that the options take."""
-    shell.put("NAME")
-    given = form.format(uuid.UUID(shell.project))
-    assert [row[0] for row in shell.run("list", "--project", given).rows] == ["NAME"]
-    assert [row[0] for row in shell.run("list", GITPOD_PROJECT_ID=given).rows] == ["NAME"]
-    write_config(shell, f'project_id = "{given}"\n')
-    assert [row[0] for row in shell.run("list", GITPOD_PROJECT_ID="").rows] == ["NAME"]
+@pytest.mark.parametrize("form", ["{}", "{{{}}}", "urn:uuid:{}", "hexadecimal digits", "capitals"])
+def test_a_scope_takes_every_form_of_a_uuid_as_its_option_does(shell: Shell, form: str) -> None:
+    """The contract has one form, and an error of the service would not name the variable or the file."""
+    given = {"hexadecimal digits": uuid.UUID(shell.project).hex, "capitals": shell.project.upper()}
+    written = given.get(form, form.format(shell.project))
+    shell.put("OF_PROJECT")
+    assert shell.run("list", GITPOD_PROJECT_ID=written).rows[0][0] == "OF_PROJECT"
+    write_config(shell, f'project_id = "{written}"\n')
+    assert shell.run("list", GITPOD_PROJECT_ID="").rows[0][0] == "OF_PROJECT"
+    # Else the originals would be taken for their copies, and deleted.
+    move = "move", "OF_PROJECT", "--yes", "--to-project", shell.project
+    assert "the same scope" in shell.run(*move, code=2, GITPOD_PROJECT_ID=written).err
 
 
 @pytest.mark.parametrize("url", ["secrets.example.com", "localhost:8080/api", "ftp://x", "https:/x", "'https://x'"])

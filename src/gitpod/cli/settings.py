@@ -66,7 +66,7 @@ def load(options: Mapping[str, str] | None = None) -> Settings:
     for name in SCOPES.keys() & merged.keys():
         if not is_id(merged[name].value):
             raise click.UsageError(f"{merged[name].given_as}: is not a valid UUID")
-        # The contract takes fewer forms of a UUID than Python does, which the options take.
+        # The contract has one form of a UUID. `move` deletes, so it must tell whether two scopes are the same.
         merged[name] = replace(merged[name], value=str(UUID(merged[name].value)))
     if "api_key" not in merged and not is_embedded(merged):
         kept = tokens.find(merged["base_url"].value, profile.value if profile else "")

@@ -106,8 +106,7 @@ def move(chosen: Chosen, scopes: list[Scope], to: Scope, *, replace: bool, yes: 
 def _source(scopes: list[Scope], to: Scope) -> Scope:
     """Return the scope to copy from. Raises `click.UsageError` if there is none, or if it is the target."""
     one_scope(scopes)
-    [(kind, given)] = scopes
-    if (kind, given.lower()) == to:
+    if scopes[0] == to:
         raise click.UsageError(f"the secrets are in {scope_words(*to)} already: source and target are the same scope")
     return scopes[0]
 

@@ -16,9 +16,6 @@ from gitpod.cli.output import hint, inform, note, warn
 if TYPE_CHECKING:
     from gitpod import Gitpod
 
-MAX_BYTES = 64 * 1024 * 1024
-"""Bytes that are read of a template, so that a wrong file is refused instead of loaded."""
-
 
 @click.command()
 @click.argument("template", type=click.Path(dir_okay=False, allow_dash=True))
@@ -45,13 +42,15 @@ def inject(template: str, scopes: list[Scope], output: Path | None, *, reveal: b
     Takes one or more scopes. If several scopes have a secret of the same name, the user's or service account's is
     used, else the project's, else the organization's. Only the secrets that the template names are read.
     """  # noqa: D301 # click takes the character \b, and leaves the lines after it alone
+    from gitpod.cli.files.load import read_bytes  # with the formats of files
+
     if output is None and sys.stdout.isatty() and not reveal:
         raise fail("the values would be shown on the terminal", USAGE, "add --reveal, or --output FILE, or use a pipe")
     need_scope(scopes)
     target = target_of(output) if output else None
     if target and template != "-" and target.resolve() == Path(template).resolve():
         raise click.UsageError("--output: is the template itself")
-    parsed = parse(_read(template))
+    parsed = parse(read_bytes(template))
     if parsed.problems:
         raise _refused([(each.line, each.rule) for each in parsed.problems], USAGE)
     if not parsed.references:
@@ -66,18 +65,6 @@ def inject(template: str, scopes: list[Scope], output: Path | None, *, reveal: b
         return
     sys.stdout.buffer.write(text)
     sys.stdout.flush()
-
-
-def _read(template: str) -> bytes:
-    name = "standard input" if template == "-" else template
-    try:
-        with click.open_file(template, "rb") as opened:
-            data: bytes = opened.read(MAX_BYTES + 1)
-    except OSError as error:
-        raise click.UsageError(f"{name}: {error.strerror}") from None
-    if len(data) > MAX_BYTES:
-        raise click.UsageError(f"{name}: is larger than {MAX_BYTES} bytes")
-    return data
 
 
 def _values(template: Template, scopes: list[Scope]) -> dict[str, str]:

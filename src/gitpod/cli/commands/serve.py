@@ -68,10 +68,15 @@ def serve(
     it is set, may do everything. If there is no token at all, one is made for this run and printed.
     """
     need_posix()
+    from gitpod._options import VARIABLE, checked_token  # loads a part of the SDK
     from gitpod.server.serving.serve import run  # loads the server's libraries
     from gitpod.server.serving.settings import Settings
 
-    token = os.environ.get("GITPOD_API_KEY") or None
+    token = os.environ.get(VARIABLE) or None
+    if token:
+        with reported():
+            # Clients refuse more than the service does, such as quotes around it.
+            checked_token(token, VARIABLE)
     served = Settings(
         host=host,
         origins=allow_origin,

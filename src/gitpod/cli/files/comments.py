@@ -38,7 +38,8 @@ MISSPELT = re.compile(rf"{_SIGNS}(m[a-z]{{2,14}})\W{{0,20}}?[:=\uff1a]\W{{0,20}}
 NEARLY = 0.75
 """How alike two words are, of 1, if one is a misspelling of the other: "moutn" and "mount" are 0.8."""
 LIKE_SECRET = re.compile(
-    rf"{_SIGNS}gitpod[\W_]?secret(?:\W{{0,20}}?[:\uff1a]|s?\W{{1,20}}\w{{1,127}}\s{{1,20}}[\"'])", re.IGNORECASE
+    rf"{_SIGNS}gitpod[\W_]?secret(?:\W{{0,20}}?[:\uff1a]|s?\W{{1,20}}\w{{1,127}}(?:\s{{1,20}}|\s{{0,20}}=\s{{0,20}})[\"'])",
+    re.IGNORECASE,
 )
 
 
@@ -58,15 +59,15 @@ def mount(text: str) -> Mount | str:
     return BAD_MOUNT if where else {"env": ENV, "api-only": API_ONLY}.get(kind, BAD_MOUNT)
 
 
-def is_almost_mount(text: str) -> bool:
-    """Tell whether a comment or an invalid line looks like a mount comment.
+def is_almost_mount(text: str, at: int = 0) -> bool:
+    """Tell whether a comment or an invalid line, from a place in a text on, looks like a mount comment.
 
     It begins with the word "mount" or "mounts" in front of a colon or a whole mount, or with a word that is nearly
     "mount" in front of both. Signs and letter case do not count. "# mount the disk first" is an ordinary comment.
     """
-    if LIKE_MOUNT.match(text):
+    if LIKE_MOUNT.match(text, at):
         return True
-    found = MISSPELT.match(text)
+    found = MISSPELT.match(text, at)
     if not found:
         return False
     from difflib import SequenceMatcher  # few files have such a comment
@@ -78,7 +79,7 @@ def is_almost_mount(text: str) -> bool:
 def is_behind(text: str) -> bool:
     """Tell whether a comment of either kind stands in what follows a value on its line."""
     return any(
-        LIKE_MOUNT.match(text, sign.end()) or LIKE_SECRET.match(text, sign.end()) for sign in re.finditer("#", text)
+        is_almost_mount(text, sign.end()) or LIKE_SECRET.match(text, sign.end()) for sign in re.finditer("#", text)
     )
 
 

@@ -50,6 +50,8 @@ def _object(number: int, given: dict[str, Any]) -> Line:
         return Invalid(number, f"has a field that is none of name, value, {', '.join(FIELDS)}", known)
     # Null and false mean that the field is not set. The contract's rules check the types of all others.
     mount = {FIELDS[each]: set_to for each, set_to in given.items() if set_to is not None and set_to is not False}
+    if not mount and given.get("environmentVariable") is False:
+        return Invalid(number, "environmentVariable is false, and there is no other mount", known)
     return Entry(number, name, SecretValue(value), mount or ENV)
 
 

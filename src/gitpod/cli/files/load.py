@@ -15,20 +15,28 @@ MOST_NAMED = 10
 """Lines that a warning names."""
 
 
-def read_text(file: str) -> str:
-    """Read the text of a file, or of standard input for `-`. Raises `click.UsageError`."""
-    name = "standard input" if file == "-" else file
+def read_bytes(file: str) -> bytes:
+    """Read a file, or standard input for `-`. Raises `click.UsageError`."""
     try:
         with click.open_file(file, "rb") as opened:
             data: bytes = opened.read(MAX_BYTES + 1)
     except OSError as error:
-        raise click.UsageError(f"{name}: {error.strerror}") from None
+        raise click.UsageError(f"{_name(file)}: {error.strerror}") from None
     if len(data) > MAX_BYTES:
-        raise click.UsageError(f"{name}: is larger than {MAX_BYTES} bytes")
+        raise click.UsageError(f"{_name(file)}: is larger than {MAX_BYTES} bytes")
+    return data
+
+
+def read_text(file: str) -> str:
+    """Read the text of a file, or of standard input for `-`. Raises `click.UsageError`."""
     try:
-        return data.decode()
+        return read_bytes(file).decode()
     except UnicodeDecodeError:
-        raise click.UsageError(f"{name}: is not text in UTF-8") from None
+        raise click.UsageError(f"{_name(file)}: is not text in UTF-8") from None
+
+
+def _name(file: str) -> str:
+    return "standard input" if file == "-" else file
 
 
 def docker_file() -> str:
