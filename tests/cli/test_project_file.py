@@ -59,6 +59,20 @@ def test_a_question_has_the_name_and_the_id(shell: Shell) -> None:
     terminal.end(1)
 
 
+def test_a_command_that_asks_nothing_says_where_it_was(shell: Shell) -> None:
+    """A stranger's file may have chosen the scope. An id is of whatever scope it is in, so nothing is said of it."""
+    work = shell.home / "work"
+    write_project(work, f'project = "web"\n[projects]\nweb = "{shell.project}"\n')
+    here: Any = {"command": inside(work), "GITPOD_PROJECT_ID": ""}
+    where = f" in project web ({shell.project[:8]}…)\n"
+    made = shell.run("put", "OF_WEB", stdin=VALUE, **here)
+    assert made.err == f"gitpod-secrets: created OF_WEB{where}"
+    assert shell.run("update", "OF_WEB", stdin=VALUE, **here).err == f"gitpod-secrets: updated OF_WEB{where}"
+    by_id = shell.run("update", made.rows[0][3], stdin=VALUE, **here)
+    assert by_id.err == f"gitpod-secrets: updated {made.rows[0][3]}\n"
+    assert shell.run("delete", "OF_WEB", "--yes", **here).err == f"gitpod-secrets: deleted OF_WEB{where}"
+
+
 @pytest.mark.parametrize("key", ["project", "user", "organization", "service_account"])
 def test_a_scope_may_be_an_id(shell: Shell, key: str) -> None:
     """Of every kind. Options and variables count more, and the configuration file less."""

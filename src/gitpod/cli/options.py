@@ -226,6 +226,13 @@ def scope_words(kind: str, id_: str) -> str:
     return f"{word} {names[0]} ({shown}…)" if names else f"{word} {shown}…"
 
 
+def in_chosen_project(scopes: list[Scope]) -> str:
+    """Return ` in project web (b0e12f6c…)` if a project's file, which a stranger may have written, gave the scope."""
+    found = project_file.find()
+    chosen = [each.value for each in found.scope.values()] + [*found.projects.values()] if found else []
+    return "".join(f" in {scope_words(*scope)}" for scope in scopes if scope[1] in chosen)
+
+
 def nothing_is_set() -> SystemExit:
     """Report that there is neither a service nor a token nor a scope, and what to set first; return what to raise."""
     steps = (

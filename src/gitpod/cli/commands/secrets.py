@@ -10,7 +10,15 @@ from gitpod.cli.client import connected, find, secret_id
 from gitpod.cli.commands.completion import complete_name
 from gitpod.cli.commands.listing import print_in_full
 from gitpod.cli.failures import SOME_FAILED, USAGE, fail
-from gitpod.cli.options import Scope, json_option, mount_options, one_scope, scope_options, yes_option
+from gitpod.cli.options import (
+    Scope,
+    in_chosen_project,
+    json_option,
+    mount_options,
+    one_scope,
+    scope_options,
+    yes_option,
+)
 from gitpod.cli.output import inform, is_terminal, json_line
 from gitpod.cli.values import ReadValue, value_options
 
@@ -37,7 +45,7 @@ def create(
         secret = client.secrets.create(**params, value=prefix + value).secret
     _show(secret, as_json=as_json)
     if is_terminal() and not as_json:
-        inform(f"created {name}")
+        inform(f"created {name}{in_chosen_project(scopes)}")
 
 
 @click.command()
@@ -62,7 +70,7 @@ def put(
     with connected() as client:
         value = read_value(lambda: questions.value_to_put(client, params, scopes, can_replace=replace))
         done = client.secrets.put(**params, value=prefix + value, replace=replace)
-    inform(f"{done.action} {name}")
+    inform(f"{done.action} {name}{in_chosen_project(scopes)}")
     _show(done.secret, as_json=as_json)
 
 
@@ -75,7 +83,7 @@ def update(name_or_id: str, scopes: list[Scope], read_value: ReadValue) -> None:
     with connected() as client:
         value = read_value(lambda: questions.value_to_update(client, name_or_id, scopes))
         client.secrets.update_value(secret_id=secret_id(client, name_or_id, scopes), value=value)
-    inform(f"updated {name_or_id}")
+    inform(f"updated {_described(name_or_id, scopes)}")
 
 
 @click.command()
@@ -117,7 +125,12 @@ def delete(name_or_id: str, scopes: list[Scope], *, yes: bool) -> None:
                 raise fail(f"{name_or_id} is not deleted", SOME_FAILED)
             doomed = secret.id
         client.secrets.delete(secret_id=doomed)
-    inform(f"deleted {name_or_id}")
+    inform(f"deleted {_described(name_or_id, scopes)}")
+
+
+def _described(name_or_id: str, scopes: list[Scope]) -> str:
+    # An id is of whatever scope it is in.
+    return name_or_id if "-" in name_or_id else f"{name_or_id}{in_chosen_project(scopes)}"
 
 
 def _show(secret: "Secret", *, as_json: bool) -> None:
