@@ -79,6 +79,23 @@ def test_a_token_is_made_and_printed(tmp_path: Path) -> None:
     assert process.returncode == 0
 
 
+def test_a_store_with_tokens_says_that_these_count(tmp_path: Path) -> None:
+    """In a comment, as what it prints is pasted into a shell. No token is made up beside them."""
+    store = ["--store", f"sqlite:///{tmp_path}/s.db"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("GITPOD_")}
+    subprocess.run(
+        [*COMMAND, "token", "create", *store, "--role", "admin"], check=True, env=environment, stdout=subprocess.DEVNULL
+    )
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "env": environment}
+    process = start([*COMMAND, "serve", *store, "--port", "0"], **options)
+    assert process.stdout
+    url, tokens = (process.stdout.readline() for _ in range(2))
+    assert url.startswith(b"export GITPOD_BASE_URL=")
+    assert tokens == b"# the tokens are those that token create made\n"
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=SECONDS)
+
+
 def test_a_token_from_the_environment_is_not_repeated(serving: Callable[..., Service]) -> None:
     """Neither on standard output nor on standard error, nor in the arguments of the process."""
     service = serving()

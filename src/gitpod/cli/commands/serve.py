@@ -104,6 +104,8 @@ def _announce(to: "Announcement", *, is_token_set: bool) -> None:
         click.echo(f"export GITPOD_API_KEY={to.token}")
     elif is_token_set:
         click.echo("# the token is the one in GITPOD_API_KEY")
+    else:
+        click.echo("# the tokens are those that token create made")
     if to.grpc_port is not None:
         click.echo(f"# gRPC has port {to.grpc_port}")
     is_kept = to.store != IN_MEMORY[0]
