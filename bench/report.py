@@ -40,7 +40,7 @@ def head(machine: Machine) -> str:
 
 def section(line: Line) -> str:
     """A line: what was measured, the ratios, and what was left out."""
-    parts = [f"### {line.title}", line.about]
+    parts = [f"## {line.title}", line.about]
     if line.ways:
         parts.append(ways(line))
     if line.ratios:

@@ -27,7 +27,7 @@ ORDER = {
     "sdk/reference": ("calls", "types", "errors", "testing"),
 }
 """The pages of each folder."""
-ALONE = ("index", "tutorial", "wire", "migrating", "migrating-from-1", "performance")
+ALONE = ("index", "tutorial", "wire", "migrating", "migrating-from-1", "performance", "measuring", "performance-goals")
 """The pages of no folder. A test of each runs its blocks, if it has any."""
 PAGES = sorted(path.relative_to(ROOT).as_posix() for path in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
 """Every page, by its path."""
