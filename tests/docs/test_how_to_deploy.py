@@ -1,7 +1,6 @@
 """What docs/how-to/ shows of Docker, gunicorn and Celery, and the image in examples/docker/."""
 
 import ast
-import importlib.util
 import re
 import shlex
 import shutil
@@ -123,7 +122,6 @@ def running(command: list[str], folder: Path, environment: dict[str, str]) -> Ge
         process.communicate(timeout=60)
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("gunicorn"), reason="gunicorn is not installed")
 @pytest.mark.parametrize("options", ["", " --worker-class gthread --threads 4"])
 def test_workers_of_gunicorn_share_a_client(desk: Desk, options: str) -> None:
     """The one that called the service before the fork."""
@@ -141,7 +139,6 @@ def test_workers_of_gunicorn_share_a_client(desk: Desk, options: str) -> None:
     assert all(answer.endswith(": 7 letters\n") for answer in answers)
 
 
-@pytest.mark.skipif(not importlib.util.find_spec("celery"), reason="celery is not installed")
 def test_workers_of_celery_share_a_client(desk: Desk) -> None:
     """The task of the page, over a broker that is a folder."""
     desk.put(0, "API_TOKEN", "letters")
