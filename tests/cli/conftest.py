@@ -35,3 +35,11 @@ def shell(service: Service, project: str, tmp_path: Path) -> Iterator[Shell]:
     """Settings for a project that is empty. At the end, the service has logged no value."""
     yield Shell(service.url, TOKEN, project, tmp_path)
     assert VALUE not in service.log.read_text()
+
+
+@pytest.fixture
+def lent(tmp_path: Path) -> Path:
+    """A folder for XDG_RUNTIME_DIR, in which private folders are made."""
+    path = tmp_path / "runtime"
+    path.mkdir(mode=0o700)
+    return path

@@ -29,14 +29,6 @@ set backupdir=~/.copies undodir=~/.copies directory=~/.copies
 
 
 @pytest.fixture
-def lent(tmp_path: Path) -> Path:
-    """A folder for XDG_RUNTIME_DIR, in which private folders are made."""
-    path = tmp_path / "runtime"
-    path.mkdir(mode=0o700)
-    return path
-
-
-@pytest.fixture
 def edited(shell: Shell, lent: Path) -> Shell:
     """A project with the secret MY_NAME; private folders are made in `lent`, which is empty at the end."""
     shell.put("MY_NAME")

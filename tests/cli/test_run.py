@@ -48,14 +48,6 @@ MODES = pytest.mark.parametrize("mode", [[], ["--files"]], ids=["execute", "wait
 LESS = (sys.executable, "-c", "import signal; del signal.sigwaitinfo; from gitpod.cli import main; main()")
 
 
-@pytest.fixture
-def lent(tmp_path: Path) -> Path:
-    """A folder for XDG_RUNTIME_DIR, in which private folders are made."""
-    path = tmp_path / "runtime"
-    path.mkdir(mode=0o700)
-    return path
-
-
 def shown(shell: Shell, *arguments: str, **changes: Any) -> dict[str, Any]:
     """Run a command that prints its environment, files and arguments."""
     found: dict[str, Any] = json.loads(shell.run("run", *arguments, "--", *SHOW_PY, **changes).out)

@@ -31,14 +31,6 @@ main()
 
 
 @pytest.fixture
-def lent(tmp_path: Path) -> Path:
-    """A folder for XDG_RUNTIME_DIR, in which private folders are made."""
-    path = tmp_path / "runtime"
-    path.mkdir(mode=0o700)
-    return path
-
-
-@pytest.fixture
 def keyed(shell: Shell, lent: Path) -> Shell:
     """A project with a secret that is a file; private folders are made in `lent`."""
     shell.put("MY_KEY", file_path="/home/me/.ssh/id")
