@@ -8,6 +8,7 @@ import click
 
 from gitpod.cli.client import connected, scope_of, target
 from gitpod.cli.columns import ago, counted, shortened
+from gitpod.cli.files.entries import PLACES
 from gitpod.cli.options import Scope, json_option, one_scope, scope_options, scope_words
 from gitpod.cli.output import inform, is_terminal, json_line, table
 
@@ -17,12 +18,7 @@ if TYPE_CHECKING:
     from gitpod.types import Secret
 
 COLUMNS = ["NAME", "MOUNT", "SCOPE", "ID", "UPDATED"]
-MOUNTS = {
-    "env": "environment_variable",
-    "file": "file_path",
-    "registry": "container_registry_basic_auth_host",
-    "api-only": "api_only",
-}
+MOUNTS = {"env": "environment_variable", **PLACES, "api-only": "api_only"}
 """The kinds of mounts in the words of options and files, and the fields of a secret that have them."""
 LONG_AGO = datetime.min.replace(tzinfo=UTC)
 ORDERS: "dict[str, Callable[[Secret], Any]]" = {

@@ -10,6 +10,7 @@ from gitpod.cli.client import connected, listed
 from gitpod.cli.environment import inherited
 from gitpod.cli.failures import USAGE, Failure, fail, is_debugging, report
 from gitpod.cli.files import mounts
+from gitpod.cli.files.entries import NUL
 from gitpod.cli.options import Scope, need_scope, one_scope, scope_options
 from gitpod.cli.output import inform
 
@@ -103,7 +104,7 @@ def _values(client: "Gitpod", secrets: "list[Secret]") -> dict[str, str]:
             report(read._replace(message=f"{secret.name}: {read.message}"))
             raise SystemExit(read.status)
         if secret.environment_variable and "\0" in read.reveal():
-            raise fail(f"{secret.name}: holds a NUL character, which no environment can carry", USAGE)
+            raise fail(f"{secret.name}: {NUL}", USAGE)
         values[secret.name] = read.reveal()
     return values
 

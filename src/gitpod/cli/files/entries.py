@@ -18,6 +18,9 @@ PLACES = {"file": "file_path", "registry": "container_registry_basic_auth_host"}
 NAME = re.compile(r"[0-9A-Za-z_]{3,127}")
 """The contract's rule for a secret's name. A text that breaks it is not shown: it may be a piece of a value."""
 
+NUL = "holds a NUL character, which no environment can carry"
+"""Why a value cannot be a variable."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:

@@ -10,7 +10,7 @@ from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from gitpod.cli.files import github
-from gitpod.cli.files.entries import Entry
+from gitpod.cli.files.entries import NUL, Entry
 from gitpod.cli.files.shells import OWN_VARIABLES
 
 MOST_BYTES_OF_SECRET = 1024 * 1024
@@ -18,7 +18,7 @@ MOST_BYTES_OF_SECRET = 1024 * 1024
 
 
 def _in_environment(entry: Entry) -> str:
-    return github.NUL if "\0" in entry.value.reveal() else ""
+    return NUL if "\0" in entry.value.reveal() else ""
 
 
 def _docker(entries: Iterable[Entry]) -> str:

@@ -6,9 +6,8 @@ import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
-from gitpod.cli.files.entries import Entry
+from gitpod.cli.files.entries import NUL, Entry
 
-NUL = "holds a NUL character, which no environment can carry"
 KEPT = re.compile("NODE_OPTIONS|(?:GITHUB|RUNNER)_.*", re.IGNORECASE)
 """Names that a runner does not take from a job."""
 LONGEST_UNMASKED = 3
