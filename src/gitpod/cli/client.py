@@ -127,6 +127,11 @@ def listed(client: "Gitpod", scope: "SecretScope") -> "Iterator[Secret]":
         yield secret
 
 
+def by_name(client: "Gitpod", scopes: list[Scope]) -> "dict[str, Secret]":
+    """Return the secrets of scopes by name. Of those with the same name, the one counts whose scope is last."""
+    return {secret.name: secret for scope in scopes for secret in listed(client, one_scope([scope]))}
+
+
 def secret_id(client: "Gitpod", name_or_id: str, scopes: list[Scope]) -> str:
     """Return the id for a NAME|ID argument, of which a whole id needs no call. Ends the process if there is none."""
     return _whole_id(name_or_id) or find(client, name_or_id, scopes).id

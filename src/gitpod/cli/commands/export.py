@@ -2,17 +2,17 @@
 
 import os
 import re
-import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gitpod.cli.client import connected, listed
+from gitpod.cli import destination
+from gitpod.cli.client import by_name, connected
+from gitpod.cli.destination import output_options
 from gitpod.cli.failures import SOME_FAILED, USAGE, Failure, fail
-from gitpod.cli.files.replacement import replace, target_of
-from gitpod.cli.options import Scope, need_scope, one_scope, scope_options
+from gitpod.cli.files.replacement import target_of
+from gitpod.cli.options import Scope, need_scope, scope_options
 from gitpod.cli.output import hint, inform, note, warn
 
 if TYPE_CHECKING:
@@ -37,13 +37,7 @@ NAME_OF_SECRET = re.compile(r"(?=.{1,253}\Z)[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z
     help="See above.",
 )
 @click.option("--name", default="", help="The name of the Secret of k8s. Default: gitpod-secrets.")
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write to this file, which only you can read.",
-)
-@click.option("--reveal", is_flag=True, help="Print the values even to a terminal.")
+@output_options
 def export(scopes: list[Scope], format_: str, name: str, output: Path | None, *, reveal: bool) -> None:
     """Print secrets with their values: all of them, or none.
 
@@ -63,37 +57,29 @@ def export(scopes: list[Scope], format_: str, name: str, output: Path | None, *,
     leave out. If a format cannot say a value or name, nothing is written. A secret that no shell can have as a
     variable, such as one whose name begins with a digit, is a comment in dotenv, which import reads.
     """  # noqa: D301 # click takes the character \b, and leaves the lines after it alone
-    if output is None and sys.stdout.isatty() and not reveal:
-        raise fail("the values would be shown on the terminal", USAGE, "add --reveal, or --output FILE, or use a pipe")
+    destination.check(output, reveal=reveal)
     need_scope(scopes)
     _check_name(name, format_)
     target = target_of(output) if output else None
     job = _job_file(output) if format_ == "github" else None
     with connected() as client:
-        # A later scope counts more, and replaces the secrets of the same name.
-        secrets = {secret.name: secret for scope in scopes for secret in listed(client, one_scope([scope]))}
+        secrets = by_name(client, scopes)
         entries = _entries(client, _sayable([secrets[each] for each in sorted(secrets)], format_))
     text = _formatted(entries, format_, name or "gitpod-secrets")
-    if target:
-        _write("--output", lambda: replace(target, text))
-        inform(f"wrote {len(entries)} to {output}")
-        return
-    sys.stdout.buffer.write(text)
-    sys.stdout.flush()
+    destination.write(output, target, text, len(entries))
     if job:
-        from gitpod.cli.files import github
-
         # After the masks: from then on, the log of the job shows none of the values.
-        _write("GITHUB_ENV", lambda: github.append(job, entries))
-        inform(f"wrote {len(entries)} to GITHUB_ENV")
+        _append(job, entries)
 
 
-def _write(named: str, write: Callable[[], None]) -> None:
-    """Write a file, or end the process with the option or variable that named it."""
+def _append(job: Path, entries: "list[Entry]") -> None:
+    from gitpod.cli.files import github
+
     try:
-        write()
+        github.append(job, entries)
     except OSError as error:
-        raise fail(f"{named}: {error.strerror}", USAGE) from None
+        raise fail(f"GITHUB_ENV: {error.strerror}", USAGE) from None
+    inform(f"wrote {len(entries)} to GITHUB_ENV")
 
 
 def _check_name(name: str, format_: str) -> None:

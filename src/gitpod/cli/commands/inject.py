@@ -1,17 +1,18 @@
 """The command `inject`."""
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from gitpod.cli.client import connected, listed
-from gitpod.cli.failures import NOT_FOUND, USAGE, Failure, fail
-from gitpod.cli.files.replacement import replace, target_of
+from gitpod.cli import destination
+from gitpod.cli.client import by_name, connected
+from gitpod.cli.destination import output_options
+from gitpod.cli.failures import NOT_FOUND, USAGE, Failure
+from gitpod.cli.files.replacement import target_of
 from gitpod.cli.files.template import Reference, Template, fill, parse
-from gitpod.cli.options import Scope, need_scope, one_scope, scope_options
-from gitpod.cli.output import hint, inform, note, warn
+from gitpod.cli.options import Scope, need_scope, scope_options
+from gitpod.cli.output import hint, note, warn
 
 if TYPE_CHECKING:
     from gitpod import Gitpod
@@ -20,13 +21,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("template", type=click.Path(dir_okay=False, allow_dash=True))
 @scope_options
-@click.option(
-    "--output",
-    type=click.Path(dir_okay=False, path_type=Path),
-    metavar="FILE",
-    help="Write to this file, which only you can read.",
-)
-@click.option("--reveal", is_flag=True, help="Print the values even to a terminal.")
+@output_options
 def inject(template: str, scopes: list[Scope], output: Path | None, *, reveal: bool) -> None:
     """Fill a template with values of secrets.
 
@@ -44,8 +39,7 @@ def inject(template: str, scopes: list[Scope], output: Path | None, *, reveal: b
     """  # noqa: D301 # click takes the character \b, and leaves the lines after it alone
     from gitpod.cli.files.load import read_bytes  # with the formats of files
 
-    if output is None and sys.stdout.isatty() and not reveal:
-        raise fail("the values would be shown on the terminal", USAGE, "add --reveal, or --output FILE, or use a pipe")
+    destination.check(output, reveal=reveal)
     need_scope(scopes)
     target = target_of(output) if output else None
     if target and template != "-" and target.resolve() == Path(template).resolve():
@@ -56,15 +50,7 @@ def inject(template: str, scopes: list[Scope], output: Path | None, *, reveal: b
     if not parsed.references:
         warn("the template names no secret")
     text = fill(parsed, _values(parsed, scopes))
-    if target:
-        try:
-            replace(target, text)
-        except OSError as error:
-            raise fail(f"--output: {error.strerror}", USAGE) from None
-        inform(f"wrote {output}")
-        return
-    sys.stdout.buffer.write(text)
-    sys.stdout.flush()
+    destination.write(output, target, text)
 
 
 def _values(template: Template, scopes: list[Scope]) -> dict[str, str]:
@@ -72,8 +58,7 @@ def _values(template: Template, scopes: list[Scope]) -> dict[str, str]:
     if not template.references:
         return {}
     with connected() as client:
-        # A later scope counts more, and replaces the secrets of the same name.
-        ids = {secret.name: secret.id for scope in scopes for secret in listed(client, one_scope([scope]))}
+        ids = {name: secret.id for name, secret in by_name(client, scopes).items()}
         if unknown := [each for each in template.references if each.name not in ids]:
             where = "this scope" if len(scopes) == 1 else "these scopes"
             lines = [(each.line, f"there is no secret {each.name} in {where}") for each in unknown]
